@@ -1,0 +1,73 @@
+# Basestock. `make` lists what there is to do; nothing needs more than Python 3.11 to 3.13.
+SHELL := /bin/bash
+PYTHON ?= python3
+PY := .venv/bin/python
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run test check format bench migrate revision requirements clean
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: .venv/ready ## Set everything up and show the main job on real input (ARGS=--exit ends afterwards)
+	@$(PY) -m services demo $(ARGS)
+
+run: .venv/ready ## Run everything in one process until Ctrl-C (ARGS="--port 9000 --broker amqp://...")
+	@$(PY) -m services up $(ARGS)
+
+test: .venv/ready-dev ## Set everything up and run all tests (ARGS="tests/unit -k virtual")
+	@$(PY) -m pytest $(ARGS)
+
+check: .venv/ready-dev ## Lint, formatting, types, the rules between modules, the house rules
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+	@.venv/bin/lint-imports --no-cache
+	@$(PY) -m pytest -q tests/test_tidy.py
+
+format: .venv/ready-dev ## Format the code
+	@$(PY) -m ruff format .
+	@$(PY) -m ruff check --fix .
+
+bench: .venv/ready-dev ## Measure, each figure beside the ceiling of the same run
+	@$(PY) -m bench $(ARGS)
+
+migrate: .venv/ready ## Bring the schemas of BASESTOCK_DSN to their newest version (ARGS=orders for one service)
+	@$(PY) -m services migrate $(ARGS)
+
+revision: .venv/ready-dev ## Write a migration for a changed table: make revision s=orders m="add a note"
+	@$(PY) -m tests.servers.revision "$(s)" "$(m)"
+
+requirements: .venv/ready-dev ## Pin the newest versions that pyproject.toml allows, with hashes
+	@for extra in "" dev; do $(PY) -m uv pip compile -q pyproject.toml $${extra:+--extra $$extra} --upgrade --universal \
+	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  -o requirements$${extra:+-$$extra}.txt || exit 1; done
+
+clean: ## Remove the environment, the demo's data and all caches
+	@rm -rf .venv .basestock build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# uv installs in seconds what takes pip half a minute; where it cannot be had, pip does.
+define install
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "Basestock needs Python 3.11, 3.12 or 3.13; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another: make PYTHON=python3.12 ..."; exit 1; }
+	@test -x $(PY) || $(PYTHON) -m venv .venv || \
+	  { echo "The environment could not be made. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@echo "Installing $(1) into .venv ..."
+	@$(PY) -m pip install -q --disable-pip-version-check uv 2>/dev/null || true
+	@if $(PY) -m uv --version >/dev/null 2>&1; then \
+	  $(PY) -m uv pip install -q --python $(PY) --require-hashes -r $(1); else \
+	  $(PY) -m pip install -q --disable-pip-version-check --require-hashes -r $(1); fi
+	@if $(PY) -m uv --version >/dev/null 2>&1; then \
+	  $(PY) -m uv pip install -q --python $(PY) --no-deps -e .; else \
+	  $(PY) -m pip install -q --disable-pip-version-check --no-deps -e .; fi
+endef
+
+.venv/ready: requirements.txt
+	$(call install,requirements.txt)
+	@touch $@
+
+.venv/ready-dev: requirements-dev.txt
+	$(call install,requirements-dev.txt)
+	@touch .venv/ready $@

@@ -1,0 +1,199 @@
+"""The command line: `basestock`, also `python -m services`."""
+
+import asyncio
+import json
+import secrets
+import sys
+from collections.abc import Coroutine
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from demo.run import run_demo
+from pydantic import SecretStr, ValidationError
+from rich.console import Console
+
+from services.all_in_one import SERVICES, migrate, up
+from shared.embedded_postgres import EmbeddedPostgresError
+from shared.http import create_app
+from shared.logs import configure_logs
+from shared.serve import serve_services, stop_on_signals
+from shared.settings import Settings
+
+app = typer.Typer(
+    name="basestock",
+    help="Stock management as message-queue microservices: orders lower base stock, retailers hear of it by webhook.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+errors = Console(stderr=True)
+
+DEMO_ORDERS = Path(__file__).parent.parent / "demo" / "data" / "online-retail.csv"
+
+Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes any free one. [default: 8000]")]
+Host = Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Folder of the embedded PostgreSQL. [default: .basestock]", file_okay=False)
+]
+Dsn = Annotated[str | None, typer.Option(help="A PostgreSQL to use instead of the embedded one: postgresql://...")]
+Broker = Annotated[str | None, typer.Option(help="A RabbitMQ to use instead of the in-process bus: amqp://...")]
+
+
+def read_settings(**changes: object) -> Settings:
+    """Settings from the environment, with the command line's options over them."""
+    given = {name: value for name, value in changes.items() if value is not None}
+    return Settings().model_validate({**Settings().model_dump(exclude_unset=True), **given})
+
+
+def run(main: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - whatever `main` returns
+    """Run `main`; expected failures end with their sentence on standard error and exit status 1."""
+    try:
+        return asyncio.run(main)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except (RuntimeError, EmbeddedPostgresError) as error:
+        errors.print(f"[bold red]basestock:[/] {error}", highlight=False)
+        raise typer.Exit(1) from None
+
+
+@app.command(name="up")
+def up_command(
+    port: Port = None, host: Host = None, data_dir: DataDir = None, dsn: Dsn = None, broker: Broker = None
+) -> None:
+    """Run everything in one process, with a PostgreSQL and a bus of its own unless you name others."""
+    settings = read_settings(port=port, host=host, data_dir=data_dir, dsn=dsn, broker_url=broker)
+    configure_logs(settings)
+
+    async def main() -> None:
+        def tell(url: str) -> None:
+            errors.print(f"Basestock answers at [bold]{url}[/]  API: {url}/docs", highlight=False)
+
+        await up(settings, stop_on_signals(), on_ready=tell)
+
+    run(main())
+
+
+@app.command()
+def serve(
+    service: Annotated[str, typer.Argument(help="catalog, orders, inventory or notifier")], port: Port = None
+) -> None:
+    """Run one service, as containers do; needs BASESTOCK_BROKER_URL and BASESTOCK_DSN."""
+    found = [candidate for candidate in SERVICES if candidate.name == service]
+    if not found:
+        names = ", ".join(candidate.name for candidate in SERVICES)
+        raise typer.BadParameter(f"There is no service {service!r}; there are {names}.")  # noqa: TRY003, EM102 - Typer's way
+    settings = read_settings(port=port)
+    if settings.broker_url is None:
+        errors.print(
+            "basestock: one service alone needs BASESTOCK_BROKER_URL to meet the others; or use `basestock up`."
+        )
+        raise typer.Exit(1)
+    configure_logs(settings)
+
+    async def main() -> None:
+        await serve_services(found, settings, stop_on_signals())
+
+    run(main())
+
+
+@app.command(name="migrate")
+def migrate_command(
+    service: Annotated[str | None, typer.Argument(help="One service; all when left out")] = None, dsn: Dsn = None
+) -> None:
+    """Bring the database schemas to their newest version."""
+    settings = read_settings(dsn=dsn)
+    configure_logs(settings)
+    chosen = tuple(candidate for candidate in SERVICES if service in {None, candidate.name})
+    if not chosen:
+        raise typer.BadParameter(f"There is no service {service!r}.")  # noqa: TRY003, EM102 - Typer's way
+    try:
+        settings.dsn_of(chosen[0].name)
+    except ValueError as error:
+        errors.print(f"basestock: {error}")
+        raise typer.Exit(1) from None
+    run(migrate(settings, chosen))
+
+
+@app.command()
+def demo(
+    port: Port = None,
+    data_dir: DataDir = None,
+    orders: Annotated[Path, typer.Option(help="Order lines to replay.", exists=True, dir_okay=False)] = DEMO_ORDERS,
+    *,
+    exit_: Annotated[bool, typer.Option("--exit", help="End after the verdict instead of staying up.")] = False,
+    drop_one: Annotated[bool, typer.Option(help="Withhold one order: the verdict must be wrong.")] = False,
+    url: Annotated[str | None, typer.Option(help="A running Basestock; BASESTOCK_ADMIN_KEY is its key.")] = None,
+) -> None:
+    """Show the main job on real input: an order lowers base stock, the retailer hears, every level is checked."""
+    settings = read_settings(port=port, data_dir=data_dir)
+    configure_logs(settings.model_copy(update={"log_level": "warning", "log_format": "console"}))
+    if url:
+        if settings.admin_key is None:
+            errors.print("basestock: set BASESTOCK_ADMIN_KEY to the platform admin's key of the system at --url.")
+            raise typer.Exit(1)
+        key = settings.admin_key.get_secret_value()
+        ok = run(run_demo(url, key, orders_file=orders, drop_one=drop_one, console=console))
+    else:
+        ok = run(_demo_embedded(settings, orders, drop_one=drop_one, stay=not exit_))
+    raise typer.Exit(0 if ok else 1)
+
+
+async def _demo_embedded(settings: Settings, orders: Path, *, drop_one: bool, stay: bool) -> bool:
+    """Start the embedded system and run the demo against it over HTTP, as any client would."""
+    key = settings.admin_key or SecretStr(f"bsk_{secrets.token_urlsafe(32)}")
+    complete = settings.model_copy(
+        update={"admin_key": key, "webhook_allow_networks": (ip_network("127.0.0.0/8"), ip_network("::1/128"))}
+    )
+    stop = stop_on_signals()
+    answering: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    system = asyncio.create_task(up(complete, stop, on_ready=answering.set_result))
+    try:
+        await _first_of(system, answering)
+        url = answering.result()
+        story = asyncio.create_task(
+            run_demo(url, key.get_secret_value(), orders_file=orders, drop_one=drop_one, console=console)
+        )
+        await _first_of(system, story)
+        if stay:
+            console.print(
+                f"\nBasestock stays up at [bold]{url}[/]  API: {url}/docs  Admin key: {key.get_secret_value()}"
+            )
+            console.print("Ctrl-C ends it.")
+            await system
+        return story.result()
+    finally:
+        stop.set()
+        await system
+
+
+async def _first_of(system: asyncio.Task[None], wanted: asyncio.Future[Any]) -> None:
+    """Wait for `wanted`; when the system ends first, raise why."""
+    await asyncio.wait([system, wanted], return_when=asyncio.FIRST_COMPLETED)
+    if not wanted.done():
+        wanted.cancel()
+        await asyncio.wait([wanted])
+        await system
+        raise KeyboardInterrupt
+
+
+@app.command()
+def openapi() -> None:
+    """Print the OpenAPI document of all services."""
+    print(json.dumps(create_app(SERVICES, {}).openapi(), indent=2))
+
+
+def main() -> None:
+    """Run the command line, telling of wrong settings in words."""
+    try:
+        app()
+    except ValidationError as error:
+        for problem in error.errors():
+            name = ".".join(str(part) for part in problem["loc"])
+            errors.print(f"basestock: setting BASESTOCK_{name.upper()}: {problem['msg']}", highlight=False)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Every service in one process: the only module that knows them all."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+from services.catalog.service import SERVICE as CATALOG
+from services.inventory.service import SERVICE as INVENTORY
+from services.notifier.service import SERVICE as NOTIFIER
+from services.orders.service import SERVICE as ORDERS
+from shared.embedded_postgres import embedded_postgres
+from shared.migrations import upgrade
+from shared.serve import OnReady, serve_services
+from shared.service import Service
+from shared.settings import Settings
+
+log = structlog.get_logger()
+
+SERVICES: tuple[Service, ...] = (CATALOG, ORDERS, INVENTORY, NOTIFIER)
+
+
+@asynccontextmanager
+async def with_database(settings: Settings) -> AsyncIterator[Settings]:
+    """Settings that name a database for every service: as given, else with an embedded PostgreSQL in `data_dir`."""
+    if settings.dsn or all(getattr(settings, f"{service.name}_dsn") for service in SERVICES):
+        yield settings
+        return
+    async with embedded_postgres(settings.data_dir) as dsn:
+        yield settings.model_copy(update={"dsn": dsn})
+
+
+async def migrate(settings: Settings, services: tuple[Service, ...] = SERVICES) -> None:
+    """Bring the schemas of these services to their newest version."""
+    for service in services:
+        await upgrade(service.name, settings.dsn_of(service.name))
+        log.info("migrated", service=service.name)
+
+
+async def up(settings: Settings, stop: asyncio.Event, *, on_ready: OnReady = lambda _: None) -> None:
+    """Run everything until `stop` is set: database, migrations, the four services on one port."""
+    async with with_database(settings) as complete:
+        await migrate(complete)
+        await serve_services(SERVICES, complete, stop, on_ready=on_ready)

@@ -1,0 +1,4 @@
+from services.inventory.tables import METADATA
+from shared.migrations import run
+
+run(METADATA)

@@ -1,0 +1,103 @@
+"""A service's own PostgreSQL schema: its tables' registry, its engine, its transactions.
+
+`Database.transaction()` is the only place that commits. Raw SQL needs no schema names: the search path is the service's
+schema and nothing else, so a statement that reaches into another service's tables fails.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import MetaData, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import registry
+from sqlmodel import SQLModel
+
+from shared.messaging import outbox
+
+Session = AsyncSession
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+# A statement that waits longer is stuck behind something that needs attention; its transaction is tried again.
+LOCK_TIMEOUT_MILLISECONDS = 10_000
+STATEMENT_TIMEOUT_MILLISECONDS = 60_000
+# A session left open by a lost process must not hold its locks for longer than this.
+IDLE_TIMEOUT_MILLISECONDS = 60_000
+
+
+def tables_in(schema: str) -> type[SQLModel]:
+    """The base class for the tables of one service: a registry of its own, so that services may use the same names."""
+    own = registry(metadata=MetaData(schema=schema, naming_convention=NAMING))
+
+    class Table(SQLModel, registry=own):
+        __abstract__ = True
+
+    return Table
+
+
+def async_url(dsn: str) -> str:
+    """A `postgresql://` DSN as SQLAlchemy's asyncpg driver wants it."""
+    return make_url(dsn).set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
+
+
+class Database:
+    """Engine and transactions of one service.
+
+    `outbox_written` is set after each commit that wrote outbox rows: the relay waits on it.
+    """
+
+    def __init__(self, service: str, dsn: str, *, pool_size: int) -> None:
+        """Connect lazily to `dsn`, at most `pool_size` connections, in the schema named like the service."""
+        self.service = service
+        self.outbox_written = asyncio.Event()
+        settings = {
+            "search_path": service,
+            "application_name": f"basestock-{service}",
+            "lock_timeout": str(LOCK_TIMEOUT_MILLISECONDS),
+            "statement_timeout": str(STATEMENT_TIMEOUT_MILLISECONDS),
+            "idle_in_transaction_session_timeout": str(IDLE_TIMEOUT_MILLISECONDS),
+            "timezone": "UTC",
+            # Compiling takes longer than any statement here runs, and big batches cross its threshold.
+            "jit": "off",
+        }
+        self._engine = create_async_engine(
+            async_url(dsn),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=10,
+            connect_args={"server_settings": settings, "timeout": 10},
+        )
+        self._sessions = async_sessionmaker(self._engine, expire_on_commit=False, autoflush=False)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Session]:
+        """One transaction: commits when the block ends well, with the outbox rows of what it published."""
+        async with self._sessions() as session:
+            async with session.begin():
+                yield session
+                wrote = await outbox.write(session)
+            if wrote:
+                self.outbox_written.set()
+
+    async def check(self) -> None:
+        """Raise whatever the driver raises unless the database answers (readiness)."""
+        async with self._engine.connect() as connection:
+            await connection.execute(text("select 1"))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._engine.dispose()
+
+
+def columns(rows: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, list[Any]]:
+    """Rows as the arrays that `unnest` takes: `{name: [value of each row]}`."""
+    return {name: [row[name] for row in rows] for name in names}

@@ -1,0 +1,163 @@
+"""The contracts between services: CloudEvents 1.0, structured JSON, single or batch.
+
+Each module holds the events of one producer, and only that producer constructs them. `catalogue()` knows them all.
+Source of the format: https://github.com/cloudevents/spec (v1.0, JSON and JSON batch).
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, PrivateAttr, TypeAdapter, ValidationError
+from pydantic_core import from_json, to_json
+
+SINGLE = "application/cloudevents+json"
+BATCH = "application/cloudevents-batch+json"
+
+
+class EventError(ValueError):
+    """A message that is not an event we understand; the text says what is wrong, for whoever sent it."""
+
+
+class Event(BaseModel):
+    """Base of all events: frozen, and open to fields that a newer producer adds.
+
+    Class variables: `name` is the routing key (`inventory.stock_changed`), `schema_version` the contract's version,
+    `heard_by` the services whose queues are bound to it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: ClassVar[str]
+    schema_version: ClassVar[int] = 1
+    heard_by: ClassVar[tuple[str, ...]] = ()
+
+    _event_id: str = PrivateAttr(default="")
+    _traceparent: str | None = PrivateAttr(default=None)
+
+    def subject(self) -> str:
+        """The id of the thing the event is about."""
+        raise NotImplementedError
+
+    def sequence(self) -> int:
+        """The thing's version: of two events with one subject the higher is the newer."""
+        raise NotImplementedError
+
+    @property
+    def event_id(self) -> str:
+        """The CloudEvents `id` it came with; empty for an event that has not travelled."""
+        return self._event_id
+
+    @property
+    def traceparent(self) -> str | None:
+        """The W3C trace it came with."""
+        return self._traceparent
+
+    def received_as(self, event_id: str, traceparent: str | None) -> Self:
+        """Remember the envelope it came in; returns itself."""
+        self._event_id, self._traceparent = event_id, traceparent
+        return self
+
+    @classmethod
+    def producer(cls) -> str:
+        """The service that publishes it."""
+        return cls.name.partition(".")[0]
+
+    @classmethod
+    def cloudevents_type(cls) -> str:
+        """The CloudEvents `type`, e.g. `basestock.inventory.stock_changed.v1`."""
+        return f"basestock.{cls.name}.v{cls.schema_version}"
+
+
+def encode(event: Event, event_id: str, time: datetime, traceparent: str | None) -> bytes:
+    """The event as one structured CloudEvent; `sequence` is zero padded, as the extension's order is of strings."""
+    envelope = {
+        "specversion": "1.0",
+        "id": event_id,
+        "source": f"/basestock/{event.producer()}",
+        "type": event.cloudevents_type(),
+        "subject": event.subject(),
+        "time": time,
+        "sequence": f"{event.sequence():020d}",
+        "datacontenttype": "application/json",
+    }
+    if traceparent:
+        envelope["traceparent"] = traceparent
+    # The data is serialised by its own model (typed, fast) and put in as the last member.
+    return to_json(envelope)[:-1] + b',"data":' + event.__pydantic_serializer__.to_json(event) + b"}"
+
+
+def encode_batch(encoded: Sequence[bytes]) -> bytes:
+    """Several encoded CloudEvents as one JSON batch."""
+    return b"[" + b",".join(encoded) + b"]"
+
+
+def decode(content_type: str, body: bytes, known: dict[str, type[Event]]) -> list[Event]:
+    """The events of a message, each remembering its envelope.
+
+    `known` maps CloudEvents types to models (`types_by_wire_name`). Raises `EventError` for anything that is not a
+    CloudEvent of a known type with valid data.
+    """
+    if content_type not in {SINGLE, BATCH}:
+        message = f"content type {content_type!r} is neither {SINGLE} nor {BATCH}"
+        raise EventError(message)
+    try:
+        parsed = from_json(body)
+    except ValueError as error:
+        message = f"the body is not JSON: {error}"
+        raise EventError(message) from error
+    if content_type == SINGLE:
+        return [_event(parsed, known)]
+    if not isinstance(parsed, list):
+        message = "a CloudEvents batch must be a JSON array"
+        raise EventError(message)
+    return [_event(item, known) for item in parsed]
+
+
+def _event(envelope: Any, known: dict[str, type[Event]]) -> Event:  # noqa: ANN401 - JSON from outside
+    if not isinstance(envelope, dict):
+        message = "a CloudEvent must be a JSON object"
+        raise EventError(message)
+    event_id, wire_name = envelope.get("id"), envelope.get("type")
+    if not isinstance(event_id, str) or not event_id:
+        message = "the CloudEvent has no id"
+        raise EventError(message)
+    model = known.get(wire_name) if isinstance(wire_name, str) else None
+    if model is None:
+        message = f"CloudEvent {event_id}: unknown type {wire_name!r}; known here: {', '.join(sorted(known))}"
+        raise EventError(message)
+    traceparent = envelope.get("traceparent")
+    try:
+        event = model.model_validate(envelope.get("data"))
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in item['loc']) or 'data'}: {item['msg']}" for item in error.errors()
+        )
+        message = f"CloudEvent {event_id} ({wire_name}): {problems}"
+        raise EventError(message) from error
+    return event.received_as(event_id, traceparent if isinstance(traceparent, str) else None)
+
+
+def types_by_wire_name(events: Iterable[type[Event]]) -> dict[str, type[Event]]:
+    """`{CloudEvents type: model}` of these events."""
+    return {event.cloudevents_type(): event for event in events}
+
+
+@cache
+def catalogue() -> tuple[type[Event], ...]:
+    """Every event of every producer, in the order of their names."""
+    from shared.events import catalog, inventory, orders  # noqa: PLC0415 - they import this module
+
+    found = [
+        member
+        for module in (catalog, inventory, orders)
+        for member in vars(module).values()
+        if isinstance(member, type) and issubclass(member, Event) and "name" in vars(member)
+    ]
+    return tuple(sorted(found, key=lambda event: event.name))
+
+
+def json_schema(event: type[Event]) -> dict[str, Any]:
+    """The JSON schema of the event's data, as the contract snapshots hold it."""
+    return TypeAdapter(event).json_schema()

@@ -1,0 +1,259 @@
+"""The batch-first consumer: many messages make one transaction, then they are acknowledged.
+
+Order of things: decode, claim in the inbox, handle, write the outbox, commit, acknowledge. A crash anywhere before the
+commit leaves nothing, one after it leaves an inbox row that makes the redelivery harmless. A batch that fails on its
+data is split in halves until the poison event stands alone; that one is tried again aside, then dead-lettered. When
+the database or the broker is away nothing is split or counted: the consumer pauses and tries the same again.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import structlog
+from prometheus_client import Counter, Histogram
+from sqlalchemy import text
+from structlog.contextvars import bound_contextvars
+
+from shared import clock
+from shared.database import Database, Session
+from shared.events import Event, EventError, decode, types_by_wire_name
+from shared.faults import is_infrastructure
+from shared.messaging import inbox
+from shared.messaging.bus import Bus, BusUnavailableError, Delivery, Inflow, Message, Queue
+
+log = structlog.get_logger()
+
+E = TypeVar("E", bound=Event)
+Handler = Callable[[Session, Sequence[E]], Awaitable[None]]
+Decoder = Callable[[Message], list[Event]]
+
+PAUSE_SECONDS = (0.1, 0.3, 1.0, 3.0)
+# Poison is tried again aside, so that it delays nobody; past this many at once the flow itself is sick, and waits.
+RETRIES_AT_ONCE = 100
+
+HANDLED = Counter("basestock_events_handled_total", "Events handed to their handlers", ["queue", "event"])
+DUPLICATES = Counter("basestock_events_duplicate_total", "Events that had been handled before", ["queue"])
+DEAD = Counter("basestock_dead_letters_total", "Messages that could not be handled", ["queue"])
+BATCH_SECONDS = Histogram("basestock_batch_seconds", "Transaction time of a batch of events", ["queue"])
+
+BURY = text("""
+    insert into dead_letters (queue, message_id, topic, content_type, body, user_id, reason)
+    values (:queue, :message_id, :topic, :content_type, :body, :user_id, :reason)
+    on conflict (queue, message_id) do nothing
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """That a service hears an event, and with which handler; made by `on`, which checks that the two fit."""
+
+    event: type[Event]
+    handle: Callable[[Session, Sequence[Any]], Awaitable[None]]
+
+
+def on(event: type[E], handle: Handler[E]) -> Subscription:
+    """Pair an event with the handler that takes lists of it, in the caller's transaction."""
+    return Subscription(event, handle)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A queue, the subscriptions that its events go to, and how its messages become events."""
+
+    queue: Queue
+    subscriptions: tuple[Subscription, ...]
+    decode: Decoder
+
+
+def sources_of(service: str, subscriptions: Sequence[Subscription], limit_messages: int) -> list[Source]:
+    """One queue per producer that `service` hears, so that a catalog replay does not stand in the way of orders."""
+    by_producer: dict[str, list[Subscription]] = defaultdict(list)
+    for subscription in subscriptions:
+        by_producer[subscription.event.producer()].append(subscription)
+    return [
+        Source(
+            queue=Queue(
+                name=f"{service}.{producer}",
+                topics=tuple(subscription.event.name for subscription in heard),
+                limit_messages=limit_messages,
+            ),
+            subscriptions=tuple(heard),
+            decode=cloudevents_decoder(tuple(subscription.event for subscription in heard)),
+        )
+        for producer, heard in by_producer.items()
+    ]
+
+
+def cloudevents_decoder(events: Sequence[type[Event]]) -> Decoder:
+    """A decoder of messages between our services: CloudEvents of these types, single or batch."""
+    known = types_by_wire_name(events)
+
+    def decode_cloudevents(message: Message) -> list[Event]:
+        return decode(message.content_type, message.body, known)
+
+    return decode_cloudevents
+
+
+@dataclass(slots=True)
+class Work:
+    """One message on its way: its delivery and the events in it that are still to be handled."""
+
+    delivery: Delivery
+    events: list[Event]
+
+
+class Consumer:
+    """Drains one queue of one service into its handlers."""
+
+    def __init__(
+        self,
+        database: Database,
+        bus: Bus,
+        source: Source,
+        *,
+        batch_events: int,
+        linger_seconds: float,
+        retry_seconds: Sequence[float],
+    ) -> None:
+        """Take `batch_events` messages at once at most, waiting `linger_seconds` for more once there is one."""
+        self._database, self._bus, self._source = database, bus, source
+        self._queue = source.queue.name
+        self._batch_events, self._linger_seconds, self._retry_seconds = batch_events, linger_seconds, retry_seconds
+
+    async def run(self) -> None:
+        """Consume until cancelled, opening the queue anew whenever the broker takes it away."""
+        async with asyncio.TaskGroup() as group:
+            slots = asyncio.Semaphore(RETRIES_AT_ONCE)
+            group.create_task(self._reopen(self._queue, lambda inflow: self._drain(inflow, group, slots)))
+            group.create_task(self._reopen(self._source.queue.dead_letter_queue, self._bury_given_up))
+
+    async def _reopen(self, queue: str, drain: Callable[[Inflow], Awaitable[None]]) -> None:
+        failures = 0
+        while True:
+            try:
+                async with self._bus.consume(queue, prefetch=2 * self._batch_events) as inflow:
+                    failures = 0
+                    await drain(inflow)
+            except BusUnavailableError as error:
+                log.warning("consumer_reopening", queue=queue, error=str(error))
+            await clock.sleep(PAUSE_SECONDS[min(failures, len(PAUSE_SECONDS) - 1)])
+            failures += 1
+
+    async def _drain(self, inflow: Inflow, aside: asyncio.TaskGroup, slots: asyncio.Semaphore) -> None:
+        while True:
+            deliveries = await inflow.batch(self._batch_events, self._linger_seconds)
+            works = [work for delivery in deliveries if (work := await self._decode(inflow, delivery))]
+            poison = await self._settle(works)
+            lonely = {id(work) for work, _, _ in poison}
+            await inflow.ack([work.delivery for work in works if id(work) not in lonely])
+            for work, events, error in poison:
+                await slots.acquire()
+                task = aside.create_task(self._retry_aside(inflow, work, events, error))
+                task.add_done_callback(lambda _: slots.release())
+
+    async def _decode(self, inflow: Inflow, delivery: Delivery) -> Work | None:
+        try:
+            return Work(delivery, self._source.decode(delivery.message))
+        except EventError as error:
+            await self._bury(delivery.message, str(error))
+            await inflow.ack([delivery])
+            return None
+
+    async def _settle(self, works: list[Work]) -> list[tuple[Work, list[Event], Exception]]:
+        """Handle all events of these messages; returns the messages with events that fail even alone."""
+        events = [(work, event) for work in works for event in work.events]
+        failed: dict[int, tuple[Work, list[Event], Exception]] = {}
+        for work, event, error in await self._bisect(events):
+            failed.setdefault(id(work), (work, [], error))[1].append(event)
+        return list(failed.values())
+
+    async def _bisect(self, events: list[tuple[Work, Event]]) -> list[tuple[Work, Event, Exception]]:
+        if not events:
+            return []
+        try:
+            await self._persist(lambda session: self._handle(session, [event for _, event in events]))
+        except Exception as error:
+            if len(events) == 1:
+                work, event = events[0]
+                log.warning("event_failed", queue=self._queue, event_id=event.event_id, error=str(error))
+                return [(work, event, error)]
+            middle = len(events) // 2
+            return await self._bisect(events[:middle]) + await self._bisect(events[middle:])
+        return []
+
+    async def _persist(self, work: Callable[[Session], Awaitable[None]]) -> None:
+        """Do `work` in a transaction; while the infrastructure fails, pause and do it again."""
+        failures = 0
+        while True:
+            try:
+                with BATCH_SECONDS.labels(self._queue).time():
+                    async with self._database.transaction() as session:
+                        await work(session)
+            except Exception as error:
+                if not is_infrastructure(error):
+                    raise
+                log.warning("consumer_paused", queue=self._queue, error=str(error))
+                await clock.sleep(PAUSE_SECONDS[min(failures, len(PAUSE_SECONDS) - 1)])
+                failures += 1
+            else:
+                return
+
+    async def _handle(self, session: Session, events: Sequence[Event]) -> None:
+        fresh = await inbox.claim(session, [event.event_id for event in events])
+        DUPLICATES.labels(self._queue).inc(len(events) - len(fresh))
+        by_type: dict[type[Event], list[Event]] = defaultdict(list)
+        for event in events:
+            if event.event_id in fresh:
+                fresh.discard(event.event_id)  # a message and its duplicate may lie in one batch
+                by_type[type(event)].append(event)
+        for subscription in self._source.subscriptions:
+            heard = by_type.get(subscription.event)
+            if heard:
+                with bound_contextvars(queue=self._queue, event_ids=[event.event_id for event in heard[:3]]):
+                    await subscription.handle(session, heard)
+                HANDLED.labels(self._queue, subscription.event.name).inc(len(heard))
+
+    async def _retry_aside(self, inflow: Inflow, work: Work, events: list[Event], error: Exception) -> None:
+        for seconds in self._retry_seconds:
+            if isinstance(error, EventError):
+                break  # refused for what it says: saying it again changes nothing
+            await clock.sleep(seconds)
+            failed = await self._bisect([(work, event) for event in events])
+            events = [event for _, event, _ in failed]
+            if not events:
+                break
+            error = failed[-1][2]
+        if events:
+            await self._bury(work.delivery.message, f"{type(error).__name__}: {error}")
+        with suppress(BusUnavailableError):  # then it comes again, and the inbox or the dead letter knows it
+            await inflow.ack([work.delivery])
+
+    async def _bury_given_up(self, inflow: Inflow) -> None:
+        """Keep what the bus itself gave up on (a message that killed its consumer again and again)."""
+        while True:
+            for delivery in await inflow.batch(self._batch_events, self._linger_seconds):
+                reason = "it came back too often: its consumer died or disconnected each time it was handed out"
+                await self._bury(delivery.message, reason)
+                await inflow.ack([delivery])
+
+    async def _bury(self, message: Message, reason: str) -> None:
+        log.error("dead_letter", queue=self._queue, message_id=message.message_id, reason=reason)
+        DEAD.labels(self._queue).inc()
+        row = {
+            "queue": self._queue,
+            "message_id": message.message_id,
+            "topic": message.topic,
+            "content_type": message.content_type,
+            "body": message.body,
+            "user_id": message.user_id,
+            "reason": reason,
+        }
+
+        async def insert(session: Session) -> None:
+            await session.execute(BURY, row)
+
+        await self._persist(insert)

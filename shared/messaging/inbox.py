@@ -1,0 +1,30 @@
+"""The inbox: which events a service has handled, so that a redelivered one has no second effect."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+CLAIM = text("""
+    insert into inbox (event_id) select * from unnest(cast(:event_ids as text[]))
+    on conflict do nothing returning event_id
+""")
+# In chunks, so that no purge ever holds many rows or much log at once.
+PURGE = text("""
+    delete from inbox where event_id in (
+        select event_id from inbox
+        where received_at < clock_timestamp() - make_interval(days => :keep_days) limit 10000)
+""")
+
+
+async def claim(session: AsyncSession, event_ids: Sequence[str]) -> set[str]:
+    """Enter these ids and return those that were not there: the caller's transaction alone handles them."""
+    # Sorted: two consumers that enter the same ids wait for each other in one order.
+    result = await session.execute(CLAIM, {"event_ids": sorted(set(event_ids))})
+    return {row.event_id for row in result}
+
+
+async def purge(session: AsyncSession, keep_days: int) -> int:
+    """Forget some of the ids older than `keep_days`; returns how many went, 0 when there are none left."""
+    result = await session.execute(PURGE, {"keep_days": keep_days})
+    return int(result.rowcount)  # type: ignore[attr-defined] # a delete's result has it

@@ -1,0 +1,185 @@
+"""The transactional outbox: `publish` writes into the caller's transaction, `Relay` carries it to the bus.
+
+A row holds the exact bytes that are sent, and is deleted once the bus has confirmed them. The relay claims rows with
+`for update skip locked`, so several replicas share the work, and it never remembers a position: a transaction that
+commits late is not skipped.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+from prometheus_client import Counter, Gauge
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from shared import clock
+from shared.events import BATCH, SINGLE, Event, encode, encode_batch
+from shared.faults import is_infrastructure
+from shared.logs import current_traceparent, new_traceparent
+from shared.messaging.bus import EVENTS_EXCHANGE, Bus, BusUnavailableError, Message
+
+if TYPE_CHECKING:
+    from shared.database import Database
+
+log = structlog.get_logger()
+
+# Keeps a message well under a broker's frame and memory limits, and a poison event's neighbours few.
+EVENTS_PER_MESSAGE = 100
+# Two relays at once: one message that waits for a slow consumer does not hold up the next batch.
+RELAYS = 2
+PAUSE_SECONDS = (0.1, 0.3, 1.0, 3.0)
+
+PUBLISHED = Counter("basestock_outbox_published_total", "Outbox messages confirmed by the bus", ["service"])
+UNCONFIRMED = Counter("basestock_outbox_unconfirmed_total", "Outbox messages the bus did not confirm", ["service"])
+OLDEST = Gauge("basestock_outbox_oldest_seconds", "Age of the oldest outbox row", ["service"])
+
+INSERT = text("""
+    insert into outbox (message_id, topic, content_type, body, traceparent, mandatory)
+    select * from unnest(cast(:message_ids as uuid[]), cast(:topics as text[]), cast(:content_types as text[]),
+        cast(:bodies as bytea[]), cast(:traceparents as text[]), cast(:mandatory as boolean[]))
+""")
+CLAIM = text("""
+    select message_id, topic, content_type, body, traceparent, mandatory
+    from outbox order by created_at, message_id limit :limit for update skip locked
+""")
+DELETE = text("delete from outbox where message_id = any(cast(:message_ids as uuid[]))")
+AGE = text("select coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0) from outbox")
+
+
+@dataclass(slots=True)
+class Pending:
+    """An event published in a transaction that has not written its outbox rows yet."""
+
+    event: Event
+    traceparent: str
+
+
+def publish(session: AsyncSession, event: Event, *, caused_by: Event | None = None) -> None:
+    """Publish `event` if and when the caller's transaction commits.
+
+    `caused_by` is the event that is being handled, whose trace goes on; in a request the request's trace does.
+    """
+    parent = caused_by.traceparent if caused_by else current_traceparent()
+    pending: list[Pending] = session.info.setdefault("outbox", [])
+    pending.append(Pending(event, new_traceparent(parent)))
+
+
+async def write(session: AsyncSession) -> bool:
+    """Write what was published in this transaction, events of one type together; says whether there was any."""
+    pending: list[Pending] = session.info.pop("outbox", [])
+    if not pending:
+        return False
+    by_type: dict[type[Event], list[Pending]] = defaultdict(list)
+    for item in pending:
+        by_type[type(item.event)].append(item)
+    messages = [
+        _message(event_type, items[start : start + EVENTS_PER_MESSAGE])
+        for event_type, items in by_type.items()
+        for start in range(0, len(items), EVENTS_PER_MESSAGE)
+    ]
+    await session.execute(
+        INSERT,
+        {
+            "message_ids": [message.message_id for message in messages],
+            "topics": [message.topic for message in messages],
+            "content_types": [message.content_type for message in messages],
+            "bodies": [message.body for message in messages],
+            "traceparents": [message.headers["traceparent"] for message in messages],
+            "mandatory": [message.mandatory for message in messages],
+        },
+    )
+    return True
+
+
+def _message(event_type: type[Event], items: list[Pending]) -> Message:
+    now = clock.utc_now()
+    encoded = [encode(item.event, str(clock.uuid7()), now, item.traceparent) for item in items]
+    single = len(encoded) == 1
+    return Message(
+        message_id=str(clock.uuid7()),
+        topic=event_type.name,
+        content_type=SINGLE if single else BATCH,
+        body=encoded[0] if single else encode_batch(encoded),
+        headers={"traceparent": items[0].traceparent},
+        # An event that nobody must hear may vanish; any other stays in the outbox until its queues exist.
+        mandatory=bool(event_type.heard_by),
+    )
+
+
+class Relay:
+    """Carries one service's outbox to the bus; run as many as wanted, in as many processes as wanted."""
+
+    def __init__(self, database: "Database", bus: Bus, *, batch_messages: int, poll_seconds: float) -> None:
+        """Read from `database`, publish on `bus`, at most `batch_messages` under one confirm."""
+        self._database, self._bus = database, bus
+        self._batch_messages, self._poll_seconds = batch_messages, poll_seconds
+
+    async def run(self) -> None:
+        """Relay until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(RELAYS):
+                group.create_task(self._loop())
+            group.create_task(self._watch_age())
+
+    async def _loop(self) -> None:
+        failures = 0
+        while True:
+            try:
+                sent, kept = await self.relay_batch()
+            except Exception as error:
+                if not isinstance(error, BusUnavailableError) and not is_infrastructure(error):
+                    raise
+                log.warning("outbox_relay_paused", service=self._database.service, error=str(error))
+                sent, kept = 0, 1
+            failures = failures + 1 if kept else 0
+            if failures:
+                await clock.sleep(PAUSE_SECONDS[min(failures, len(PAUSE_SECONDS)) - 1])
+            elif sent < self._batch_messages:
+                await clock.wait_until_set(self._database.outbox_written, self._poll_seconds)
+
+    async def relay_batch(self) -> tuple[int, int]:
+        """Publish one batch and delete what was confirmed; returns how many were sent and how many were kept."""
+        service = self._database.service
+        async with self._database.transaction() as session:
+            rows = (await session.execute(CLAIM, {"limit": self._batch_messages})).all()
+            if not rows:
+                return 0, 0
+            messages = [
+                Message(
+                    message_id=str(row.message_id),
+                    topic=row.topic,
+                    content_type=row.content_type,
+                    body=row.body,
+                    headers={"traceparent": row.traceparent},
+                    mandatory=row.mandatory,
+                )
+                for row in rows
+            ]
+            unconfirmed = await self._bus.publish(EVENTS_EXCHANGE, messages)
+            confirmed = [row.message_id for row in rows if str(row.message_id) not in unconfirmed]
+            await session.execute(DELETE, {"message_ids": confirmed})
+        PUBLISHED.labels(service).inc(len(confirmed))
+        if unconfirmed:
+            UNCONFIRMED.labels(service).inc(len(unconfirmed))
+            log.warning("outbox_unconfirmed", service=service, messages=len(unconfirmed), reasons=_some(unconfirmed))
+        return len(confirmed), len(unconfirmed)
+
+    async def _watch_age(self) -> None:
+        while True:
+            try:
+                async with self._database.transaction() as session:
+                    OLDEST.labels(self._database.service).set((await session.execute(AGE)).scalar_one())
+            except Exception as error:
+                if not is_infrastructure(error):
+                    raise
+            await clock.sleep(5)
+
+
+def _some(unconfirmed: Iterable[str] | dict[str, str]) -> list[str]:
+    """A few distinct reasons, for a log line."""
+    values = unconfirmed.values() if isinstance(unconfirmed, dict) else unconfirmed
+    return sorted(set(values))[:3]

@@ -1,0 +1,45 @@
+"""The tables of outbox, inbox and dead letters, which every service has in its own schema."""
+
+from sqlalchemy import Boolean, Column, DateTime, Index, LargeBinary, MetaData, Table, Text, Uuid, text
+
+
+def _now(name: str) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()"))
+
+
+def add_messaging_tables(metadata: MetaData) -> None:
+    """Add `outbox`, `inbox` and `dead_letters` to a service's tables."""
+    Table(
+        "outbox",
+        metadata,
+        Column("message_id", Uuid, primary_key=True),
+        Column("topic", Text, nullable=False),
+        Column("content_type", Text, nullable=False),
+        # The exact bytes that will be sent: re-rendering them could differ after an upgrade.
+        Column("body", LargeBinary, nullable=False),
+        Column("traceparent", Text, nullable=False),
+        Column("mandatory", Boolean, nullable=False),
+        _now("created_at"),
+        Index("ix_outbox_created_at_message_id", "created_at", "message_id"),
+    )
+    Table(
+        "inbox",
+        metadata,
+        # Written in the transaction of the event's effect: a row means that the effect is there.
+        Column("event_id", Text, primary_key=True),
+        _now("received_at"),
+        Index("ix_inbox_received_at", "received_at"),
+    )
+    Table(
+        "dead_letters",
+        metadata,
+        # A message that is dead-lettered and then redelivered after a crash leaves one row.
+        Column("queue", Text, primary_key=True),
+        Column("message_id", Text, primary_key=True),
+        Column("topic", Text, nullable=False),
+        Column("content_type", Text, nullable=False),
+        Column("body", LargeBinary, nullable=False),
+        Column("user_id", Text),
+        Column("reason", Text, nullable=False),
+        _now("dead_at"),
+    )

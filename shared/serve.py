@@ -1,0 +1,126 @@
+"""Serve one or several services over HTTP until told to stop."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from shared.http import create_app
+from shared.logs import configure_logs
+from shared.messaging.bus import Bus
+from shared.messaging.in_process import InProcessBus
+from shared.messaging.rabbitmq import RabbitBus
+from shared.service import Service, running
+from shared.settings import Settings
+
+log = structlog.get_logger()
+
+# Open requests may finish; the longest answer (`?wait=`) takes 10 s.
+SHUTDOWN_SECONDS = 12
+
+OnReady = Callable[[str], None]
+
+
+def bus_of(settings: Settings) -> Bus:
+    """RabbitMQ where a broker URL is set, else the in-process bus."""
+    if settings.broker_url is None:
+        return InProcessBus(publish_timeout_seconds=settings.publish_timeout_seconds)
+    return RabbitBus(
+        settings.broker_url,
+        publish_timeout_seconds=settings.publish_timeout_seconds,
+        heartbeat_seconds=settings.broker_heartbeat_seconds,
+    )
+
+
+@asynccontextmanager
+async def app_of(services: Sequence[Service], settings: Settings, bus: Bus) -> AsyncIterator[FastAPI]:
+    """Run these services on one bus, and yield the app with all their routes."""
+    async with AsyncExitStack() as stack:
+        contexts = {
+            service.name: await stack.enter_async_context(running(service, settings, bus)) for service in services
+        }
+        yield create_app(services, contexts)
+
+
+async def serve_services(
+    services: Sequence[Service], settings: Settings, stop: asyncio.Event, *, on_ready: OnReady = lambda _: None
+) -> None:
+    """Run these services on one port until `stop` is set; `on_ready` gets the base URL once it answers."""
+    bus = bus_of(settings)
+    try:
+        async with app_of(services, settings, bus) as app:
+            await serve_app(app, settings.host, settings.port, stop, on_ready=on_ready)
+    finally:
+        await bus.close()
+
+
+async def serve_app(
+    app: FastAPI, host: str, port: int, stop: asyncio.Event, *, on_ready: OnReady = lambda _: None
+) -> None:
+    """Serve `app` until `stop` is set, then let open requests finish. Raises `RuntimeError` if the port is taken."""
+    config = uvicorn.Config(
+        app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS
+    )
+    server = Server(config, on_ready)
+    stopping = asyncio.create_task(server.exit_when(stop))
+    try:
+        await server.serve()
+    except SystemExit as error:  # uvicorn's way to say that it could not listen
+        message = f"Cannot listen on {host}:{port}: is something else running there? Choose another with --port."
+        raise RuntimeError(message) from error
+    finally:
+        stopping.cancel()
+
+
+class Server(uvicorn.Server):
+    """Uvicorn's server, telling when it answers, and leaving signals to whoever runs the process."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: OnReady) -> None:
+        """Tell `on_ready` the base URL once requests are answered."""
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start listening, then tell."""
+        await super().startup(sockets)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            self._on_ready(f"http://{host}:{port}")
+
+    async def exit_when(self, stop: asyncio.Event) -> None:
+        """Begin to shut down once `stop` is set."""
+        await stop.wait()
+        self.should_exit = True
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing: `stop_on_signals` has them."""
+        yield
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that SIGINT and SIGTERM set, for the running loop."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+def serve(service: Service) -> None:
+    """Run one service by the settings of the environment: the body of every `__main__.py`."""
+    settings = Settings()
+    configure_logs(settings)
+    if settings.broker_url is None:
+        message = "One service alone needs BASESTOCK_BROKER_URL to meet the others; `basestock up` runs them all."
+        raise SystemExit(message)
+
+    async def run() -> None:
+        await serve_services([service], settings, stop_on_signals())
+
+    asyncio.run(run())

@@ -1,0 +1,147 @@
+"""What a service is, and the one way to run it: in production, in the all-in-one process and in tests."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+from fastapi import APIRouter
+from sqlalchemy import MetaData
+
+from shared import clock
+from shared.database import Database
+from shared.events import Event, catalogue
+from shared.faults import is_infrastructure
+from shared.messaging import inbox
+from shared.messaging.bus import Bus, BusUnavailableError, Queue
+from shared.messaging.consumer import Consumer, Source, Subscription, sources_of
+from shared.messaging.outbox import Relay
+from shared.service_context import Context
+from shared.settings import Settings
+
+log = structlog.get_logger()
+
+Worker = Callable[[Context], Coroutine[None, None, None]]
+INBOX_PURGE_SECONDS = 60
+# Long enough for a broker or a database that is started together with us; then say so and give up.
+START_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service as its `service.py` declares it: what it hears, what it answers, what it does by itself.
+
+    `workers` run until cancelled. `intake` builds the queues it hears from outside (beside `subscriptions`).
+    """
+
+    name: str
+    summary: str
+    metadata: MetaData
+    routers: tuple[APIRouter, ...]
+    subscriptions: tuple[Subscription, ...] = ()
+    workers: tuple[Worker, ...] = ()
+    intake: Callable[[Context], Sequence[Source]] = lambda _: ()
+
+
+def published_by(service: str) -> list[type[Event]]:
+    """The events this service is the producer of."""
+    return [event for event in catalogue() if event.producer() == service]
+
+
+def queues_of_hearers(service: str, limit_messages: int) -> list[Queue]:
+    """The queues of those who hear this service: declared by it too, so that no event finds its queue missing."""
+    hearers = sorted({hearer for event in published_by(service) for hearer in event.heard_by})
+    return [
+        Queue(
+            name=f"{hearer}.{service}",
+            topics=tuple(event.name for event in published_by(service) if hearer in event.heard_by),
+            limit_messages=limit_messages,
+        )
+        for hearer in hearers
+    ]
+
+
+@asynccontextmanager
+async def running(service: Service, settings: Settings, bus: Bus) -> AsyncIterator[Context]:
+    """Run `service` on this bus until the block ends: relay, consumers, workers; yields its context.
+
+    Raises `RuntimeError` with what is missing when database or bus do not answer within `START_SECONDS`. A part that
+    dies of a bug ends the block with its error: a service that only seems alive helps nobody.
+    """
+    database = Database(service.name, settings.dsn_of(service.name), pool_size=settings.database_pool_size)
+    context = Context(service.name, settings, database, bus)
+    limit = settings.queue_limit_messages
+    sources = [*sources_of(service.name, service.subscriptions, limit), *service.intake(context)]
+    queues = [*(source.queue for source in sources), *queues_of_hearers(service.name, limit)]
+    try:
+        await _wait_for(f"{service.name}: the database", database.check)
+        await _wait_for(f"{service.name}: the bus", lambda: bus.declare(queues))
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(run) for run in _parts(service, context, sources)]
+            log.info("service_running", service=service.name, queues=[source.queue.name for source in sources])
+            try:
+                yield context
+            finally:
+                for task in tasks:
+                    task.cancel()
+    finally:
+        await database.close()
+
+
+def _parts(service: Service, context: Context, sources: Sequence[Source]) -> list[Coroutine[None, None, None]]:
+    settings = context.settings
+    relay = Relay(
+        context.database,
+        context.bus,
+        batch_messages=settings.outbox_batch_messages,
+        poll_seconds=settings.outbox_poll_seconds,
+    )
+    consumers = [
+        Consumer(
+            context.database,
+            context.bus,
+            source,
+            batch_events=settings.consumer_batch_events,
+            linger_seconds=settings.consumer_linger_seconds,
+            retry_seconds=settings.consumer_retry_seconds,
+        )
+        for source in sources
+    ]
+    return [
+        relay.run(),
+        *(consumer.run() for consumer in consumers),
+        *(worker(context) for worker in service.workers),
+        _purge_inbox(context),
+    ]
+
+
+async def _purge_inbox(context: Context) -> None:
+    while True:
+        await clock.sleep(INBOX_PURGE_SECONDS)
+        try:
+            gone = 1
+            while gone:
+                async with context.database.transaction() as session:
+                    gone = await inbox.purge(session, context.settings.inbox_keep_days)
+        except Exception as error:
+            if not is_infrastructure(error):
+                raise
+            log.warning("inbox_purge_paused", service=context.service, error=str(error))
+
+
+async def _wait_for(what: str, check: Callable[[], Awaitable[None]]) -> None:
+    deadline = clock.monotonic() + START_SECONDS
+    while True:
+        try:
+            await check()
+        except Exception as error:
+            if not isinstance(error, BusUnavailableError) and not is_infrastructure(error):
+                raise
+            if clock.monotonic() > deadline:
+                message = f"{what} did not answer within {START_SECONDS} s: {error}"
+                raise RuntimeError(message) from error
+            log.info("waiting", what=what, error=str(error))
+            await clock.sleep(0.5)
+        else:
+            return

@@ -1,0 +1,30 @@
+"""What a running service hands to its routes, handlers and workers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from shared.database import Database
+from shared.messaging.bus import Bus
+from shared.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One service as it runs in this process."""
+
+    service: str
+    settings: Settings
+    database: Database
+    bus: Bus
+
+
+def context_of(service: str) -> Callable[[Request], Context]:
+    """The dependency that gives a route its service's context, in an app of one service or of all."""
+
+    def context(request: Request) -> Context:
+        found: Context = request.app.state.contexts[service]
+        return found
+
+    return context

@@ -1,0 +1,80 @@
+"""Everything that can be set from outside: environment variables `BASESTOCK_...` or a `.env` file, frozen once read."""
+
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """One object per process, built at the start and handed down; `.env.example` lists every field with its default."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="BASESTOCK_", env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True
+    )
+
+    admin_key: SecretStr | None = Field(None, description="The platform admin's API key; generated when empty.")
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
+
+    data_dir: Path = Field(Path(".basestock"), description="Folder of the embedded PostgreSQL.")
+    dsn: str | None = Field(None, description="PostgreSQL of all services; empty starts the embedded one.")
+    catalog_dsn: str | None = Field(None, description="PostgreSQL of catalog, when it has its own.")
+    orders_dsn: str | None = Field(None, description="PostgreSQL of orders, when it has its own.")
+    inventory_dsn: str | None = Field(None, description="PostgreSQL of inventory, when it has its own.")
+    notifier_dsn: str | None = Field(None, description="PostgreSQL of notifier, when it has its own.")
+    database_pool_size: int = Field(8, ge=2, description="Connections per service and process.")
+
+    broker_url: str | None = Field(None, description="RabbitMQ, amqp://...; empty uses the in-process bus.")
+    # RabbitMQ's own default of 60 s would notice a dead peer only after three minutes.
+    broker_heartbeat_seconds: int = Field(10, ge=1, description="AMQP heartbeat.")
+    # A confirm takes milliseconds; past this the outcome is unknown and the outbox row is kept.
+    publish_timeout_seconds: float = Field(10, gt=0, description="Longest wait for a publisher confirm.")
+    # A queue this long holds hours of orders and still fits the broker's disk.
+    queue_limit_messages: int = Field(1_000_000, ge=1, description="Messages a queue holds before publishers wait.")
+
+    consumer_batch_events: int = Field(500, ge=1, description="Most messages handled in one transaction.")
+    consumer_linger_seconds: float = Field(0.002, ge=0, description="Wait for more messages before a transaction.")
+    # Three tries in about 2.5 s outlast a lost race; what still fails then is wrong data.
+    consumer_retry_seconds: Annotated[tuple[float, ...], NoDecode] = Field(
+        (0.2, 0.5, 2.0), description="Waits before a message that fails alone is tried again, then dead-lettered."
+    )
+    outbox_batch_messages: int = Field(200, ge=1, description="Messages published and confirmed together.")
+    # Only a backstop: the relay is woken at each commit of its own process.
+    outbox_poll_seconds: float = Field(0.5, gt=0, description="Longest time until an outbox row is noticed.")
+    # A dead letter that is redriven must still meet its inbox row (at least a week).
+    inbox_keep_days: int = Field(14, ge=7, description="How long handled message ids are remembered.")
+
+    intake_trust_seller_id: bool = Field(
+        default=False,
+        description="Believe the seller_id in AMQP order messages without a validated user; development only.",
+    )
+
+    webhook_window_seconds: int = Field(900, ge=1, description="Least time between calls per endpoint and product.")
+    webhook_timeout_seconds: float = Field(15, gt=0, description="Longest time for one webhook call.")
+    webhook_allow_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        (), description="Private networks webhooks may reach (development and tests only), comma separated."
+    )
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log level.")
+    log_format: Literal["json", "console"] = Field("json", description="Log lines for machines or for people.")
+
+    @field_validator("webhook_allow_networks", "consumer_retry_seconds", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    def dsn_of(self, service: str) -> str:
+        """The PostgreSQL DSN of a service: its own, else the common one; `ValueError` when neither is set."""
+        dsn: str | None = getattr(self, f"{service}_dsn") or self.dsn
+        if dsn is None:
+            message = (
+                f"No database for {service}: set BASESTOCK_DSN (or BASESTOCK_{service.upper()}_DSN) to "
+                "postgresql://user:password@host:5432/database, or use `basestock up`, which brings its own."
+            )
+            raise ValueError(message)
+        return dsn

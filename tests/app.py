@@ -1,0 +1,97 @@
+"""Services served over a real port inside the test's own event loop, and a small client to call them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+import aiohttp
+import uvicorn
+
+from shared import migrations
+from shared.http import create_app
+from shared.messaging.bus import Bus
+from shared.serve import Server
+from shared.service import Service, running
+from shared.settings import Settings
+
+
+class _Server(Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave Ctrl-C to pytest."""
+        yield
+
+
+@asynccontextmanager
+async def serving(services: Sequence[Service], settings: Settings, bus: Bus) -> AsyncIterator[str]:
+    """Migrate and run these services on `bus`, serve them on one free port; yields the base URL once it answers.
+
+    The bus stays the caller's: it is not closed here. A part of a service that dies of a bug ends the block with it.
+    """
+    async with AsyncExitStack() as stack:
+        contexts = {}
+        for service in services:
+            await migrations.upgrade(service.name, settings.dsn_of(service.name))
+            contexts[service.name] = await stack.enter_async_context(running(service, settings, bus))
+        app = create_app(services, contexts)
+        url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        config = uvicorn.Config(
+            app, host="127.0.0.1", port=0, log_config=None, access_log=False, timeout_graceful_shutdown=5
+        )
+        server = _Server(config, url.set_result)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(server.serve(), name="tests-http")
+            try:
+                yield await url
+            finally:
+                server.should_exit = True
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer: `body` is parsed where it is JSON, else text."""
+
+    status: int
+    body: Any
+    headers: dict[str, str]
+
+
+class Client:
+    """Calls one base URL with one API key (or none); `async with Client(url, key) as client`."""
+
+    def __init__(self, url: str, key: str | None = None) -> None:
+        """Call `url` as whoever owns `key`."""
+        self._url = url
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(self._url, headers=self._headers)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    async def call(self, method: str, path: str, json: object = None, **options: Any) -> Answer:  # noqa: ANN401 - aiohttp's
+        """Send one request; `options` are aiohttp's (`params`, `headers`, `data`)."""
+        async with self._session.request(method, path, json=json, **options) as response:
+            is_json = response.content_type.endswith("json")
+            body = await (response.json(content_type=None) if is_json else response.text())
+            return Answer(response.status, body, dict(response.headers))
+
+    async def get(self, path: str, **options: Any) -> Answer:  # noqa: ANN401 - aiohttp's
+        """GET."""
+        return await self.call("GET", path, **options)
+
+    async def post(self, path: str, json: object = None, **options: Any) -> Answer:  # noqa: ANN401 - aiohttp's
+        """POST a JSON body."""
+        return await self.call("POST", path, json, **options)
+
+    async def patch(self, path: str, json: object = None, **options: Any) -> Answer:  # noqa: ANN401 - aiohttp's
+        """PATCH with a JSON body."""
+        return await self.call("PATCH", path, json, **options)
+
+    async def delete(self, path: str, **options: Any) -> Answer:  # noqa: ANN401 - aiohttp's
+        """DELETE."""
+        return await self.call("DELETE", path, **options)

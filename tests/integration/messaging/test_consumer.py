@@ -1,0 +1,172 @@
+"""What the consumer promises, told with a service that writes down each company it hears of."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+
+from shared.database import Session
+from shared.events import SINGLE
+from shared.events.catalog import CompanyChanged
+from shared.messaging.bus import EVENTS_EXCHANGE, BusUnavailableError, Message
+from shared.messaging.consumer import Consumer, on, sources_of
+from shared.messaging.in_process import InProcessBus
+from tests.integration.messaging.kitchen import (
+    company,
+    effects,
+    kitchen,
+    listening,
+    message_of,
+    note_effects,
+    rows,
+)
+
+
+async def test_a_duplicate_has_no_second_effect(database_dsn: str) -> None:
+    async with kitchen(database_dsn) as database, listening(database) as kitchen_ear:
+        message = message_of(company(1), "event-1")
+        await kitchen_ear.publish(message)
+        await kitchen_ear.publish(message)
+        assert await effects(database) == ["company-1"]
+
+
+async def test_a_duplicate_within_one_batch_has_no_second_effect(database_dsn: str) -> None:
+    async with kitchen(database_dsn) as database, listening(database) as kitchen_ear:
+        first = message_of(company(1), "event-1")
+        again = Message("another-message", first.topic, first.content_type, first.body)
+        await kitchen_ear.publish(first, again)
+        assert await effects(database) == ["company-1"]
+
+
+async def test_a_poison_event_is_set_aside_and_the_others_go_through(database_dsn: str) -> None:
+    async def refuse_number_13(session: Session, events: Sequence[CompanyChanged]) -> None:
+        await note_effects(session, events)
+        if any(event.company_id == 13 for event in events):
+            message = "company 13 brings bad luck"
+            raise ValueError(message)
+
+    async with kitchen(database_dsn) as database, listening(database, refuse_number_13) as kitchen_ear:
+        await kitchen_ear.publish(*(message_of(company(number)) for number in range(40)))
+        assert sorted(await effects(database)) == sorted(f"company-{number}" for number in range(40) if number != 13)
+        (dead,) = await rows(database, "select queue, topic, reason, body from dead_letters")
+        assert (dead.queue, dead.topic) == ("kitchen.catalog", "catalog.company_changed")
+        assert dead.reason == "ValueError: company 13 brings bad luck"
+        assert b"company-13" in dead.body
+
+
+async def test_an_event_that_fails_for_a_moment_is_not_dead_lettered(database_dsn: str) -> None:
+    failures = iter([True, True])
+
+    async def fail_twice(session: Session, events: Sequence[CompanyChanged]) -> None:
+        await note_effects(session, events)
+        if next(failures, False):
+            message = "not yet"
+            raise LookupError(message)
+
+    async with kitchen(database_dsn) as database, listening(database, fail_twice) as kitchen_ear:
+        await kitchen_ear.publish(message_of(company(1)))
+        assert await effects(database) == ["company-1"]
+        assert await rows(database, "select * from dead_letters") == []
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "reason"),
+    [
+        (SINGLE, b"{oops", "the body is not JSON"),
+        ("text/plain", b"hello", "content type 'text/plain' is neither"),
+        (SINGLE, b'{"id": "e1", "type": "basestock.catalog.nothing.v1"}', "unknown type"),
+        (SINGLE, b'{"type": "basestock.catalog.company_changed.v1"}', "has no id"),
+        (
+            SINGLE,
+            b'{"id": "e1", "type": "basestock.catalog.company_changed.v1", "data": {"company_id": "x"}}',
+            "company_id: Input should be a valid integer",
+        ),
+    ],
+)
+async def test_a_malformed_message_is_dead_lettered_with_its_reason(
+    database_dsn: str, content_type: str, body: bytes, reason: str
+) -> None:
+    async with kitchen(database_dsn) as database, listening(database) as kitchen_ear:
+        bad = Message("bad-1", "catalog.company_changed", content_type, body)
+        await kitchen_ear.publish(message_of(company(1)), bad, message_of(company(2)))
+        assert sorted(await effects(database)) == ["company-1", "company-2"]
+        (dead,) = await rows(database, "select message_id, reason, body from dead_letters")
+        assert (dead.message_id, dead.body) == ("bad-1", body)
+        assert reason in dead.reason
+
+
+async def test_while_the_database_is_away_nothing_is_split_counted_or_lost(database_dsn: str) -> None:
+    seen: list[int] = []
+
+    async def lose_the_connection_twice(session: Session, events: Sequence[CompanyChanged]) -> None:
+        seen.append(len(events))
+        if len(seen) <= 2:
+            await session.execute(text("select pg_terminate_backend(pg_backend_pid())"))
+        await note_effects(session, events)
+
+    async with kitchen(database_dsn) as database, listening(database, lose_the_connection_twice) as kitchen_ear:
+        await kitchen_ear.publish(*(message_of(company(number)) for number in range(20)))
+        assert seen[:3] == [seen[0]] * 3, "the same batch again, whole"
+        assert len(await effects(database)) == 20
+        assert await rows(database, "select * from dead_letters") == []
+
+
+async def test_a_driver_error_without_a_state_is_the_connections_fault(database_dsn: str) -> None:
+    failures = iter([True])
+
+    async def fail_once(session: Session, events: Sequence[CompanyChanged]) -> None:
+        if next(failures, False):
+            statement = "select 1"
+            raise OperationalError(statement, None, ConnectionResetError("reset by peer"))
+        await note_effects(session, events)
+
+    async with kitchen(database_dsn) as database, listening(database, fail_once) as kitchen_ear:
+        await kitchen_ear.publish(*(message_of(company(number)) for number in range(3)))
+        assert len(await effects(database)) == 3
+
+
+async def test_a_crash_between_commit_and_acknowledgement_is_harmless(database_dsn: str) -> None:
+    async with kitchen(database_dsn) as database:
+        bus = InProcessBus(publish_timeout_seconds=20)
+        (source,) = sources_of("kitchen", (on(CompanyChanged, note_effects),), limit_messages=10)
+        await bus.declare([source.queue])
+        consumer = Consumer(database, bus, source, batch_events=10, linger_seconds=0, retry_seconds=())
+        publishing = asyncio.create_task(bus.publish(EVENTS_EXCHANGE, [message_of(company(1), "event-1")]))
+        # The first life: the batch is committed, then the process dies before it acknowledges.
+        async with bus.consume(source.queue.name, prefetch=10) as inflow:
+            (delivery,) = await inflow.batch(10, 0)
+            event = source.decode(delivery.message)
+            async with database.transaction() as session:
+                await consumer._handle(session, event)  # noqa: SLF001 - the step that the crash follows
+        task = asyncio.create_task(consumer.run())
+        assert await publishing == {}
+        assert await effects(database) == ["company-1"]
+        task.cancel()
+        await asyncio.wait([task])
+        await bus.close()
+
+
+async def test_the_consumer_opens_its_queue_anew_when_the_broker_takes_it_away(database_dsn: str) -> None:
+    class Flaky(InProcessBus):
+        opened = 0
+
+        def consume(self, queue: str, prefetch: int):  # type: ignore[no-untyped-def] # noqa: ANN202 - as in the base
+            self.opened += 1
+            if self.opened <= 4:
+                message = "the broker is restarting"
+                raise BusUnavailableError(message)
+            return super().consume(queue, prefetch)
+
+    async with kitchen(database_dsn) as database:
+        bus = Flaky(publish_timeout_seconds=20)
+        (source,) = sources_of("kitchen", (on(CompanyChanged, note_effects),), limit_messages=10)
+        await bus.declare([source.queue])
+        consumer = Consumer(database, bus, source, batch_events=10, linger_seconds=0, retry_seconds=())
+        task = asyncio.create_task(consumer.run())
+        assert await bus.publish(EVENTS_EXCHANGE, [message_of(company(1))]) == {}
+        assert await effects(database) == ["company-1"]
+        task.cancel()
+        await asyncio.wait([task])
+        await bus.close()

@@ -1,0 +1,241 @@
+"""Private RabbitMQ nodes from the binaries on this machine, for the tests, the bench and trying things by hand.
+
+A node touches nothing of the system: ports, data, cookie, epmd and logs are its own, in one temporary folder. It ends
+with the process that started it, however that one ends: a small shell process waits for the end of a pipe that only we
+hold open, then kills the node's processes and removes the folder.
+"""
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from shared import clock
+
+_READY_SECONDS = 120
+_STOP_SECONDS = 60
+_POLL_SECONDS = 0.1
+_PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"  # AMQP 0-9-1, section 4.2.2
+_SYSTEM_BINARIES = Path("/usr/lib/rabbitmq/bin")  # Debian's real scripts; those in /usr/sbin change to another user
+_CLEAN_UP = """
+cat >/dev/null
+read -r node <"$1/group"
+for group in $node "$2"; do kill -s KILL -- "-$group" 2>/dev/null; done  # some may have ended by themselves
+for _ in 1 2 3 4 5 6 7 8 9 10; do rm -rf -- "$1" 2>/dev/null && exit; sleep 0.2; done
+"""
+
+
+class RabbitNodeError(Exception):
+    """A private RabbitMQ node cannot be had or does not run; the message says why and what to do."""
+
+
+class RabbitNode:
+    """One private node, also as a context manager. Its data stays over `kill`, `stop` and `start`, until `close`."""
+
+    def __init__(self) -> None:
+        """Prepare the folder and the ports; `start` runs the node. Raises `RabbitNodeError` without binaries."""
+        self._binaries = find_binaries()
+        self.folder = Path(tempfile.mkdtemp(prefix="basestock-rabbitmq-"))
+        self._port, distribution_port, epmd_port = _free_ports(3)
+        self.url = f"amqp://guest:guest@127.0.0.1:{self._port}/"
+        self._environment = _environment(self.folder, distribution_port, epmd_port)
+        _write_configuration(self.folder, self._port)
+        self._node: subprocess.Popen[bytes] | None = None
+        epmd = shutil.which("epmd", path=self._environment["PATH"])
+        if epmd is None:
+            message = "Erlang's `epmd` is missing although RabbitMQ is there: install Erlang (Debian: `erlang-base`)."
+            raise RabbitNodeError(message)
+        self._epmd = subprocess.Popen(
+            [epmd, "-port", str(epmd_port), "-address", "127.0.0.1"],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            process_group=0,
+        )
+        self._cleaner = subprocess.Popen(
+            ["/bin/sh", "-c", _CLEAN_UP, "sh", self.folder, str(self._epmd.pid)], stdin=subprocess.PIPE, process_group=0
+        )
+
+    def __enter__(self) -> Self:
+        """Start the node."""
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the node."""
+        self.close()
+
+    def start(self) -> None:
+        """Run the node and wait until it speaks AMQP; nothing happens when it runs already."""
+        if self._node is not None and self._node.poll() is None:
+            return
+        with (self.folder / "stdout").open("ab") as output:
+            self._node = subprocess.Popen(
+                [self._binaries / "rabbitmq-server"],
+                env=self._environment,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                process_group=0,
+            )
+        (self.folder / "group").write_text(f"{self._node.pid}\n")
+        deadline = clock.monotonic() + _READY_SECONDS
+        while not _speaks_amqp(self._port):
+            if _ended(self._node, _POLL_SECONDS) or clock.monotonic() > deadline:
+                tail = (self.folder / "stdout").read_text(errors="replace")[-2000:]
+                message = f"The private RabbitMQ node in {self.folder} does not answer; the end of its output:\n{tail}"
+                raise RabbitNodeError(message)
+
+    def kill(self) -> None:
+        """Kill -9 the node, as a power cut would."""
+        if self._node is not None and self._node.poll() is None:
+            os.killpg(self._node.pid, 9)
+            self._node.wait()
+
+    def stop(self) -> None:
+        """Stop the node in order, by force if that takes too long."""
+        if self._node is not None and self._node.poll() is None:
+            self._node.terminate()
+            if not _ended(self._node, _STOP_SECONDS):
+                self.kill()
+
+    def restart(self) -> None:
+        """Kill the node and start it again."""
+        self.kill()
+        self.start()
+
+    def ctl(self, *arguments: str) -> str:
+        """Run `rabbitmqctl`; gives what it printed, raises `RabbitNodeError` with its complaint."""
+        command = [str(self._binaries / "rabbitmqctl"), "--quiet", *arguments]
+        done = subprocess.run(
+            command, env=self._environment, cwd=self.folder, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            message = f"rabbitmqctl {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}"
+            raise RabbitNodeError(message)
+        return done.stdout
+
+    def close(self) -> None:
+        """End everything of this node and remove its folder."""
+        self._cleaner.kill()
+        self._cleaner.communicate()
+        self.kill()
+        self._epmd.kill()
+        self._epmd.wait()
+        shutil.rmtree(self.folder)
+
+
+def find_binaries() -> Path:
+    """Find the folder of RabbitMQ's scripts; root on Debian installs the package. Raises `RabbitNodeError`."""
+    for attempt in ("as it is", "after installing"):
+        on_path = shutil.which("rabbitmq-server")
+        for folder in (_SYSTEM_BINARIES, *([Path(on_path).resolve().parent] if on_path else [])):
+            if (folder / "rabbitmqctl").exists() and (folder / "rabbitmq-server").exists():
+                return folder
+        if attempt == "as it is" and os.geteuid() == 0 and shutil.which("apt-get"):
+            _install_on_debian()
+    message = (
+        "There is no RabbitMQ on this machine. Install it (Debian: `apt-get install --no-install-recommends "
+        "rabbitmq-server`, macOS: `brew install rabbitmq`), or start one (`docker run -p 5672:5672 rabbitmq:4`) and "
+        "set BASESTOCK_TEST_BROKER_URL=amqp://guest:guest@127.0.0.1:5672/"
+    )
+    raise RabbitNodeError(message)
+
+
+def _install_on_debian() -> None:
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    for command in (
+        ["apt-get", "update"],
+        ["apt-get", "install", "-y", "--no-install-recommends", "rabbitmq-server"],
+    ):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            message = f"Installing RabbitMQ failed: {' '.join(command)}\n{done.stderr}"
+            raise RabbitNodeError(message)
+    # The package starts a node of the system's own. Ours shares nothing with it; it would only take memory. Where
+    # no service manager runs (containers) it was never started, and this says so with an exit code.
+    subprocess.run(["service", "rabbitmq-server", "stop"], capture_output=True, check=False)
+
+
+def _environment(folder: Path, distribution_port: int, epmd_port: int) -> dict[str, str]:
+    return {
+        "HOME": str(folder),  # where the Erlang cookie lies
+        "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin",
+        "LANG": "C.UTF-8",
+        "ERL_EPMD_PORT": str(epmd_port),
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODENAME": "private@localhost",
+        "RABBITMQ_DIST_PORT": str(distribution_port),
+        "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+        "RABBITMQ_CONFIG_FILE": f"{folder}/rabbitmq.conf",
+        "RABBITMQ_ADVANCED_CONFIG_FILE": f"{folder}/advanced.config",
+        "RABBITMQ_MNESIA_BASE": f"{folder}/data",
+        "RABBITMQ_LOG_BASE": f"{folder}/log",
+        "RABBITMQ_LOGS": f"{folder}/log/node.log",
+        "RABBITMQ_PID_FILE": f"{folder}/pid",
+        "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/enabled_plugins",
+        "RABBITMQ_SCHEMA_DIR": f"{folder}/schema",
+        "RABBITMQ_GENERATED_CONFIG_DIR": f"{folder}/generated",
+        "RABBITMQ_PLUGINS_EXPAND_DIR": f"{folder}/plugins",
+        # No busy waiting: the machine is shared with what is being tested.
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} "
+        "+sbwt none +sbwtdcpu none +sbwtdio none",
+        # The script then becomes the node instead of waiting for it, so that signals and the exit code are the node's.
+        "RUNNING_UNDER_SYSTEMD": "true",
+    }
+
+
+def _write_configuration(folder: Path, port: int) -> None:
+    for name in ("data", "log", "schema", "generated"):
+        (folder / name).mkdir()
+    (folder / "rabbitmq.conf").write_text(
+        f"listeners.tcp.1 = 127.0.0.1:{port}\n"
+        "vm_memory_high_watermark.absolute = 512MiB\n"
+        "disk_free_limit.absolute = 50MB\n"
+        "log.file.level = info\n"
+    )
+    (folder / "advanced.config").write_text("[].\n")
+    (folder / "enabled_plugins").write_text("[].\n")
+    (folder / "group").touch()
+    cookie = folder / ".erlang.cookie"
+    cookie.touch(mode=0o600)
+    cookie.write_text(secrets.token_hex(16))
+    cookie.chmod(0o400)
+
+
+def _free_ports(count: int) -> list[int]:
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+def _speaks_amqp(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+            connection.sendall(_PROTOCOL_HEADER)
+            return connection.recv(1) == b"\x01"  # a method frame: Connection.Start
+    except OSError:
+        return False
+
+
+def _ended(process: subprocess.Popen[bytes], within_seconds: float) -> bool:
+    try:
+        process.wait(within_seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
