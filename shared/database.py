@@ -13,7 +13,6 @@ from sqlalchemy import MetaData, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import registry
-from sqlmodel import SQLModel
 
 from shared.messaging import outbox
 
@@ -34,19 +33,22 @@ STATEMENT_TIMEOUT_MILLISECONDS = 60_000
 IDLE_TIMEOUT_MILLISECONDS = 60_000
 
 
-def tables_in(schema: str) -> type[SQLModel]:
-    """The base class for the tables of one service: a registry of its own, so that services may use the same names."""
-    own = registry(metadata=MetaData(schema=schema, naming_convention=NAMING))
+def registry_in(schema: str) -> registry:
+    """A registry of its own for the tables of one service, so that services may use the same names.
 
-    class Table(SQLModel, registry=own):
-        __abstract__ = True
-
-    return Table
+    The base class `class Table(SQLModel, registry=registry_in("orders")): __abstract__ = True` stands in the service's
+    `tables.py`: type checkers do not follow a base class that a function returns.
+    """
+    return registry(metadata=MetaData(schema=schema, naming_convention=NAMING))
 
 
 def async_url(dsn: str) -> str:
-    """A `postgresql://` DSN as SQLAlchemy's asyncpg driver wants it."""
-    return make_url(dsn).set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
+    """A `postgresql://` DSN as SQLAlchemy's asyncpg driver wants it (libpq's `sslmode` is its `ssl`)."""
+    url = make_url(dsn).set(drivername="postgresql+asyncpg")
+    mode = url.query.get("sslmode")
+    if mode:
+        url = url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
+    return url.render_as_string(hide_password=False)
 
 
 class Database:

@@ -78,7 +78,7 @@ class EmbeddedPostgres:
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> str:
-        """Start the server; gives the DSN `postgresql://basestock:<password>@127.0.0.1:<port>/basestock`."""
+        """Start the server; gives the DSN `postgresql://basestock:<password>@127.0.0.1:<port>/basestock?...`."""
         self._user, self.home = _find_home(self._data_dir)
         self._lock = _own(self.home)
         try:
@@ -113,7 +113,8 @@ class EmbeddedPostgres:
         return None if self._process is None or self._process.returncode is not None else self._process.pid
 
     def _dsn(self, database: str) -> str:
-        return f"postgresql://{_NAME}:{self._password}@127.0.0.1:{self._port}/{database}"
+        # Without `sslmode` asyncpg looks for certificates in a home folder that may not be ours to read.
+        return f"postgresql://{_NAME}:{self._password}@127.0.0.1:{self._port}/{database}?sslmode=disable"
 
     async def _start(self) -> None:
         """Run the server and wait until it answers."""
@@ -152,8 +153,7 @@ class EmbeddedPostgres:
         raise EmbeddedPostgresError(message)
 
     async def _ensure_database(self) -> None:
-        # Without `ssl=False` asyncpg looks for certificates in a home folder that may not be ours to read.
-        connection = await asyncpg.connect(self._dsn("postgres"), timeout=_READY_SECONDS, ssl=False)
+        connection = await asyncpg.connect(self._dsn("postgres"), timeout=_READY_SECONDS)
         try:
             if not await connection.fetchval("select true from pg_database where datname = $1", _NAME):
                 await connection.execute(f"create database {_NAME} encoding 'UTF8'")

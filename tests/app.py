@@ -1,27 +1,18 @@
 """Services served over a real port inside the test's own event loop, and a small client to call them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
 import aiohttp
-import uvicorn
 
 from shared import migrations
-from shared.http import create_app
 from shared.messaging.bus import Bus
-from shared.serve import Server
-from shared.service import Service, running
+from shared.serve import app_of, serve_app
+from shared.service import Service
 from shared.settings import Settings
-
-
-class _Server(Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave Ctrl-C to pytest."""
-        yield
 
 
 @asynccontextmanager
@@ -30,23 +21,16 @@ async def serving(services: Sequence[Service], settings: Settings, bus: Bus) -> 
 
     The bus stays the caller's: it is not closed here. A part of a service that dies of a bug ends the block with it.
     """
-    async with AsyncExitStack() as stack:
-        contexts = {}
-        for service in services:
-            await migrations.upgrade(service.name, settings.dsn_of(service.name))
-            contexts[service.name] = await stack.enter_async_context(running(service, settings, bus))
-        app = create_app(services, contexts)
+    for service in services:
+        await migrations.upgrade(service.name, settings.dsn_of(service.name))
+    async with app_of(services, settings, bus) as app, asyncio.TaskGroup() as group:
+        stop = asyncio.Event()
         url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        config = uvicorn.Config(
-            app, host="127.0.0.1", port=0, log_config=None, access_log=False, timeout_graceful_shutdown=5
-        )
-        server = _Server(config, url.set_result)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(server.serve(), name="tests-http")
-            try:
-                yield await url
-            finally:
-                server.should_exit = True
+        group.create_task(serve_app(app, "127.0.0.1", 0, stop, on_ready=url.set_result))
+        try:
+            yield await url
+        finally:
+            stop.set()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ _STOP_SECONDS = 60
 _POLL_SECONDS = 0.1
 _PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"  # AMQP 0-9-1, section 4.2.2
 _SYSTEM_BINARIES = Path("/usr/lib/rabbitmq/bin")  # Debian's real scripts; those in /usr/sbin change to another user
+_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 _CLEAN_UP = """
 cat >/dev/null
 read -r node <"$1/group"
@@ -40,16 +41,16 @@ class RabbitNode:
     def __init__(self) -> None:
         """Prepare the folder and the ports; `start` runs the node. Raises `RabbitNodeError` without binaries."""
         self._binaries = find_binaries()
+        epmd = shutil.which("epmd", path=_PATH)
+        if epmd is None:
+            message = "Erlang's `epmd` is missing although RabbitMQ is there: install Erlang (Debian: `erlang-base`)."
+            raise RabbitNodeError(message)
         self.folder = Path(tempfile.mkdtemp(prefix="basestock-rabbitmq-"))
         self._port, distribution_port, epmd_port = _free_ports(3)
         self.url = f"amqp://guest:guest@127.0.0.1:{self._port}/"
         self._environment = _environment(self.folder, distribution_port, epmd_port)
         _write_configuration(self.folder, self._port)
         self._node: subprocess.Popen[bytes] | None = None
-        epmd = shutil.which("epmd", path=self._environment["PATH"])
-        if epmd is None:
-            message = "Erlang's `epmd` is missing although RabbitMQ is there: install Erlang (Debian: `erlang-base`)."
-            raise RabbitNodeError(message)
         self._epmd = subprocess.Popen(
             [epmd, "-port", str(epmd_port), "-address", "127.0.0.1"],
             env=self._environment,
@@ -173,7 +174,7 @@ def _install_on_debian() -> None:
 def _environment(folder: Path, distribution_port: int, epmd_port: int) -> dict[str, str]:
     return {
         "HOME": str(folder),  # where the Erlang cookie lies
-        "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin",
+        "PATH": _PATH,
         "LANG": "C.UTF-8",
         "ERL_EPMD_PORT": str(epmd_port),
         "ERL_EPMD_ADDRESS": "127.0.0.1",

@@ -1,0 +1,41 @@
+"""Settings: frozen, from the environment, and wrong ones refused in words."""
+
+from ipaddress import ip_network
+
+import pytest
+from pydantic import ValidationError
+
+from shared.settings import Settings
+
+
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BASESTOCK_WEBHOOK_WINDOW_SECONDS", "60")
+    monkeypatch.setenv("BASESTOCK_WEBHOOK_ALLOW_NETWORKS", "127.0.0.0/8, ::1/128")
+    monkeypatch.setenv("BASESTOCK_BROKER_URL", "")
+    settings = Settings()
+    assert settings.webhook_window_seconds == 60
+    assert settings.webhook_allow_networks == (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+    assert settings.broker_url is None, "an empty value means the default"
+
+
+def test_they_are_frozen() -> None:
+    with pytest.raises(ValidationError):
+        Settings().port = 1
+
+
+@pytest.mark.parametrize(("name", "value"), [("WEBHOOK_WINDOW_SECONDS", "soon"), ("PORT", "70000"), ("LOG_LEVEL", "x")])
+def test_wrong_ones_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"BASESTOCK_{name}", value)
+    with pytest.raises(ValidationError, match=name.lower()):
+        Settings()
+
+
+def test_a_service_uses_its_own_database_before_the_common_one() -> None:
+    settings = Settings(dsn="postgresql://common", orders_dsn="postgresql://own")
+    assert settings.dsn_of("orders") == "postgresql://own"
+    assert settings.dsn_of("catalog") == "postgresql://common"
+
+
+def test_no_database_is_said_in_words() -> None:
+    with pytest.raises(ValueError, match="BASESTOCK_CATALOG_DSN"):
+        Settings().dsn_of("catalog")
