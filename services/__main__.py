@@ -15,9 +15,9 @@ from pydantic import SecretStr, ValidationError
 from rich.console import Console
 
 from services.all_in_one import SERVICES, migrate, up
-from shared.embedded_postgres import EmbeddedPostgresError
 from shared.http import create_app
 from shared.logs import configure_logs
+from shared.postgres_binaries import EmbeddedPostgresError
 from shared.serve import serve_services, stop_on_signals
 from shared.settings import Settings
 

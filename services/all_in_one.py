@@ -10,7 +10,7 @@ from services.catalog.service import SERVICE as CATALOG
 from services.inventory.service import SERVICE as INVENTORY
 from services.notifier.service import SERVICE as NOTIFIER
 from services.orders.service import SERVICE as ORDERS
-from shared.embedded_postgres import embedded_postgres
+from shared.embedded_postgres import EmbeddedPostgres
 from shared.migrations import upgrade
 from shared.serve import OnReady, serve_services
 from shared.service import Service
@@ -27,7 +27,7 @@ async def with_database(settings: Settings) -> AsyncIterator[Settings]:
     if settings.dsn or all(getattr(settings, f"{service.name}_dsn") for service in SERVICES):
         yield settings
         return
-    async with embedded_postgres(settings.data_dir) as dsn:
+    async with EmbeddedPostgres(settings.data_dir) as dsn:
         yield settings.model_copy(update={"dsn": dsn})
 
 

@@ -40,7 +40,7 @@ def add_access_tables(metadata: MetaData) -> None:
     Table(
         "companies",
         metadata,
-        Column("company_id", BigInteger, primary_key=True),
+        Column("company_id", BigInteger, primary_key=True, autoincrement=False),
         Column("ref", Text, nullable=False, unique=True),
         Column("display_name", Text, nullable=False),
         Column("role", Text, nullable=False),
@@ -50,7 +50,7 @@ def add_access_tables(metadata: MetaData) -> None:
     Table(
         "api_keys",
         metadata,
-        Column("key_id", BigInteger, primary_key=True),
+        Column("key_id", BigInteger, primary_key=True, autoincrement=False),
         Column("key_sha256", Text, nullable=False, unique=True),
         Column("company_id", BigInteger),
         Column("role", Text, nullable=False),
@@ -62,7 +62,7 @@ def add_access_tables(metadata: MetaData) -> None:
     Table(
         "connections",
         metadata,
-        Column("connection_id", BigInteger, primary_key=True),
+        Column("connection_id", BigInteger, primary_key=True, autoincrement=False),
         Column("supplier_id", BigInteger, nullable=False),
         Column("retailer_id", BigInteger, nullable=False),
         Column("external_ref", Text),

@@ -74,6 +74,7 @@ async def running(service: Service, settings: Settings, bus: Bus) -> AsyncIterat
     limit = settings.queue_limit_messages
     sources = [*sources_of(service.name, service.subscriptions, limit), *service.intake(context)]
     queues = [*(source.queue for source in sources), *queues_of_hearers(service.name, limit)]
+    failure: Exception | None = None
     try:
         await _wait_for(f"{service.name}: the database", database.check)
         await _wait_for(f"{service.name}: the bus", lambda: bus.declare(queues))
@@ -82,9 +83,13 @@ async def running(service: Service, settings: Settings, bus: Bus) -> AsyncIterat
             log.info("service_running", service=service.name, queues=[source.queue.name for source in sources])
             try:
                 yield context
+            except Exception as error:  # the block's own error, to be raised as it is and not in the parts' group
+                failure = error
             finally:
                 for task in tasks:
                     task.cancel()
+        if failure:
+            raise failure
     finally:
         await database.close()
 

@@ -23,14 +23,19 @@ async def serving(services: Sequence[Service], settings: Settings, bus: Bus) -> 
     """
     for service in services:
         await migrations.upgrade(service.name, settings.dsn_of(service.name))
-    async with app_of(services, settings, bus) as app, asyncio.TaskGroup() as group:
+    async with app_of(services, settings, bus) as app:
         stop = asyncio.Event()
         url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        group.create_task(serve_app(app, "127.0.0.1", 0, stop, on_ready=url.set_result))
+        server = asyncio.create_task(serve_app(app, "127.0.0.1", 0, stop, on_ready=url.set_result))
         try:
-            yield await url
+            waiting: list[asyncio.Future[Any]] = [server, url]
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if not url.done():
+                await server  # raises what kept it from starting
+            yield url.result()
         finally:
             stop.set()
+            await server
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,60 @@
+"""`make bench`: measure on private servers with real durability, and print each figure beside its ceiling."""
+
+import asyncio
+import json
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import orders_queue, webhooks
+from shared.embedded_postgres import EmbeddedPostgres
+from tests.servers.rabbitmq import RabbitNode
+
+RESULTS = Path(__file__).parent / "results"
+
+
+async def measure() -> list[dict[str, object]]:
+    """Every measurement, one after the other; each gets a database of its own."""
+    rows: list[dict[str, object]] = []
+    with tempfile.TemporaryDirectory(prefix="basestock-bench-") as folder, RabbitNode() as broker:
+        async with EmbeddedPostgres(Path(folder)) as server:
+            for bar, hot in (("S1 orders on 5,000 products", False), ("S3 orders on one product", True)):
+                node = await orders_queue.fresh_database(server, f"orders_{int(hot)}")
+                result = await orders_queue.measure(node, broker.url, hot=hot)
+                rows.append(
+                    {
+                        "bar": bar,
+                        "unit": "orders/s",
+                        "figure": round(result.inventory),
+                        "ceiling": round(result.drain),
+                        "ceiling_is": "bare aio-pika drain",
+                        "ratio": round(result.inventory / result.drain, 2),
+                        "beside": f"{result.inventory / result.one_by_one:.0f} x one by one ({result.one_by_one:.0f})",
+                    }
+                )
+            dsn = await orders_queue.fresh_database(server, "webhooks")
+            rows.append(await webhooks.measure(dsn))
+    return rows
+
+
+def main() -> None:
+    """Print the table and keep it as JSON."""
+    rows = asyncio.run(measure())
+    table = Table("bar", "figure", "ceiling", "ratio", "beside")
+    for row in rows:
+        table.add_row(
+            str(row["bar"]),
+            f"{row['figure']:,} {row['unit']}",
+            f"{row['ceiling']:,} ({row['ceiling_is']})",
+            str(row["ratio"]),
+            str(row["beside"]),
+        )
+    Console().print(table)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "latest.json").write_text(json.dumps(rows, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""The second part: a wholesaler's real orders, created and sent through the public API.
+
+Each run has a supplier and a retailer of its own, so that its levels start clean in a data folder that was used before.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.progress import Progress
+
+from demo.api import Api
+from demo.companies import company_id, connect, new_key
+from demo.concurrently import concurrently
+from demo.expected import start_quantity
+from demo.plan import Assortment, Message
+from shared import clock
+
+IN_FLIGHT = 32
+ROWS_PER_BULK = 500
+LEVELS_PER_PAGE = 200
+NAME_LIMIT = 200
+# Inventory hears of new products by events, within moments.
+KNOWN_SECONDS = 30
+# How long inventory may take for what is still queued; when nothing changes for the quiet time nothing more will.
+SETTLE_SECONDS = 60
+QUIET_SECONDS = 5
+# Right levels must stay right: whatever is applied twice would be so by then.
+STAY_SECONDS = 1
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What an order line names for a stock code: a product, or a style and its variant."""
+
+    product_id: int
+    variant_sku: str | None = None
+
+
+@dataclass(slots=True)
+class Sent:
+    """What was sent: `counts` of orders, returns, lines and repeats; `ids` has every id a message was answered with."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    ids: defaultdict[Message, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    @property
+    def doubled(self) -> list[str]:
+        """The references that were sent twice and became two orders or returns."""
+        return sorted(message.reference for message, ids in self.ids.items() if len(ids) > 1)
+
+
+async def open_run(admin: Api, run: str) -> tuple[str, str]:
+    """Make the run's supplier and retailer, connected; returns an API key of each."""
+    supplier = await company_id(admin, f"gift-wholesale-{run}", f"Gift wholesale, run {run}", "supplier")
+    retailer = await company_id(admin, f"gift-shop-{run}", f"Gift shop, run {run}", "retailer")
+    await connect(admin, supplier, retailer)
+    return await new_key(admin, supplier), await new_key(admin, retailer)
+
+
+async def create_products(supplier: Api, assortment: Assortment, progress: Progress) -> dict[str, Part]:
+    """Create the assortment, and say how each stock code is ordered.
+
+    Every code with a level becomes a `stock` product; codes without are `customisable` with no link, so untracked;
+    a style is `customisable`, and each of its variants is linked to the stock product of the variant's code.
+    """
+    task = progress.add_task("Create products", total=len(assortment.names) + len(assortment.styles))
+    products: dict[str, Part] = {}
+    variants: dict[str, Part] = {}
+
+    async def create_code(code: str) -> None:
+        kind = "customisable" if code in assortment.untracked else "stock"
+        body = {"sku": code, "name": assortment.names[code][:NAME_LIMIT], "type": kind}
+        products[code] = Part((await supplier.post("/v1/products", body))["id"])
+        progress.advance(task)
+
+    async def create_style(stem: str) -> None:
+        codes = assortment.styles[stem]
+        made = await supplier.post("/v1/products", _style(stem, assortment.names[codes[0]], codes, products))
+        variants.update({code: Part(made["id"], code) for code in codes})
+        progress.advance(task)
+
+    await concurrently(assortment.names, create_code, IN_FLIGHT)
+    await concurrently(assortment.styles, create_style, IN_FLIGHT)
+    return products | variants
+
+
+def _style(stem: str, name: str, codes: Sequence[str], products: Mapping[str, Part]) -> dict[str, Any]:
+    variants = [
+        {
+            "sku": code,
+            "attributes": [{"name": "Letter", "value": code.removeprefix(stem)}],
+            "base_stock_product_id": products[code].product_id,
+        }
+        for code in codes
+    ]
+    return {"sku": stem, "name": name[:NAME_LIMIT], "type": "customisable", "variants": variants}
+
+
+async def set_start_levels(supplier: Api, assortment: Assortment, progress: Progress) -> None:
+    """Count every product: wait until inventory lists them all, then set on hand in bulk.
+
+    Raises `RuntimeError` when it does not list them in time, or refuses a row.
+    """
+    task = progress.add_task("Set start levels", total=len(assortment.stock))
+    deadline = clock.monotonic() + KNOWN_SECONDS
+    while missing := set(assortment.stock) - (await read_levels(supplier)).keys():
+        if clock.monotonic() > deadline:
+            message = f"Inventory does not list {len(missing)} of the products within {KNOWN_SECONDS} s: {min(missing)}"
+            raise RuntimeError(message)
+        await clock.sleep(POLL_SECONDS)
+    rows = [{"sku": code, "on_hand": start_quantity(code), "reason": "start of the demo"} for code in assortment.stock]
+    for start in range(0, len(rows), ROWS_PER_BULK):
+        chunk = rows[start : start + ROWS_PER_BULK]
+        answer = await supplier.post("/v1/stock/bulk", chunk)
+        if answer["refused"]:
+            refused = next(row for row in answer["rows"] if row["errors"])
+            message = f"Inventory refused to set {answer['refused']} start levels, one of them: {refused}"
+            raise RuntimeError(message)
+        progress.advance(task, len(chunk))
+
+
+async def send(retailer: Api, messages: Sequence[Message], parts: Mapping[str, Part], progress: Progress) -> Sent:
+    """Send the messages, each as an order or a return of its own, many in flight."""
+    sent = Sent()
+    task = progress.add_task("Send orders and returns", total=len(messages))
+
+    async def send_one(message: Message) -> None:
+        if message.kind == "order":
+            answer = await retailer.post("/v1/orders", _body(message, parts) | {"placed_at": _moment(message)})
+            sent.ids[message].add(answer["order_id"])
+        else:
+            answer = await retailer.post("/v1/returns", _body(message, parts) | {"returned_at": _moment(message)})
+            sent.ids[message].add(answer["return_id"])
+        progress.advance(task)
+
+    await concurrently(messages, send_one, IN_FLIGHT)
+    for message, count in Counter(messages).items():
+        sent.counts.update({message.kind: 1, "line": len(message.lines), "repeat": count - 1})
+    return sent
+
+
+def _body(message: Message, parts: Mapping[str, Part]) -> dict[str, Any]:
+    lines = [
+        {
+            "product_id": parts[code].product_id,
+            "variant_sku": parts[code].variant_sku,
+            "quantity": quantity,
+            **({"restock": True} if message.kind == "return" else {}),
+        }
+        for code, quantity in message.lines
+    ]
+    return {"external_ref": message.reference, "lines": lines}
+
+
+def _moment(message: Message) -> str:
+    return message.placed_at.isoformat()
+
+
+async def read_levels(supplier: Api) -> dict[str, int]:
+    """`{sku: available}` of everything the supplier stocks, read page by page."""
+    return {item["sku"]: item["available"] async for item in supplier.pages("/v1/stock", limit=LEVELS_PER_PAGE)}
+
+
+async def settled_levels(
+    supplier: Api, expected: Mapping[str, int], progress: Progress
+) -> tuple[dict[str, int], float]:
+    """The levels once they stay, and the moment (monotonic) at which they had come to it.
+
+    They stay when they are as expected and still so a second later, or when nothing has changed for some seconds, or
+    when the time is up: the comparison is then made with what there is.
+    """
+    task = progress.add_task("Levels as they must be", total=len(expected))
+    levels, since = await read_levels(supplier), clock.monotonic()
+    deadline = since + SETTLE_SECONDS
+    while True:
+        progress.update(task, completed=sum(levels.get(code) == level for code, level in expected.items()))
+        await clock.sleep(POLL_SECONDS)
+        latest, now = await read_levels(supplier), clock.monotonic()
+        if latest != levels:
+            levels, since = latest, now
+        patience_seconds = STAY_SECONDS if levels == expected else QUIET_SECONDS
+        if now - since > patience_seconds or now > deadline:
+            return levels, since

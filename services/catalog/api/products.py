@@ -1,0 +1,186 @@
+"""Products, variants and what they link to."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from services.catalog import domain
+from services.catalog.api.product_bodies import (
+    Attribute,
+    Product,
+    ProductBody,
+    ProductChange,
+    Products,
+    StockComponent,
+    StockLink,
+    StockLinks,
+)
+from services.catalog.api.requests import (
+    Calling,
+    Cursor,
+    Here,
+    Id,
+    IdInPath,
+    Limit,
+    Text,
+    after,
+    field_errors_of,
+    next_cursor,
+    refuse,
+)
+from services.catalog.store import products as store
+from shared.database import Session
+from shared.errors import FieldError, ProblemError
+from shared.events.catalog import ProductType
+from shared.service_context import Context
+
+router = APIRouter(prefix="/v1")
+
+# Each attempt lost to somebody else's change, so somebody always gets ahead.
+ATTEMPTS = 5
+
+
+@router.post("/products", status_code=201)
+async def create_product(body: ProductBody, caller: Calling, context: Here) -> Product:
+    """Add a product to the caller's company; the platform admin names the owner, and may choose the id."""
+    if body.id is not None:
+        caller.require()
+    proposed = body.product(caller.company(body.owner_id))
+
+    async def create(session: Session) -> domain.Product:
+        refuse("invalid_product", domain.violations(proposed, await store.lock_with_facts(session, proposed)))
+        added = await store.add_product(session, proposed)
+        if added is None:
+            raise ProblemError(409, "product_exists", f"The id {body.id} is taken: leave it out, or choose another.")
+        return added
+
+    return Product.of(await _in_transaction(context, create))
+
+
+@router.get("/products")
+async def list_products(  # noqa: PLR0913 - each is one filter
+    *,
+    caller: Calling,
+    context: Here,
+    owner_id: Annotated[Id | None, Query()] = None,
+    type: Annotated[ProductType | None, Query()] = None,  # noqa: A002 - the filter is called like the field
+    sku: Annotated[Text | None, Query()] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Products:
+    """The caller's products, and those that suppliers it is connected with show it; all for the platform admin."""
+    async with context.database.transaction() as session:
+        found = await store.list_products(
+            session,
+            caller.company_id,
+            owner_id=owner_id,
+            product_type=type,
+            sku=sku,
+            after=after(cursor),
+            limit=limit + 1,
+        )
+    return Products(
+        items=[Product.of(product) for product in found[:limit]],
+        next_cursor=next_cursor((product.product_id for product in found), limit),
+    )
+
+
+@router.get("/products/{product_id}")
+async def show_product(product_id: IdInPath, caller: Calling, context: Here) -> Product:
+    """One product that the caller owns or may see."""
+    async with context.database.transaction() as session:
+        found = await store.find_readable(session, product_id, caller.company_id)
+    if found is None:
+        raise _no_product(product_id)
+    return Product.of(found)
+
+
+@router.get("/products/{product_id}/stock-links")
+async def show_stock_links(product_id: IdInPath, caller: Calling, context: Here) -> StockLinks:
+    """The base stock products that a product and its variants draw on, through all virtual bases."""
+    async with context.database.transaction() as session:
+        product = await store.find_readable(session, product_id, caller.company_id)
+        if product is None:
+            raise _no_product(product_id)
+        _, *bases = await store.find_chain(session, product_id)
+        end = product if not bases else next(iter(await store.find_products(session, bases[-1:])), None)
+        ends = end.parts if end else ()
+        skus = await store.find_skus(session, {item.product_id for part in ends for item in part.components})
+    parts = [_stock_link(part, skus) for part in ends]
+    return StockLinks(
+        product_id=product_id,
+        bases=bases,
+        tracked=any(part.components for part in parts),
+        parts=parts,
+        reason=None if end else f"product {bases[-1]}, which it is based on, was removed",
+    )
+
+
+@router.patch("/products/{product_id}")
+async def change_product(product_id: IdInPath, body: ProductChange, caller: Calling, context: Here) -> Product:
+    """Change one of the caller's products; a change that changes nothing leaves its version as it is."""
+
+    async def change(session: Session) -> domain.Product:
+        before = await store.find_own(session, product_id, caller.company_id)
+        if before is None:
+            raise _no_product(product_id)
+        proposed = body.changed(before)
+        if proposed == before:
+            return before
+        refuse("invalid_product", domain.violations(proposed, await store.lock_with_facts(session, proposed), before))
+        if proposed.type != before.type:
+            await _refuse_if_needed(session, before, caller.company_id, "change its type")
+        return await store.change_product(session, proposed)
+
+    return Product.of(await _in_transaction(context, change))
+
+
+@router.delete("/products/{product_id}", status_code=204)
+async def remove_product(product_id: IdInPath, caller: Calling, context: Here) -> None:
+    """Remove one of the caller's products, unless others link to it or are based on it."""
+    async with context.database.transaction() as session:
+        found = await store.lock_product(session, product_id, caller.company_id)
+        if found is None:
+            raise _no_product(product_id)
+        await _refuse_if_needed(session, found, caller.company_id, "be removed")
+        await store.remove_product(session, found)
+
+
+async def _in_transaction(context: Context, decide: Callable[[Session], Awaitable[domain.Product]]) -> domain.Product:
+    """What `decide` makes of the product in one transaction, again where somebody else changed what it had read."""
+    for _ in range(ATTEMPTS):
+        try:
+            async with context.database.transaction() as session:
+                return await decide(session)
+        except store.ChangedMeanwhileError:
+            continue
+        except store.SkuTakenError as error:
+            raise ProblemError(
+                409, "sku_taken", str(error), errors=[FieldError(field="sku", detail=str(error))]
+            ) from error
+    raise ProblemError(409, "changed_meanwhile", "Others keep changing this product or its bases; send it again.")
+
+
+async def _refuse_if_needed(session: Session, product: domain.Product, company_id: int | None, verb: str) -> None:
+    dependants = await store.find_dependants(session, product)
+    if dependants:
+        who, listed = domain.dependants_in_words(dependants, company_id)
+        detail = f"{product} cannot {verb} while others need it: {who}."
+        raise ProblemError(409, "product_linked", detail, errors=field_errors_of(listed))
+
+
+def _stock_link(part: domain.Variant, skus: dict[int, str]) -> StockLink:
+    return StockLink(
+        variant_id=part.variant_id or None,
+        variant_sku=part.sku or None,
+        attributes=[Attribute(name=name, value=value) for name, value in part.attributes],
+        components=[
+            StockComponent(product_id=item.product_id, quantity=item.quantity, sku=skus[item.product_id])
+            for item in part.components
+        ],
+    )
+
+
+def _no_product(product_id: int) -> ProblemError:
+    return ProblemError(404, "product_not_found", f"You have no product {product_id}.")

@@ -1,0 +1,56 @@
+"""Catalog as a service."""
+
+import sys
+
+import structlog
+
+from services.catalog.api import ROUTERS
+from services.catalog.store import access as store
+from services.catalog.tables import METADATA
+from shared import clock
+from shared.access import new_key, sha256_of
+from shared.faults import is_infrastructure
+from shared.service import Service
+from shared.service_context import Context
+
+log = structlog.get_logger()
+
+RETRY_SECONDS = 1
+
+
+async def make_admin_key(context: Context) -> None:
+    """Worker: where no admin key is set and none was ever made, make one and tell it once, on standard error."""
+    if context.settings.admin_key is not None:
+        return
+    while True:
+        try:
+            key = await _add_admin_key(context)
+        except Exception as error:
+            if not is_infrastructure(error):
+                raise
+            log.warning("admin_key_paused", service=context.service, error=str(error))
+            await clock.sleep(RETRY_SECONDS)
+        else:
+            break
+    if key is not None:
+        # Not a log line: logs are kept and passed on.
+        sys.stderr.write(f"The platform admin's API key, shown only this once: {key}\n")
+        sys.stderr.flush()
+
+
+async def _add_admin_key(context: Context) -> str | None:
+    async with context.database.transaction() as session:
+        if await store.has_admin_key(session):
+            return None
+        key = new_key()
+        await store.add_key(session, sha256_of(key), "admin", None)
+    return key
+
+
+SERVICE = Service(
+    name="catalog",
+    summary="Companies, API keys, connections, products and what they link to",
+    metadata=METADATA,
+    routers=ROUTERS,
+    workers=(make_admin_key,),
+)

@@ -1,0 +1,204 @@
+"""Inventory's routes: stock as it is, its ledger, and writing it, one item or many at once."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, Path, Query, Response
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from services.inventory import writing
+from services.inventory.store import reading
+from services.inventory.tables import LedgerKind
+from services.inventory.writing import BulkRow, Write
+from shared.access import Caller, caller_of
+from shared.database import Session
+from shared.errors import FieldError, ProblemError, field_errors
+from shared.events.catalog import OversellPolicy
+from shared.service_context import Context, context_of
+
+BULK_ROWS_LIMIT = 10_000
+ID_LIMIT = 2**63
+
+router = APIRouter(prefix="/v1")
+
+Calling = Annotated[Caller, Depends(caller_of("inventory"))]
+Here = Annotated[Context, Depends(context_of("inventory"))]
+ProductId = Annotated[int, Path(gt=0, lt=ID_LIMIT, description="The base stock product's id")]
+SupplierId = Annotated[int | None, Query(gt=0, lt=ID_LIMIT, description="For the platform admin")]
+Cursor = Annotated[int | None, Query(gt=0, lt=ID_LIMIT, description="next_cursor of the page before")]
+Limit = Annotated[int, Query(ge=1, le=200)]
+
+BULK_ROW = TypeAdapter(BulkRow)
+
+
+class Level(BaseModel):
+    """The stock of an item at a location: `available = on_hand - allocated - reserved - safety_stock`."""
+
+    location: str
+    on_hand: int
+    allocated: int
+    reserved: int
+    safety_stock: int
+    available: int
+
+
+class StockItem(BaseModel):
+    """A base stock product, its levels and their totals; `version` rises with each change."""
+
+    product_id: int
+    supplier_id: int
+    sku: str
+    title: str
+    barcode: str | None
+    policy: OversellPolicy
+    on_hand: int
+    allocated: int
+    reserved: int
+    safety_stock: int
+    available: int
+    version: int
+    levels: list[Level]
+
+
+class StockPage(BaseModel):
+    """Items by product id; `next_cursor` is null on the last page."""
+
+    items: list[StockItem]
+    next_cursor: int | None
+
+
+class LedgerEntry(BaseModel):
+    """One change of one level: by how much, and what it came to."""
+
+    entry_id: int
+    item_version: int
+    location: str
+    kind: LedgerKind
+    on_hand_delta: int
+    allocated_delta: int
+    reserved_delta: int
+    on_hand_after: int
+    allocated_after: int
+    reserved_after: int
+    reason: str | None
+    actor: str
+    source: str
+    reference: str
+    line_id: int | None
+    occurred_at: datetime
+
+
+class LedgerPage(BaseModel):
+    """Ledger entries, newest first; `next_cursor` is null on the last page."""
+
+    items: list[LedgerEntry]
+    next_cursor: int | None
+
+
+class BulkAnswer(BaseModel):
+    """What became of each row, in the order of the rows."""
+
+    written: int
+    refused: int
+    rows: list[writing.RowResult]
+
+
+@router.get("/stock")
+async def list_stock(
+    caller: Calling,
+    context: Here,
+    supplier_id: SupplierId = None,
+    sku: Annotated[str | None, Query(min_length=1, max_length=200, pattern=writing.NO_NUL)] = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> StockPage:
+    """The caller's stock by product id; the platform admin sees that of all suppliers, or of `supplier_id`."""
+    caller.require("supplier")
+    supplier = supplier_id if caller.is_admin else caller.company(supplier_id)
+    async with context.database.transaction() as session:
+        rows = await reading.list_items(
+            session, limit=limit + 1, supplier_id=supplier, sku=sku, after_product_id=cursor or 0
+        )
+    items = [_stock_item(row) for row in rows[:limit]]
+    return StockPage(items=items, next_cursor=items[-1].product_id if len(rows) > limit else None)
+
+
+@router.get("/stock/{product_id}")
+async def show_stock(product_id: ProductId, caller: Calling, context: Here) -> StockItem:
+    """One item: its levels per location, their totals, its version."""
+    async with context.database.transaction() as session:
+        return await _own_item(session, product_id, caller)
+
+
+@router.get("/stock/{product_id}/ledger")
+async def show_ledger(
+    product_id: ProductId, caller: Calling, context: Here, cursor: Cursor = None, limit: Limit = 50
+) -> LedgerPage:
+    """What changed the item's stock, newest first."""
+    async with context.database.transaction() as session:
+        await _own_item(session, product_id, caller)
+        rows = await reading.list_entries(session, product_id, limit=limit + 1, before_entry_id=cursor)
+    entries = [LedgerEntry.model_validate(row) for row in rows[:limit]]
+    return LedgerPage(items=entries, next_cursor=entries[-1].entry_id if len(rows) > limit else None)
+
+
+@router.post("/stock/{product_id}/adjustments")
+async def adjust_stock(product_id: ProductId, body: Write, caller: Calling, context: Here) -> StockItem:
+    """Set on hand or what is available, or adjust it, at one location; answers with the item as it is then."""
+    async with context.database.transaction() as session:
+        await _own_item(session, product_id, caller)
+        await writing.write(session, product_id, body, caller)
+        return await _own_item(session, product_id, caller)
+
+
+@router.post("/stock/bulk", responses={207: {"model": BulkAnswer, "description": "Some rows were refused"}})
+async def write_bulk(
+    body: Annotated[list[Any], Body(min_length=1, max_length=BULK_ROWS_LIMIT)],
+    response: Response,
+    caller: Calling,
+    context: Here,
+    supplier_id: SupplierId = None,
+) -> BulkAnswer:
+    """Write many items, each row by itself; rows name their item by `sku`, `barcode` or `id`.
+
+    Answers 200 when all rows were written, 207 when some were, and a 422 problem that names each row when none was.
+    """
+    caller.require("supplier")
+    rows = [_bulk_row(item) for item in body]
+    async with context.database.transaction() as session:
+        results = await writing.write_rows(session, caller.company(supplier_id), rows, caller)
+    refused = [result for result in results if result.errors]
+    if len(refused) == len(results):
+        errors = [
+            FieldError(field=f"[{result.row}].{error.field}".rstrip("."), detail=error.detail)
+            for result in refused
+            for error in result.errors
+        ]
+        raise ProblemError(422, "no_row_written", "None of the rows could be written; see errors.", errors=errors)
+    response.status_code = 207 if refused else 200
+    return BulkAnswer(written=len(results) - len(refused), refused=len(refused), rows=results)
+
+
+def _bulk_row(item: object) -> BulkRow | list[FieldError]:
+    try:
+        return BULK_ROW.validate_python(item)
+    except ValidationError as error:
+        return field_errors(error.errors())
+
+
+async def _own_item(session: Session, product_id: int, caller: Caller) -> StockItem:
+    """The item as it is; a 404 problem unless it is the caller's (or the caller is the platform admin)."""
+    caller.require("supplier")
+    supplier_id = None if caller.is_admin else caller.company()
+    rows = await reading.list_items(session, limit=1, product_id=product_id, supplier_id=supplier_id)
+    if not rows:
+        raise ProblemError(404, "stock_not_found", f"You keep no stock of a product {product_id}.")
+    return _stock_item(rows[0])
+
+
+def _stock_item(row: dict[str, Any]) -> StockItem:
+    totals = {
+        name: sum(level[name] for level in row["levels"])
+        for name in ("on_hand", "allocated", "reserved", "safety_stock", "available")
+    }
+    return StockItem.model_validate(row | totals)

@@ -1,0 +1,243 @@
+"""Orders and returns on their way through one transaction: lock their items, decide, save, tell."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+from services.inventory import domain
+from services.inventory.domain import Cause, Connection, Decided, Line, Order, Stock, Taking
+from services.inventory.links import Key, find_links_or_wait, key_of, linked
+from services.inventory.record import record
+from services.inventory.store import orders as order_store
+from services.inventory.store import stock as stock_store
+from services.inventory.store.orders import DecidedLine, ParkedLine, StoredOrder, StoredReturn
+from shared.catalog_view import Link
+from shared.database import Session
+from shared.events import Event
+from shared.events.catalog import ProductChanged
+from shared.events.inventory import LineDecision, OrderAllocated, OrderShort, Take
+from shared.events.orders import ItemsReturned, OrderCreated, OrderLine, ReturnedLine
+from shared.messaging.outbox import publish
+
+Links = Mapping[Key, Link]
+
+
+class OrderToDecide(NamedTuple):
+    """The lines of a locked order that are decided now: all of them, or those that were `parked` and are known now.
+
+    In the latter case `decided` says what was decided on the others.
+    """
+
+    order_id: UUID
+    seller_id: int
+    source: str
+    kind: str
+    version: int
+    decision: int
+    lines: Sequence[Line]
+    parked: Sequence[ParkedLine] = ()
+    decided: Sequence[DecidedLine] | None = None
+
+
+class ReturnToRestock(NamedTuple):
+    """The lines of a locked return that go into stock now."""
+
+    return_id: UUID
+    seller_id: int
+    source: str
+    lines: Sequence[Line]
+    parked: Sequence[ParkedLine] = ()
+
+
+def order_as_it_came(event: OrderCreated, decision: int, links: Links) -> OrderToDecide:
+    """An order of which nothing is decided yet, or all anew."""
+    cancelled = event.state == "cancelled"
+    kind = "order_cancelled" if cancelled else "order_amended" if decision > 1 else "order"
+    lines, parked = _look_up(event.order_id, "order", () if cancelled else event.lines, links)
+    return OrderToDecide(event.order_id, event.seller_id, event.source, kind, event.version, decision, lines, parked)
+
+
+def return_as_it_came(event: ItemsReturned, links: Links) -> ReturnToRestock:
+    """A return that is new."""
+    lines, parked = _look_up(event.return_id, "return", [line for line in event.lines if line.restock], links)
+    return ReturnToRestock(event.return_id, event.seller_id, event.source, lines, parked)
+
+
+async def go_on(session: Session, news: Mapping[int, ProductChanged]) -> None:
+    """Decide the lines that were parked until one of these (locked) products came, each line by itself."""
+    waiting = await order_store.find_parked(session, news)
+    if not waiting:
+        return
+    links = await find_links_or_wait(session, {line.wanted for line in waiting})
+    document_ids = {kind: [line.document_id for line in waiting if line.kind == kind] for kind in ("order", "return")}
+    await order_store.lock_orders(session, document_ids["order"])
+    returns = await order_store.lock_returns(session, document_ids["return"])
+    # Only now it is certain what still waits: a newer version of an order may have come in between.
+    taken: dict[UUID, dict[int, ParkedLine]] = defaultdict(dict)
+    still: list[ParkedLine] = []
+    for line in await order_store.take_parked(session, {line.document_id for line in waiting}, news):
+        waits_for = links[line.wanted].waits_for
+        if waits_for is None:
+            taken[line.document_id][line.line_id] = line
+        else:
+            still.append(replace(line, waits_for=waits_for))
+    await order_store.park(session, still)
+    orders = await order_store.next_decisions(session, [id_ for id_ in document_ids["order"] if id_ in taken])
+    events = {str(document_id): news[next(iter(lines.values())).waits_for] for document_id, lines in taken.items()}
+    await decide(
+        session,
+        [_rest_of_order(order, taken[order.order_id], links) for order in orders],
+        [_rest_of_return(item, taken[item.return_id], links) for item in returns if item.return_id in taken],
+        events,
+    )
+
+
+def _rest_of_order(order: StoredOrder, lines: Collection[int], links: Links) -> OrderToDecide:
+    now = [line for line in order.lines if line.line_id in lines]
+    decided = [one for one in order.decided if one["line_id"] not in lines]
+    asked, _ = _look_up(order.order_id, "order", now, links)
+    return OrderToDecide(
+        order.order_id, order.seller_id, order.source, "order", order.version, order.decision, asked, decided=decided
+    )
+
+
+def _rest_of_return(item: StoredReturn, lines: Collection[int], links: Links) -> ReturnToRestock:
+    now = [line for line in item.lines if line.line_id in lines]
+    asked, _ = _look_up(item.return_id, "return", now, links)
+    return ReturnToRestock(item.return_id, item.seller_id, item.source, asked)
+
+
+def _look_up(
+    document_id: UUID, kind: Literal["order", "return"], lines: Sequence[OrderLine | ReturnedLine], links: Links
+) -> tuple[list[Line], list[ParkedLine]]:
+    """The lines as they are decided on, and those of them that have to wait."""
+    found, parked = [], []
+    for line in lines:
+        key = key_of(line)
+        link = links[key]
+        found.append(linked(line, link))
+        if link.waits_for is not None:
+            parked.append(ParkedLine(document_id, line.line_id, kind, *key, link.waits_for))
+    return found, parked
+
+
+async def decide(
+    session: Session,
+    orders: Sequence[OrderToDecide],
+    returns: Sequence[ReturnToRestock],
+    events: Mapping[str, Event],
+) -> None:
+    """Decide these locked orders, one after the other, and restock these locked returns; save it and tell of it.
+
+    `events` are those being handled, by the id of the order or return, for the trace.
+    """
+    if not orders and not returns:
+        return
+    both: list[OrderToDecide | ReturnToRestock] = [*orders, *returns]
+    decided_before = [order for order in orders if order.decision > 1]
+    held = await order_store.find_takings(session, [order.order_id for order in decided_before])
+    connections = await order_store.find_connections(session, {one.seller_id for one in both})
+    stock = await _lock_stock(session, both, held)
+    outcomes = [_decide_order(order, held.get(order.order_id, []), connections, stock) for order in orders]
+    refused = {item.return_id: _restock(item, connections[item.seller_id], stock) for item in returns}
+    await record(session, stock, events)
+    await order_store.save_takings(session, _takings(orders, outcomes, held), instead_of=held)
+    await order_store.clear_parked(session, [order.order_id for order in decided_before if order.decided is None])
+    await order_store.park(session, [line for one in both for line in one.parked])
+    await order_store.refuse_return_lines(session, {key: lines for key, lines in refused.items() if lines})
+    await _tell(session, orders, outcomes, stock, events)
+
+
+async def _lock_stock(
+    session: Session, both: Sequence[OrderToDecide | ReturnToRestock], held: Mapping[UUID, Sequence[Taking]]
+) -> Stock:
+    product_ids = {product_id for one in both for line in one.lines for product_id, _ in line.components}
+    product_ids.update(taking.product_id for takings in held.values() for taking in takings)
+    return await stock_store.lock_stock(session, product_ids)
+
+
+def _decide_order(
+    order: OrderToDecide,
+    held: Sequence[Taking],
+    connections: Mapping[int, Mapping[int, Connection]],
+    stock: Stock,
+) -> list[Decided]:
+    cause = Cause(order.kind, "order", order.source, str(order.order_id))
+    short: frozenset[int] = frozenset()
+    if order.decided is not None:
+        now = {line.line_id for line in order.lines}
+        held = [taking for taking in held if taking.line_id in now]
+        short = frozenset(line["supplier_id"] for line in order.decided if line["outcome"] == "short")
+    return domain.decide(Order(order.seller_id, order.lines, cause, connections[order.seller_id], held, short), stock)
+
+
+def _restock(item: ReturnToRestock, connections: Mapping[int, Connection], stock: Stock) -> list[tuple[int, str]]:
+    """Restock a return's lines; returns those that were refused, with the reason."""
+    cause = Cause("returned", "return", item.source, str(item.return_id))
+    reasons = (
+        (line.line_id, domain.restock(item.seller_id, line, connections, stock, cause))
+        for line in item.lines
+        if line.parked is None
+    )
+    return [(line_id, reason) for line_id, reason in reasons if reason is not None]
+
+
+def _takings(
+    orders: Sequence[OrderToDecide], outcomes: Sequence[Sequence[Decided]], held: Mapping[UUID, Sequence[Taking]]
+) -> list[tuple[UUID, Taking]]:
+    """What these orders hold from now on."""
+    takings = [
+        (order.order_id, taking)
+        for order, lines in zip(orders, outcomes, strict=True)
+        for line in lines
+        for taking in line.takes
+    ]
+    for order in orders:
+        if order.decided is not None:
+            now = {line.line_id for line in order.lines}
+            kept = (taking for taking in held.get(order.order_id, ()) if taking.line_id not in now)
+            takings.extend((order.order_id, taking) for taking in kept)
+    return takings
+
+
+async def _tell(
+    session: Session,
+    orders: Sequence[OrderToDecide],
+    outcomes: Sequence[Sequence[Decided]],
+    stock: Stock,
+    events: Mapping[str, Event],
+) -> None:
+    """Publish the decision on each order; where a line is parked still, keep what was decided on the others."""
+    codes = stock.location_codes()
+    to_keep: dict[UUID, list[DecidedLine]] = {}
+    for order, outcome in zip(orders, outcomes, strict=True):
+        lines = [_line_decision(line, codes) for line in outcome]
+        if order.decided is not None:
+            lines.extend(LineDecision.model_validate(line) for line in order.decided)
+            lines.sort(key=lambda line: line.line_id)
+        kinds = {line.outcome for line in lines}
+        event_type = OrderShort if kinds & {"short", "refused"} else OrderAllocated
+        event = event_type(
+            order_id=order.order_id, order_version=order.version, decision=order.decision, lines=tuple(lines)
+        )
+        publish(session, event, caused_by=events.get(str(order.order_id)))
+        if "parked" in kinds or order.decided is not None:
+            suppliers = {line.line_id: line.supplier_id for line in order.lines}
+            suppliers |= {line["line_id"]: line["supplier_id"] for line in order.decided or ()}
+            to_keep[order.order_id] = [line.model_dump() | {"supplier_id": suppliers[line.line_id]} for line in lines]
+    await order_store.save_decided(session, to_keep)
+
+
+def _line_decision(decided: Decided, codes: Mapping[int, str]) -> LineDecision:
+    return LineDecision(
+        line_id=decided.line_id,
+        outcome=decided.outcome,
+        takes=tuple(
+            Take(product_id=taking.product_id, location=codes[taking.location_id], quantity=taking.quantity)
+            for taking in decided.takes
+        ),
+        shortfall=decided.shortfall,
+        reason=decided.reason,
+    )

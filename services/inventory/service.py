@@ -1,0 +1,14 @@
+"""What inventory is made of."""
+
+from services.inventory.api import router
+from services.inventory.handlers import SUBSCRIPTIONS
+from services.inventory.tables import METADATA
+from shared.service import Service
+
+SERVICE = Service(
+    name="inventory",
+    summary="Stock levels and their ledger",
+    metadata=METADATA,
+    routers=(router,),
+    subscriptions=SUBSCRIPTIONS,
+)

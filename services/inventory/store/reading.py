@@ -1,0 +1,103 @@
+"""What the API shows: items with their levels, the ledger, and look-ups by SKU and barcode."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import text
+
+from shared.database import Session
+
+LIST_ITEMS = text("""
+    select i.product_id, i.supplier_id, p.sku, p.title, p.barcode,
+        coalesce(i.policy, c.oversell_policy, 'backorder') as policy, i.version
+    from stock_items i join products p on p.product_id = i.product_id
+    left join companies c on c.company_id = i.supplier_id
+    where (cast(:product_id as bigint) is null or i.product_id = :product_id)
+      and (cast(:supplier_id as bigint) is null or i.supplier_id = :supplier_id)
+      and (cast(:sku as text) is null or p.sku = :sku)
+      and i.product_id > :after_product_id
+    order by i.product_id limit :limit
+""")
+LIST_LEVELS = text("""
+    select v.product_id, l.code as location, v.on_hand, v.allocated, v.reserved, v.safety_stock,
+        v.on_hand - v.allocated - v.reserved - v.safety_stock as available
+    from stock_levels v join locations l on l.location_id = v.location_id
+    where v.product_id = any(cast(:product_ids as bigint[])) order by v.product_id, l.priority, l.location_id
+""")
+LIST_ENTRIES = text("""
+    select e.entry_id, e.item_version, l.code as location, e.kind, e.on_hand_delta, e.allocated_delta,
+        e.reserved_delta, e.on_hand as on_hand_after, e.allocated as allocated_after, e.reserved as reserved_after,
+        e.reason, e.actor, e.source, e.reference, e.line_id,
+        e.occurred_at
+    from stock_ledger e join locations l on l.location_id = e.location_id
+    where e.product_id = :product_id and (cast(:before_entry_id as bigint) is null or e.entry_id < :before_entry_id)
+    order by e.entry_id desc limit :limit
+""")
+# Rule 9: `stock` before `stock_customisable`.
+FIND_BY_SKU = text("""
+    select distinct on (p.sku) p.sku as code, i.product_id
+    from products p join stock_items i on i.product_id = p.product_id
+    where p.owner_id = :supplier_id and p.sku = any(cast(:codes as text[]))
+    order by p.sku, p.type <> 'stock', i.product_id
+""")
+FIND_BY_BARCODE = text("""
+    select p.barcode as code, i.product_id
+    from products p join stock_items i on i.product_id = p.product_id
+    where p.owner_id = :supplier_id and p.barcode = any(cast(:codes as text[]))
+""")
+FIND_OWN = text("""
+    select product_id from stock_items
+    where supplier_id = :supplier_id and product_id = any(cast(:product_ids as bigint[]))
+""")
+
+Row = dict[str, Any]
+
+
+async def list_items(
+    session: Session,
+    *,
+    limit: int,
+    product_id: int | None = None,
+    supplier_id: int | None = None,
+    sku: str | None = None,
+    after_product_id: int = 0,
+) -> list[Row]:
+    """Items by product id, each with `levels`; `None` filters nothing."""
+    parameters = {
+        "product_id": product_id,
+        "supplier_id": supplier_id,
+        "sku": sku,
+        "after_product_id": after_product_id,
+        "limit": limit,
+    }
+    items = [dict(row) | {"levels": []} for row in (await session.execute(LIST_ITEMS, parameters)).mappings()]
+    by_id = {item["product_id"]: item for item in items}
+    for level in (await session.execute(LIST_LEVELS, {"product_ids": list(by_id)})).mappings():
+        by_id[level["product_id"]]["levels"].append(dict(level))
+    return items
+
+
+async def list_entries(session: Session, product_id: int, *, limit: int, before_entry_id: int | None) -> list[Row]:
+    """An item's ledger, newest first."""
+    parameters = {"product_id": product_id, "limit": limit, "before_entry_id": before_entry_id}
+    return [dict(row) for row in (await session.execute(LIST_ENTRIES, parameters)).mappings()]
+
+
+async def find_by_sku(session: Session, supplier_id: int, skus: Sequence[str]) -> dict[str, int]:
+    """The supplier's items by these SKUs, exact in case (rule 9)."""
+    rows = await session.execute(FIND_BY_SKU, {"supplier_id": supplier_id, "codes": list(skus)})
+    return {row.code: row.product_id for row in rows}
+
+
+async def find_by_barcode(session: Session, supplier_id: int, barcodes: Sequence[str]) -> dict[str, list[int]]:
+    """The supplier's items by these barcodes: several may carry the same one."""
+    found: dict[str, list[int]] = {}
+    for row in await session.execute(FIND_BY_BARCODE, {"supplier_id": supplier_id, "codes": list(barcodes)}):
+        found.setdefault(row.code, []).append(row.product_id)
+    return found
+
+
+async def find_own(session: Session, supplier_id: int, product_ids: Collection[int]) -> set[int]:
+    """Those of these products that are the supplier's items."""
+    rows = await session.execute(FIND_OWN, {"supplier_id": supplier_id, "product_ids": list(product_ids)})
+    return {row.product_id for row in rows}

@@ -1,0 +1,156 @@
+"""Locations, items, levels and the ledger."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import text
+
+from services.inventory.domain import Entry, Item, Level, Location, Stock
+from shared.database import Session
+
+ADD_MAIN_LOCATIONS = text("""
+    insert into locations (supplier_id, code)
+    select supplier_id, 'main' from unnest(cast(:supplier_ids as bigint[])) as supplier_id order by supplier_id
+    on conflict (supplier_id, code) do nothing
+""")
+ADD_ITEMS = text("""
+    insert into stock_items (product_id, supplier_id)
+    select * from unnest(cast(:product_ids as bigint[]), cast(:supplier_ids as bigint[]))
+    on conflict (product_id) do nothing returning product_id
+""")
+ADD_MAIN_LEVELS = text("""
+    insert into stock_levels (product_id, location_id)
+    select i.product_id, l.location_id
+    from stock_items i join locations l on l.supplier_id = i.supplier_id and l.code = 'main'
+    where i.product_id = any(cast(:product_ids as bigint[])) order by i.product_id
+""")
+WITHOUT_ITEM = text("""
+    select product_id from unnest(cast(:product_ids as bigint[])) as product_id
+    where not exists (select from stock_items i where i.product_id = product_id.product_id)
+""")
+LOCK_ITEMS = text("""
+    select i.product_id, i.supplier_id, p.sku, coalesce(i.policy, c.oversell_policy, 'backorder') as policy, i.version
+    from stock_items i join products p on p.product_id = i.product_id
+    left join companies c on c.company_id = i.supplier_id
+    where i.product_id = any(cast(:product_ids as bigint[])) order by i.product_id for update of i
+""")
+# A statement of its own, after the locks: in the same one it would see levels from before the wait for a lock.
+FIND_LEVELS = text("""
+    select product_id, location_id, on_hand, allocated, reserved, safety_stock from stock_levels
+    where product_id = any(cast(:product_ids as bigint[])) order by product_id, location_id
+""")
+FIND_LOCATIONS = text("""
+    select location_id, supplier_id, code, salable from locations
+    where supplier_id = any(cast(:supplier_ids as bigint[])) order by supplier_id, priority, location_id
+""")
+SAVE_LEVELS = text("""
+    update stock_levels l set on_hand = n.on_hand, allocated = n.allocated, reserved = n.reserved
+    from unnest(cast(:product_ids as bigint[]), cast(:location_ids as bigint[]), cast(:on_hand as bigint[]),
+        cast(:allocated as bigint[]), cast(:reserved as bigint[]))
+        as n (product_id, location_id, on_hand, allocated, reserved)
+    where l.product_id = n.product_id and l.location_id = n.location_id
+""")
+ADD_LEVELS = text("""
+    insert into stock_levels (product_id, location_id, on_hand, allocated, reserved)
+    select * from unnest(cast(:product_ids as bigint[]), cast(:location_ids as bigint[]), cast(:on_hand as bigint[]),
+        cast(:allocated as bigint[]), cast(:reserved as bigint[]))
+""")
+RAISE_VERSIONS = text("""
+    update stock_items set version = version + 1 where product_id = any(cast(:product_ids as bigint[]))
+""")
+ADD_ENTRIES = text("""
+    insert into stock_ledger (product_id, location_id, item_version, kind, on_hand_delta, allocated_delta,
+        reserved_delta, on_hand, allocated, reserved, reason, actor, source, reference, line_id)
+    select * from unnest(cast(:product_ids as bigint[]), cast(:location_ids as bigint[]),
+        cast(:item_versions as bigint[]), cast(:kinds as text[]), cast(:on_hand_deltas as bigint[]),
+        cast(:allocated_deltas as bigint[]), cast(:reserved_deltas as bigint[]), cast(:on_hand as bigint[]),
+        cast(:allocated as bigint[]), cast(:reserved as bigint[]), cast(:reasons as text[]), cast(:actors as text[]),
+        cast(:sources as text[]), cast(:references as text[]), cast(:line_ids as integer[]))
+""")
+
+
+async def add_main_locations(session: Session, supplier_ids: Iterable[int]) -> None:
+    """Give these suppliers their location `main` where they lack it."""
+    await session.execute(ADD_MAIN_LOCATIONS, {"supplier_ids": sorted(set(supplier_ids))})
+
+
+async def add_items(session: Session, suppliers: Mapping[int, int]) -> None:
+    """Begin to keep stock of these products (`{product id: supplier id}`), at 0 in `main`, where that is news."""
+    product_ids = sorted(suppliers)
+    supplier_ids = [suppliers[product_id] for product_id in product_ids]
+    rows = await session.execute(ADD_ITEMS, {"product_ids": product_ids, "supplier_ids": supplier_ids})
+    await session.execute(ADD_MAIN_LEVELS, {"product_ids": [row.product_id for row in rows]})
+
+
+async def without_item(session: Session, product_ids: Collection[int]) -> set[int]:
+    """Those of these products that no stock is kept of (yet)."""
+    rows = await session.execute(WITHOUT_ITEM, {"product_ids": list(product_ids)})
+    return {row.product_id for row in rows}
+
+
+async def lock_stock(session: Session, product_ids: Collection[int]) -> Stock:
+    """Lock these items and read their levels, and the locations of their suppliers; unknown items are left out."""
+    ids = {"product_ids": sorted(product_ids)}
+    # All at once and by position: by name, and one by one, a thousand rows cost more than their query.
+    items = {row[0]: Item(*row) for row in (await session.execute(LOCK_ITEMS, ids)).all()}
+    for product_id, location_id, on_hand, allocated, reserved, safety_stock in (
+        await session.execute(FIND_LEVELS, ids)
+    ).all():
+        items[product_id].levels[location_id] = Level(on_hand, allocated, reserved, safety_stock)
+    for item in items.values():
+        item.previous_available = item.available
+    return Stock(items, await find_locations(session, {item.supplier_id for item in items.values()}))
+
+
+async def find_locations(session: Session, supplier_ids: Collection[int]) -> dict[int, list[Location]]:
+    """The locations of these suppliers, in the order to draw from."""
+    found: dict[int, list[Location]] = {supplier_id: [] for supplier_id in supplier_ids}
+    for row in await session.execute(FIND_LOCATIONS, {"supplier_ids": list(supplier_ids)}):
+        found[row.supplier_id].append(Location(row.location_id, row.code, row.salable))
+    return found
+
+
+async def save_stock(session: Session, stock: Stock) -> None:
+    """Save the changes made to this stock: its levels, its entries in the ledger, its items' versions."""
+    items = stock.items
+    changed = dict.fromkeys((entry.product_id, entry.location_id) for entry in stock.entries)
+    levels = [(key, items[key[0]].levels[key[1]]) for key in changed]
+    for statement, some in (
+        (SAVE_LEVELS, [pair for pair in levels if pair[1].stored]),
+        (ADD_LEVELS, [pair for pair in levels if not pair[1].stored]),
+    ):
+        if some:
+            await session.execute(statement, _level_columns(some))
+    await session.execute(RAISE_VERSIONS, {"product_ids": list({product_id for product_id, _ in changed})})
+    await session.execute(ADD_ENTRIES, _entry_columns(stock.entries, items))
+
+
+def _level_columns(levels: Sequence[tuple[tuple[int, int], Level]]) -> dict[str, list[Any]]:
+    return {
+        "product_ids": [key[0] for key, _ in levels],
+        "location_ids": [key[1] for key, _ in levels],
+        "on_hand": [level.on_hand for _, level in levels],
+        "allocated": [level.allocated for _, level in levels],
+        "reserved": [level.reserved for _, level in levels],
+    }
+
+
+def _entry_columns(entries: Sequence[Entry], items: Mapping[int, Item]) -> dict[str, list[Any]]:
+    causes = [entry.cause for entry in entries]
+    return {
+        "product_ids": [entry.product_id for entry in entries],
+        "location_ids": [entry.location_id for entry in entries],
+        "item_versions": [items[entry.product_id].version + 1 for entry in entries],
+        "kinds": [cause.kind for cause in causes],
+        "on_hand_deltas": [entry.on_hand_delta for entry in entries],
+        "allocated_deltas": [entry.allocated_delta for entry in entries],
+        "reserved_deltas": [entry.reserved_delta for entry in entries],
+        "on_hand": [entry.on_hand for entry in entries],
+        "allocated": [entry.allocated for entry in entries],
+        "reserved": [entry.reserved for entry in entries],
+        "reasons": [cause.reason for cause in causes],
+        "actors": [cause.actor for cause in causes],
+        "sources": [cause.source for cause in causes],
+        "references": [cause.reference for cause in causes],
+        "line_ids": [entry.line_id for entry in entries],
+    }

@@ -1,0 +1,222 @@
+"""Webhook endpoints over HTTP: retailers register, look at and remove theirs, and read what was sent to them."""
+
+import base64
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, status
+from pydantic import BaseModel, Field
+
+from services.notifier import guard
+from services.notifier.signing import new_secret
+from services.notifier.store import endpoints as endpoint_store
+from services.notifier.store.endpoints import Endpoint, LoggedAttempt
+from shared.access import Caller, caller_of
+from shared.database import Session
+from shared.errors import FieldError, ProblemError
+from shared.service_context import Context, context_of
+from shared.settings import Settings
+
+router = APIRouter(prefix="/v1/webhook-endpoints")
+
+CallerOf = Annotated[Caller, Depends(caller_of("notifier"))]
+ContextOf = Annotated[Context, Depends(context_of("notifier"))]
+EndpointId = Annotated[int, Field(gt=0, lt=2**63)]
+Limit = Annotated[int, Query(ge=1, le=100)]
+Cursor = Annotated[str | None, Query(max_length=100)]
+
+BEFORE_ALL = 2**63 - 1
+# A week: past that a retailer is better served by asking.
+WINDOW_LIMIT_SECONDS = 604_800
+
+
+class NewEndpoint(BaseModel):
+    """A webhook endpoint to register."""
+
+    url: str = Field(description="http:// or https://, to a public address")
+    window_seconds: int = Field(
+        0, ge=0, le=WINDOW_LIMIT_SECONDS, description="Least time between calls per product; can only lengthen ours."
+    )
+    company_id: EndpointId | None = Field(None, description="Whose it is; for the platform admin only.")
+
+
+class EndpointAnswer(BaseModel):
+    """A webhook endpoint; `window_seconds` is the one that counts, `reason` why it is disabled."""
+
+    id: int
+    company_id: int
+    url: str
+    window_seconds: int
+    state: str
+    reason: str | None
+    version: int
+    created_at: datetime
+
+
+class RegisteredEndpoint(EndpointAnswer):
+    """A new webhook endpoint, with the secret that its calls are signed with: shown this once."""
+
+    secret: str
+
+
+class EndpointPage(BaseModel):
+    """Some of the endpoints; `next_cursor` leads on, and is null at the end."""
+
+    items: list[EndpointAnswer]
+    next_cursor: str | None
+
+
+class ToldProduct(BaseModel):
+    """The version of a base stock product that a call told."""
+
+    product_id: int
+    version: int
+
+
+class AttemptAnswer(BaseModel):
+    """One call as it was made: `error` is null for an answer of 2xx, `response_body` its first KiB."""
+
+    id: int
+    webhook_id: str
+    products: list[ToldProduct]
+    at: datetime
+    duration_milliseconds: int
+    request_headers: dict[str, str]
+    request_body: str
+    status: int | None
+    response_body: str | None
+    error: str | None
+    detail: str | None
+
+
+class AttemptPage(BaseModel):
+    """Some of the attempts, newest first; `next_cursor` leads to older ones."""
+
+    items: list[AttemptAnswer]
+    next_cursor: str | None
+
+
+@router.post("", status_code=status.HTTP_201_CREATED)
+async def register_endpoint(body: NewEndpoint, caller: CallerOf, context: ContextOf) -> RegisteredEndpoint:
+    """Register a URL that is called with the stock of connected suppliers. The secret is not shown again."""
+    caller.require("retailer")
+    company_id = caller.company(body.company_id)
+    _check_url(body.url, context.settings)
+    secret = new_secret()
+    async with context.database.transaction() as session:
+        if caller.is_admin and not await endpoint_store.is_retailer(session, company_id):
+            detail = f"There is no retailer {company_id} here (yet)."
+            raise ProblemError(422, "unknown_retailer", detail, errors=[FieldError(field="company_id", detail=detail)])
+        endpoint = await endpoint_store.add(session, company_id, body.url, secret, body.window_seconds)
+    return RegisteredEndpoint(**_answer(endpoint, context.settings).model_dump(), secret=secret)
+
+
+@router.get("")
+async def list_endpoints(
+    caller: CallerOf,
+    context: ContextOf,
+    company_id: Annotated[EndpointId | None, Query(description="For the platform admin only.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> EndpointPage:
+    """The company's endpoints, oldest first."""
+    caller.require("retailer")
+    async with context.database.transaction() as session:
+        found = await endpoint_store.page(session, caller.company(company_id), _position(cursor, 0), limit + 1)
+    page = found[:limit]
+    more = _cursor(page[-1].endpoint_id) if len(found) > limit else None
+    return EndpointPage(items=[_answer(endpoint, context.settings) for endpoint in page], next_cursor=more)
+
+
+@router.get("/{endpoint_id}")
+async def get_endpoint(endpoint_id: EndpointId, caller: CallerOf, context: ContextOf) -> EndpointAnswer:
+    """One endpoint, without its secret."""
+    async with context.database.transaction() as session:
+        return _answer(await _find(session, endpoint_id, caller), context.settings)
+
+
+@router.delete("/{endpoint_id}", status_code=status.HTTP_204_NO_CONTENT)
+async def remove_endpoint(endpoint_id: EndpointId, caller: CallerOf, context: ContextOf) -> None:
+    """Stop calling it, and forget it. A call that is under way is not called back."""
+    async with context.database.transaction() as session:
+        if not await endpoint_store.remove(session, endpoint_id, caller.company_id):
+            raise _not_found(endpoint_id)
+
+
+@router.get("/{endpoint_id}/attempts")
+async def list_attempts(
+    endpoint_id: EndpointId, caller: CallerOf, context: ContextOf, limit: Limit = 50, cursor: Cursor = None
+) -> AttemptPage:
+    """The calls made to it in the last 30 days, newest first."""
+    async with context.database.transaction() as session:
+        await _find(session, endpoint_id, caller)
+        before = _position(cursor, BEFORE_ALL)
+        found = await endpoint_store.page_of_attempts(session, endpoint_id, before, limit + 1)
+    page = found[:limit]
+    more = _cursor(page[-1].attempt_id) if len(found) > limit else None
+    return AttemptPage(items=[_attempt_answer(attempt) for attempt in page], next_cursor=more)
+
+
+async def _find(session: Session, endpoint_id: int, caller: Caller) -> Endpoint:
+    endpoint = await endpoint_store.find(session, endpoint_id, caller.company_id)
+    if endpoint is None:
+        raise _not_found(endpoint_id)
+    return endpoint
+
+
+def _not_found(endpoint_id: int) -> ProblemError:
+    return ProblemError(404, "unknown_endpoint", f"You have no webhook endpoint {endpoint_id}.")
+
+
+def _check_url(url: str, settings: Settings) -> None:
+    try:
+        guard.check_url(url, settings.webhook_allow_networks)
+    except (guard.UrlError, guard.ForbiddenAddressError) as error:
+        code = "invalid_url" if isinstance(error, guard.UrlError) else "forbidden_address"
+        raise ProblemError(422, code, str(error), errors=[FieldError(field="url", detail=str(error))]) from error
+
+
+def _answer(endpoint: Endpoint, settings: Settings) -> EndpointAnswer:
+    return EndpointAnswer(
+        id=endpoint.endpoint_id,
+        company_id=endpoint.company_id,
+        url=endpoint.url,
+        window_seconds=max(endpoint.window_seconds, settings.webhook_window_seconds),
+        state=endpoint.state,
+        reason=endpoint.reason,
+        version=endpoint.version,
+        created_at=endpoint.created_at,
+    )
+
+
+def _attempt_answer(attempt: LoggedAttempt) -> AttemptAnswer:
+    told = zip(attempt.product_ids, attempt.versions, strict=True)
+    return AttemptAnswer(
+        id=attempt.attempt_id,
+        webhook_id=attempt.webhook_id,
+        products=[ToldProduct(product_id=product_id, version=version) for product_id, version in told],
+        at=attempt.at,
+        duration_milliseconds=attempt.duration_milliseconds,
+        request_headers=attempt.request_headers,
+        request_body=attempt.request_body.decode(),
+        status=attempt.status,
+        response_body=attempt.response_body,
+        error=attempt.error,
+        detail=attempt.detail,
+    )
+
+
+def _cursor(position: int) -> str:
+    return base64.urlsafe_b64encode(str(position).encode()).decode()
+
+
+def _position(cursor: str | None, start: int) -> int:
+    if cursor is None:
+        return start
+    try:
+        position = int(base64.urlsafe_b64decode(cursor.encode()))
+    except ValueError:
+        position = -1
+    if not 0 <= position <= BEFORE_ALL:
+        raise ProblemError(422, "invalid_cursor", "Use the next_cursor of an earlier answer, unchanged.")
+    return position

@@ -1,0 +1,42 @@
+"""Turns changed products into dirty slots."""
+
+import asyncio
+
+import structlog
+
+from services.notifier.store import slots as slot_store
+from shared import clock
+from shared.database import Database
+from shared.faults import is_infrastructure
+
+log = structlog.get_logger()
+
+# Each product of a chunk has a slot per retailer, and is locked against new changes while they are marked.
+CHUNK_PRODUCTS = 50
+# Handlers of stock events may run in another process than this, and know nothing but their transaction. Asking an
+# index that is empty when there is nothing to do costs less than telling every replica of every commit.
+POLL_SECONDS = 0.05
+PAUSE_SECONDS = 1.0
+
+
+async def fan_out_chunk(database: Database) -> int:
+    """Mark who must be told of the next changed products; returns how many products there were."""
+    async with database.transaction() as session:
+        return await slot_store.fan_out(session, CHUNK_PRODUCTS)
+
+
+async def run(database: Database, woken: asyncio.Event) -> None:
+    """Fan out until cancelled, and set `woken` whenever something was marked."""
+    while True:
+        try:
+            products = await fan_out_chunk(database)
+        except Exception as error:
+            if not is_infrastructure(error):
+                raise
+            log.warning("fan_out_paused", error=str(error))
+            await clock.sleep(PAUSE_SECONDS)
+            continue
+        if products:
+            woken.set()
+        if products < CHUNK_PRODUCTS:
+            await clock.sleep(POLL_SECONDS)

@@ -1,0 +1,42 @@
+"""What notifier does with each event it hears."""
+
+from collections.abc import Sequence
+
+from services.notifier.store import slots as slot_store
+from shared.catalog_view import keep_api_keys, keep_companies, keep_connections, keep_products, remove_products
+from shared.database import Session
+from shared.events.catalog import ApiKeyChanged, CompanyChanged, ConnectionChanged, ProductChanged, ProductRemoved
+from shared.events.inventory import StockChanged
+from shared.messaging.consumer import on
+
+
+async def copy_connections(session: Session, events: Sequence[ConnectionChanged]) -> None:
+    """Copy connections; a retailer whose connection is active again catches up."""
+    for event in await keep_connections(session, events):
+        if event.state == "active":
+            await slot_store.resume(session, event.supplier_id, event.retailer_id)
+
+
+async def copy_products(session: Session, events: Sequence[ProductChanged]) -> None:
+    """Copy products and their links, for what a payload lists."""
+    await keep_products(session, events)
+
+
+async def forget_products(session: Session, events: Sequence[ProductRemoved]) -> None:
+    """Mark products as removed: payloads do not list them any more."""
+    await remove_products(session, events)
+
+
+async def keep_stock(session: Session, events: Sequence[StockChanged]) -> None:
+    """Copy the newest stock, and nothing else: whom to tell is worked out by fan-out, once for many changes."""
+    await slot_store.keep_stock(session, events)
+
+
+SUBSCRIPTIONS = (
+    on(CompanyChanged, keep_companies),
+    on(ApiKeyChanged, keep_api_keys),
+    on(ConnectionChanged, copy_connections),
+    on(ProductChanged, copy_products),
+    on(ProductRemoved, forget_products),
+    on(StockChanged, keep_stock),
+)

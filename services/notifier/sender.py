@@ -1,0 +1,250 @@
+"""Claims what is due, calls the endpoints, and writes down what came of it.
+
+Claims and finishes are transactions over many calls at once; between them no transaction is open. What a crash leaves
+behind is a lease that runs out and a window that is over one time-out later than usual: a delay, never a second call.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+
+from services.notifier import domain, stock_level
+from services.notifier.deliver import Deliverer, delivering
+from services.notifier.signing import signed_headers
+from services.notifier.store import endpoints as endpoint_store
+from services.notifier.store import slots as slot_store
+from services.notifier.store.endpoints import Made
+from services.notifier.store.slots import DueEndpoint, DueSlot, Finished, Taken
+from shared import clock
+from shared.database import Database, Session
+from shared.faults import is_infrastructure
+from shared.service_context import Context
+from shared.settings import Settings
+
+log = structlog.get_logger()
+
+# Products in one call, and bytes of its body (architecture.md section 8).
+CALL_PRODUCTS = 100
+CALL_BYTES = 256 * 1024
+# Calls under way in one process. Each endpoint has one at most, so this many retailers must be slow at once before
+# anybody waits for them; it is also that many sockets, and bodies of at most 64 MiB together.
+CALLS_AT_ONCE = 256
+# A claim waits for room for this many, so that a busy sender's transactions are worth their round trips.
+ROOM_FOR_CLAIM = 32
+# Only fan-out in this process wakes the sender; windows end, and other replicas fan out, without a word.
+POLL_SECONDS = 0.1
+PAUSE_SECONDS = 1.0
+GONE_REASON = "it answered 410 Gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call that is claimed: made before `deadline` (monotonic clock), or not at all."""
+
+    endpoint: DueEndpoint
+    slots: tuple[DueSlot, ...]
+    lease_id: UUID
+    webhook_id: str
+    body: bytes
+    deadline: float
+
+    @property
+    def versions(self) -> list[tuple[int, int]]:
+        """`(product id, version)` of what it tells."""
+        return [(slot.stock.product_id, slot.stock.version) for slot in self.slots]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A call that was made, as it was sent, and what came of it."""
+
+    call: Call
+    headers: dict[str, str]
+    outcome: domain.Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The calls of one claim; `last_endpoint_id` is where the next claim goes on, 0 at the end of the round."""
+
+    calls: tuple[Call, ...]
+    last_endpoint_id: int
+
+
+async def claim(database: Database, settings: Settings, after: int, limit: int) -> Claimed:
+    """Claim what is due for at most `limit` endpoints with ids above `after`, each in one call.
+
+    The window and the lease are committed when this returns: before any socket is opened.
+    """
+    # Before the database's clock is read, so that the deadline comes before the end of the lease.
+    deadline = clock.monotonic() + settings.webhook_timeout_seconds
+    async with database.transaction() as session:
+        due = await slot_store.find_due_endpoints(session, after, limit, settings.webhook_window_seconds)
+        calls = await _claim_calls(session, due, deadline) if due else []
+        if calls:
+            taken = [Taken(slot, call.lease_id, call.endpoint.window_seconds) for call in calls for slot in call.slots]
+            await slot_store.take(session, taken, settings.webhook_timeout_seconds)
+    return Claimed(tuple(calls), due[-1].endpoint_id if len(due) == limit else 0)
+
+
+async def _claim_calls(session: Session, due: Sequence[DueEndpoint], deadline: float) -> list[Call]:
+    found = await slot_store.find_due_slots(session, due, CALL_PRODUCTS)
+    company_ids = {endpoint.endpoint_id: endpoint.company_id for endpoint in due}
+    await slot_store.park(session, [(slot, company_ids[slot.endpoint_id]) for slot in found if not slot.is_connected])
+    await slot_store.settle(session, [slot for slot in found if slot.is_connected and not slot.is_owed])
+    owed: dict[int, list[DueSlot]] = defaultdict(list)
+    for slot in found:
+        if slot.is_connected and slot.is_owed:
+            owed[slot.endpoint_id].append(slot)
+    wanted = {(company_ids[endpoint_id], slot.stock.product_id) for endpoint_id in owed for slot in owed[endpoint_id]}
+    linked = await slot_store.find_linked(session, wanted) if wanted else {}
+    return [
+        _call(endpoint, owed[endpoint.endpoint_id], linked, deadline)
+        for endpoint in due
+        if endpoint.endpoint_id in owed
+    ]
+
+
+def _call(
+    endpoint: DueEndpoint,
+    slots: Sequence[DueSlot],
+    linked: dict[tuple[int, int], list[stock_level.LinkedPart]],
+    deadline: float,
+) -> Call:
+    """Render as much as fits into one call; the rest stays due."""
+    items = [
+        stock_level.item(slot.stock, linked.get((endpoint.company_id, slot.stock.product_id), ())) for slot in slots
+    ]
+    count = domain.fitting([len(item) for item in items], CALL_BYTES)
+    versions = [(slot.stock.product_id, slot.stock.version) for slot in slots[:count]]
+    return Call(
+        endpoint=endpoint,
+        slots=tuple(slots[:count]),
+        lease_id=clock.uuid7(),
+        webhook_id=domain.webhook_id(endpoint.endpoint_id, versions),
+        body=stock_level.body(items[:count]),
+        deadline=deadline,
+    )
+
+
+async def send(deliverer: Deliverer, call: Call) -> Answered:
+    """Sign and make the call."""
+    timestamp = int(clock.utc_now().timestamp())
+    headers = signed_headers(call.endpoint.secret, call.webhook_id, timestamp, call.body)
+    outcome = await deliverer.post(call.endpoint.url, headers, call.body, call.deadline)
+    if not outcome.delivered:
+        log.info("webhook_failed", endpoint_id=call.endpoint.endpoint_id, error=outcome.error, detail=outcome.detail)
+    return Answered(call, headers, outcome)
+
+
+async def finish(database: Database, answered: Sequence[Answered]) -> None:
+    """Write down what became of these calls: acknowledgements, windows, the log, and who is gone."""
+    async with database.transaction() as session:
+        gone = [item.call.endpoint.endpoint_id for item in answered if domain.disables(item.outcome)]
+        await endpoint_store.disable(session, gone, GONE_REASON)
+        await slot_store.finish(session, [finished for item in answered for finished in _finished(item)])
+        await endpoint_store.log_attempts(
+            session,
+            [
+                Made(
+                    endpoint_id=item.call.endpoint.endpoint_id,
+                    webhook_id=item.call.webhook_id,
+                    versions=item.call.versions,
+                    request_headers=item.headers,
+                    request_body=item.call.body,
+                    outcome=item.outcome,
+                )
+                for item in answered
+            ],
+        )
+
+
+def _finished(item: Answered) -> list[Finished]:
+    call = item.call
+    turns = [(slot, domain.next_turn(item.outcome, slot.attempt, call.endpoint.window_seconds)) for slot in call.slots]
+    return [
+        Finished(
+            endpoint_id=slot.endpoint_id,
+            product_id=slot.stock.product_id,
+            lease_id=call.lease_id,
+            delivered=item.outcome.delivered,
+            delay_seconds=turn.delay_seconds,
+            attempt=turn.attempt,
+        )
+        for slot, turn in turns
+    ]
+
+
+class Sender:
+    """Sends what is due for as long as it runs."""
+
+    def __init__(self, context: Context, woken: asyncio.Event) -> None:
+        """Claim from the context's database; `woken` says that there may be something due at once."""
+        self._database, self._settings, self._woken = context.database, context.settings, woken
+        self._under_way = 0
+        self._room = asyncio.Event()
+        self._answered: list[Answered] = []
+        self._some_answered = asyncio.Event()
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        async with (
+            delivering(self._settings.webhook_allow_networks) as deliverer,
+            asyncio.TaskGroup() as group,
+        ):
+            group.create_task(self._finish())
+            await self._claim(deliverer, group)
+
+    async def _claim(self, deliverer: Deliverer, group: asyncio.TaskGroup) -> None:
+        after = 0
+        while True:
+            room = CALLS_AT_ONCE - self._under_way
+            if room < ROOM_FOR_CLAIM:
+                await clock.wait_until_set(self._room, POLL_SECONDS)
+                continue
+            try:
+                claimed = await claim(self._database, self._settings, after, room)
+            except Exception as error:
+                if not is_infrastructure(error):
+                    raise
+                log.warning("webhook_claim_paused", error=str(error))
+                await clock.sleep(PAUSE_SECONDS)
+                continue
+            self._under_way += len(claimed.calls)
+            for call in claimed.calls:
+                group.create_task(self._send(deliverer, call))
+            ended, after = after == 0 and not claimed.calls, claimed.last_endpoint_id
+            if ended and not after:
+                await clock.wait_until_set(self._woken, POLL_SECONDS)
+
+    async def _send(self, deliverer: Deliverer, call: Call) -> None:
+        answered = await send(deliverer, call)
+        # Only now may the list be looked up: while the call was made, another one has taken its place.
+        self._answered.append(answered)
+        self._some_answered.set()
+
+    async def _finish(self) -> None:
+        while True:
+            await self._some_answered.wait()
+            self._some_answered.clear()
+            # What is answered meanwhile goes into the next transaction.
+            batch, self._answered = self._answered, []
+            await self._write(batch)
+            self._under_way -= len(batch)
+            self._room.set()
+
+    async def _write(self, batch: Sequence[Answered]) -> None:
+        while True:
+            try:
+                await finish(self._database, batch)
+            except Exception as error:
+                if not is_infrastructure(error):
+                    raise
+                log.warning("webhook_finish_paused", calls=len(batch), error=str(error))
+                await clock.sleep(PAUSE_SECONDS)
+            else:
+                return

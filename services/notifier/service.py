@@ -1,0 +1,55 @@
+"""Notifier as a service."""
+
+import asyncio
+
+import structlog
+
+from services.notifier import api, fan_out, handlers
+from services.notifier.sender import Sender
+from services.notifier.store import endpoints as endpoint_store
+from services.notifier.tables import METADATA
+from shared import clock
+from shared.faults import is_infrastructure
+from shared.service import Service
+from shared.service_context import Context
+
+log = structlog.get_logger()
+
+# Long enough to settle an argument over a month's calls.
+KEEP_ATTEMPTS_DAYS = 30
+# In chunks, so that no purge ever holds many rows or much log at once.
+FORGET_CHUNK = 5000
+FORGET_SECONDS = 60
+
+
+async def tell_retailers(context: Context) -> None:
+    """Worker: fan out changes and send what is due."""
+    woken = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(fan_out.run(context.database, woken))
+        group.create_task(Sender(context, woken).run())
+
+
+async def forget_attempts(context: Context) -> None:
+    """Worker: delete attempts from the log when they are old."""
+    while True:
+        try:
+            gone = FORGET_CHUNK
+            while gone == FORGET_CHUNK:
+                async with context.database.transaction() as session:
+                    gone = await endpoint_store.forget_attempts(session, KEEP_ATTEMPTS_DAYS, FORGET_CHUNK)
+        except Exception as error:
+            if not is_infrastructure(error):
+                raise
+            log.warning("forget_attempts_paused", error=str(error))
+        await clock.sleep(FORGET_SECONDS)
+
+
+SERVICE = Service(
+    name="notifier",
+    summary="Webhooks: tells every retailer the newest stock, at most once per window",
+    metadata=METADATA,
+    routers=(api.router,),
+    subscriptions=handlers.SUBSCRIPTIONS,
+    workers=(tell_retailers, forget_attempts),
+)

@@ -1,0 +1,71 @@
+"""The payload format `stock_level`: the stock webhook of the KornitX articles, with a few fields more.
+
+Each item says what is now, never what changed, so that whoever has the newest needs no other.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedPart:
+    """A product, or one variant of it (`""` for the product itself), that draws on a base stock product.
+
+    `attributes` is `[{"name": ..., "value": ...}]`, in the supplier's order.
+    """
+
+    product_id: int
+    sku: str
+    variant_sku: str
+    attributes: Sequence[dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class StockNow:
+    """A base stock product as it is now; `told_available` and `changes` are seen from one endpoint.
+
+    `told_available` is what that endpoint last acknowledged, else what was before the last change. `changes` counts
+    the ledger entries since then.
+    """
+
+    product_id: int
+    sku: str
+    available: int
+    told_available: int
+    version: int
+    changes: int
+    occurred_at: datetime
+
+
+def item(stock: StockNow, linked: Sequence[LinkedPart]) -> bytes:
+    """One item of the payload, as JSON: the base stock product first, then `linked` in the order given."""
+    return json.dumps(
+        {
+            "quantity_available": stock.available,
+            "linked": [
+                {"product": {"id": stock.product_id, "sku": stock.sku}, "variant": None},
+                *(_linked(part) for part in linked),
+            ],
+            "version": stock.version,
+            "occurred_at": stock.occurred_at.isoformat(),
+            "previous_quantity_available": stock.told_available,
+            "changes": stock.changes,
+        },
+        separators=(",", ":"),
+        ensure_ascii=False,
+    ).encode()
+
+
+def body(items: Sequence[bytes]) -> bytes:
+    """The payload of one call."""
+    return b'{"stock":[' + b",".join(items) + b"]}"
+
+
+def _linked(part: LinkedPart) -> dict[str, object]:
+    variant: dict[str, object] | None = None
+    if part.variant_sku:
+        variant = {f"attribute_{number}": attribute for number, attribute in enumerate(part.attributes, 1)}
+        variant["sku"] = part.variant_sku
+    return {"product": {"id": part.product_id, "sku": part.sku}, "variant": variant}

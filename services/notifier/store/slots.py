@@ -1,0 +1,364 @@
+"""Stock as it is, and who still has to be told of it: fan-out, claim, finish."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import text
+
+from services.notifier.stock_level import LinkedPart, StockNow
+from shared.catalog_view import VIRTUAL_DEPTH_LIMIT
+from shared.database import Session
+from shared.events.inventory import StockChanged
+
+# A change that leaves `available` as it was is fanned out already, if what was before it is.
+KEEP_STOCK = text("""
+    insert into stock_products as old (product_id, supplier_id, sku, available, previous_available, occurred_at,
+        version, changes, fanned_out_version, fanned_out_changes)
+    select new.*, 0, 0 from unnest(cast(:product_ids as bigint[]), cast(:supplier_ids as bigint[]),
+        cast(:skus as text[]), cast(:available as bigint[]), cast(:previous_available as bigint[]),
+        cast(:occurred_at as timestamptz[]), cast(:versions as bigint[]), cast(:changes as bigint[])) as new
+    on conflict (product_id) do update set supplier_id = excluded.supplier_id, sku = excluded.sku,
+        available = excluded.available, previous_available = excluded.previous_available,
+        occurred_at = excluded.occurred_at, version = excluded.version, changes = old.changes + excluded.changes,
+        fanned_out_version = case
+            when old.fanned_out_version = old.version and old.available = excluded.available then excluded.version
+            else old.fanned_out_version end
+    where old.version < excluded.version
+""")
+LOCK_CHANGED = text("""
+    select product_id from stock_products where fanned_out_version < version
+    order by product_id limit :limit for no key update skip locked
+""")
+# A clean slot of a product that is locked here can only be made dirty, and only here.
+FAN_OUT = text("""
+    with hearers as (
+        select e.endpoint_id, p.product_id, p.available, p.fanned_out_changes
+        from stock_products p
+        join connections c on c.supplier_id = p.supplier_id and c.state = 'active'
+        join endpoints e on e.company_id = c.retailer_id
+        where p.product_id = any(cast(:product_ids as bigint[]))
+    ), marked as (
+        update slots s set dirty = true from hearers h
+        where s.endpoint_id = h.endpoint_id and s.product_id = h.product_id
+          and not s.dirty and s.told_available is distinct from h.available
+    ), added as (
+        insert into slots (endpoint_id, product_id, dirty, not_before, sent_changes, told_changes)
+        select endpoint_id, product_id, true, db_now(), fanned_out_changes, fanned_out_changes from hearers
+        on conflict (endpoint_id, product_id) do nothing
+    )
+    update stock_products set fanned_out_version = version, fanned_out_changes = changes
+    where product_id = any(cast(:product_ids as bigint[]))
+""")
+SHARE_SUPPLIERS_STOCK = text("""
+    select product_id from stock_products where supplier_id = :supplier_id order by product_id for share
+""")
+# A retailer that is connected again catches up with what it missed; it was due, so its window is over.
+RESUME = text("""
+    update slots s set dirty = true,
+        not_before = case when s.not_before = 'infinity' then db_now() else s.not_before end
+    from stock_products p, endpoints e
+    where p.supplier_id = :supplier_id and s.product_id = p.product_id
+      and s.endpoint_id = e.endpoint_id and e.company_id = :retailer_id
+      and (s.not_before = 'infinity' or (not s.dirty and s.told_available is distinct from p.available))
+""")
+FIND_DUE_ENDPOINTS = text("""
+    select e.endpoint_id, e.company_id, e.url, e.secret, greatest(e.window_seconds, :floor_seconds) as window_seconds
+    from endpoints e
+    cross join lateral (
+        select from slots s
+        where s.endpoint_id = e.endpoint_id and s.dirty and s.not_before <= (select db_now()) limit 1) due
+    where e.state = 'active' and e.endpoint_id > :after
+      and not exists (
+        select from slots l where l.endpoint_id = e.endpoint_id and l.lease_until > (select db_now()))
+    order by e.endpoint_id limit :limit for no key update of e skip locked
+""")
+# Asks for leases again: another replica may have claimed between the statement above and its lock.
+FIND_DUE_SLOTS = text("""
+    select s.endpoint_id, s.attempt, p.product_id, p.sku, p.available, p.version, p.occurred_at,
+        coalesce(s.told_available, p.previous_available) as told_available, p.changes as all_changes,
+        p.changes - s.told_changes as changes,
+        s.told_available is distinct from p.available or s.sent_version > s.acked_version as is_owed,
+        exists (
+            select from connections c
+            where c.supplier_id = p.supplier_id and c.retailer_id = e.company_id and c.state = 'active'
+        ) as is_connected
+    from unnest(cast(:endpoint_ids as bigint[]), cast(:company_ids as bigint[])) as e (endpoint_id, company_id)
+    cross join lateral (
+        select * from slots d
+        where d.endpoint_id = e.endpoint_id and d.dirty and d.not_before <= (select db_now())
+        order by d.not_before limit :products_per_call for update skip locked) s
+    join stock_products p on p.product_id = s.product_id
+    where not exists (
+        select from slots l where l.endpoint_id = e.endpoint_id and l.lease_until > (select db_now()))
+    order by p.product_id for share of p
+""")
+SETTLE = text("""
+    update slots s set dirty = false
+    from unnest(cast(:endpoint_ids as bigint[]), cast(:product_ids as bigint[])) as d (endpoint_id, product_id)
+    where s.endpoint_id = d.endpoint_id and s.product_id = d.product_id
+""")
+# The share lock makes a connection that is being resumed right now wait, and then unpark what is parked here.
+PARK = text("""
+    with asleep as (
+        select supplier_id, retailer_id from connections
+        where retailer_id = any(cast(:company_ids as bigint[])) and state <> 'active'
+        order by connection_id for share
+    )
+    update slots s set not_before = 'infinity'
+    from unnest(cast(:endpoint_ids as bigint[]), cast(:product_ids as bigint[]), cast(:company_ids as bigint[]))
+        as d (endpoint_id, product_id, company_id)
+    join stock_products p on p.product_id = d.product_id
+    join asleep c on c.supplier_id = p.supplier_id and c.retailer_id = d.company_id
+    where s.endpoint_id = d.endpoint_id and s.product_id = d.product_id
+""")
+# Before the socket is opened: whatever happens to the sender, the next call is a window after its last moment.
+TAKE = text("""
+    update slots s set lease_id = t.lease_id, lease_until = db_now() + make_interval(secs => :timeout_seconds),
+        not_before = db_now() + make_interval(secs => t.window_seconds + :timeout_seconds),
+        sent_version = t.version, sent_available = t.available, sent_changes = t.changes
+    from unnest(cast(:endpoint_ids as bigint[]), cast(:product_ids as bigint[]), cast(:lease_ids as uuid[]),
+        cast(:window_seconds as double precision[]), cast(:versions as bigint[]), cast(:available as bigint[]),
+        cast(:changes as bigint[]))
+        as t (endpoint_id, product_id, lease_id, window_seconds, version, available, changes)
+    where s.endpoint_id = t.endpoint_id and s.product_id = t.product_id
+""")
+# The share lock: an acknowledgement of version 5 sees version 6, or fan-out of version 6 sees the acknowledgement. It is
+# a statement of its own, so that the next one reads what is locked, and finds it by its key.
+SHARE_STOCK = text("""
+    select product_id from stock_products where product_id = any(cast(:product_ids as bigint[]))
+    order by product_id for share
+""")
+FINISH = text("""
+    update slots s set lease_id = null, lease_until = null, attempt = d.attempt,
+        not_before = db_now() + make_interval(secs => d.delay_seconds),
+        dirty = not d.delivered or s.sent_available <> p.available,
+        acked_version = case when d.delivered then s.sent_version else s.acked_version end,
+        told_available = case when d.delivered then s.sent_available else s.told_available end,
+        told_changes = case when d.delivered then s.sent_changes else s.told_changes end
+    from unnest(cast(:endpoint_ids as bigint[]), cast(:product_ids as bigint[]), cast(:lease_ids as uuid[]),
+        cast(:delivered as boolean[]), cast(:delay_seconds as double precision[]), cast(:attempts as integer[]))
+        as d (endpoint_id, product_id, lease_id, delivered, delay_seconds, attempt)
+    join stock_products p on p.product_id = d.product_id
+    where s.endpoint_id = d.endpoint_id and s.product_id = d.product_id and s.lease_id = d.lease_id
+""")
+# Reverse of the links: parts that draw on the stock, then versions of them, versions of those, and so on.
+FIND_LINKED = text("""
+    with recursive wanted as (
+        select * from unnest(cast(:company_ids as bigint[]), cast(:stock_ids as bigint[])) as w (company_id, stock_id)
+    ), drawing (stock_id, product_id, variant_sku, attributes, depth) as (
+        select c.stock_id, part.product_id, part.variant_sku, part.attributes, 0
+        from product_parts part cross join unnest(part.component_ids) as c (stock_id)
+        where part.component_ids && cast(:stock_ids as bigint[]) and c.stock_id = any(cast(:stock_ids as bigint[]))
+        union all
+        select d.stock_id, v.product_id, d.variant_sku, d.attributes, d.depth + 1
+        from drawing d join products v on v.base_product_id = d.product_id and v.type = 'virtual'
+        where d.depth < :depth_limit
+    )
+    select w.company_id, w.stock_id, p.product_id, p.sku, d.variant_sku, d.attributes
+    from wanted w
+    join drawing d on d.stock_id = w.stock_id
+    join products p on p.product_id = d.product_id
+    where not p.removed and p.type not in ('stock', 'stock_customisable')
+      and (p.owner_id = w.company_id
+        or ((p.visibility = 'connected' or (p.visibility = 'listed' and p.visible_to @> array[w.company_id]))
+          and exists (select from connections c
+            where c.supplier_id = p.owner_id and c.retailer_id = w.company_id and c.state = 'active')))
+    order by w.company_id, w.stock_id, p.product_id, d.variant_sku
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class DueEndpoint:
+    """An endpoint that has something due and no call in flight; `window_seconds` is at least the platform's."""
+
+    endpoint_id: int
+    company_id: int
+    url: str
+    secret: str
+    window_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class DueSlot:
+    """A slot that is due. Nothing is owed when the stock went back to what the endpoint knows."""
+
+    endpoint_id: int
+    attempt: int
+    stock: StockNow
+    all_changes: int
+    is_owed: bool
+    is_connected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A slot that a call carries."""
+
+    slot: DueSlot
+    lease_id: UUID
+    window_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What became of a slot that a call carried."""
+
+    endpoint_id: int
+    product_id: int
+    lease_id: UUID
+    delivered: bool
+    delay_seconds: float
+    attempt: int
+
+
+async def keep_stock(session: Session, events: Sequence[StockChanged]) -> None:
+    """Copy the newest state of each product; the entries merged into older events of the batch are counted."""
+    newest: dict[int, StockChanged] = {}
+    changes: dict[int, int] = {}
+    for event in events:
+        product_id = event.base_stock_product_id
+        changes[product_id] = changes.get(product_id, 0) + event.changes
+        known = newest.get(product_id)
+        if known is None or known.version < event.version:
+            newest[product_id] = event
+    rows = [newest[product_id] for product_id in sorted(newest)]
+    await session.execute(
+        KEEP_STOCK,
+        {
+            "product_ids": [event.base_stock_product_id for event in rows],
+            "supplier_ids": [event.supplier_id for event in rows],
+            "skus": [event.sku for event in rows],
+            "available": [event.available for event in rows],
+            "previous_available": [event.previous_available for event in rows],
+            "occurred_at": [event.occurred_at for event in rows],
+            "versions": [event.version for event in rows],
+            "changes": [changes[event.base_stock_product_id] for event in rows],
+        },
+    )
+
+
+async def fan_out(session: Session, limit: int) -> int:
+    """Mark the slots of at most `limit` changed products; returns how many products there were."""
+    changed = [row.product_id for row in await session.execute(LOCK_CHANGED, {"limit": limit})]
+    if changed:
+        await session.execute(FAN_OUT, {"product_ids": changed})
+    return len(changed)
+
+
+async def resume(session: Session, supplier_id: int, retailer_id: int) -> None:
+    """Tell the retailer's endpoints what they missed of this supplier's stock while it was not connected."""
+    await session.execute(SHARE_SUPPLIERS_STOCK, {"supplier_id": supplier_id})
+    await session.execute(RESUME, {"supplier_id": supplier_id, "retailer_id": retailer_id})
+
+
+async def find_due_endpoints(session: Session, after: int, limit: int, floor_seconds: int) -> list[DueEndpoint]:
+    """Lock endpoints with ids above `after` that have something due and no call in flight, in the order of ids."""
+    rows = await session.execute(FIND_DUE_ENDPOINTS, {"after": after, "limit": limit, "floor_seconds": floor_seconds})
+    return [DueEndpoint(**row) for row in rows.mappings()]
+
+
+async def find_due_slots(session: Session, endpoints: Sequence[DueEndpoint], products_per_call: int) -> list[DueSlot]:
+    """Lock what is due for these locked endpoints, at most `products_per_call` each, and share-lock its stock."""
+    rows = await session.execute(
+        FIND_DUE_SLOTS,
+        {
+            "endpoint_ids": [endpoint.endpoint_id for endpoint in endpoints],
+            "company_ids": [endpoint.company_id for endpoint in endpoints],
+            "products_per_call": products_per_call,
+        },
+    )
+    return [
+        DueSlot(
+            endpoint_id=row.endpoint_id,
+            attempt=row.attempt,
+            stock=StockNow(
+                product_id=row.product_id,
+                sku=row.sku,
+                available=row.available,
+                told_available=row.told_available,
+                version=row.version,
+                changes=row.changes,
+                occurred_at=row.occurred_at,
+            ),
+            all_changes=row.all_changes,
+            is_owed=row.is_owed,
+            is_connected=row.is_connected,
+        )
+        for row in rows
+    ]
+
+
+async def settle(session: Session, slots: Sequence[DueSlot]) -> None:
+    """These endpoints know what is now: nothing is owed."""
+    if slots:
+        await session.execute(
+            SETTLE,
+            {
+                "endpoint_ids": [slot.endpoint_id for slot in slots],
+                "product_ids": [slot.stock.product_id for slot in slots],
+            },
+        )
+
+
+async def park(session: Session, slots: Sequence[tuple[DueSlot, int]]) -> None:
+    """Leave these, with their retailers' company ids, alone until the connection is active again."""
+    if slots:
+        await session.execute(
+            PARK,
+            {
+                "endpoint_ids": [slot.endpoint_id for slot, _ in slots],
+                "product_ids": [slot.stock.product_id for slot, _ in slots],
+                "company_ids": [company_id for _, company_id in slots],
+            },
+        )
+
+
+async def take(session: Session, taken: Sequence[Taken], timeout_seconds: float) -> None:
+    """Reserve the window and the lease of slots that are about to be sent."""
+    await session.execute(
+        TAKE,
+        {
+            "endpoint_ids": [item.slot.endpoint_id for item in taken],
+            "product_ids": [item.slot.stock.product_id for item in taken],
+            "lease_ids": [item.lease_id for item in taken],
+            "window_seconds": [item.window_seconds for item in taken],
+            "versions": [item.slot.stock.version for item in taken],
+            "available": [item.slot.stock.available for item in taken],
+            "changes": [item.slot.all_changes for item in taken],
+            "timeout_seconds": timeout_seconds,
+        },
+    )
+
+
+async def finish(session: Session, finished: Sequence[Finished]) -> None:
+    """Write down what became of slots, where the lease is still the caller's."""
+    await session.execute(SHARE_STOCK, {"product_ids": sorted({item.product_id for item in finished})})
+    await session.execute(
+        FINISH,
+        {
+            "endpoint_ids": [item.endpoint_id for item in finished],
+            "product_ids": [item.product_id for item in finished],
+            "lease_ids": [item.lease_id for item in finished],
+            "delivered": [item.delivered for item in finished],
+            "delay_seconds": [item.delay_seconds for item in finished],
+            "attempts": [item.attempt for item in finished],
+        },
+    )
+
+
+async def find_linked(session: Session, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], list[LinkedPart]]:
+    """For each `(retailer, base stock product)` what that retailer owns or may see and that draws on it, in order."""
+    rows = await session.execute(
+        FIND_LINKED,
+        {
+            "company_ids": [company_id for company_id, _ in wanted],
+            "stock_ids": [stock_id for _, stock_id in wanted],
+            "depth_limit": VIRTUAL_DEPTH_LIMIT,
+        },
+    )
+    linked: dict[tuple[int, int], list[LinkedPart]] = {}
+    for row in rows:
+        part = LinkedPart(row.product_id, row.sku, row.variant_sku, row.attributes)
+        linked.setdefault((row.company_id, row.stock_id), []).append(part)
+    return linked

@@ -1,0 +1,165 @@
+"""The one way in: every order, whoever brings it, is accepted here (rule 10), and so is every return."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from services.orders import store
+from services.orders.domain import Refusal, SubmittedOrder, SubmittedReturn, check_ordered, check_returned
+from shared import clock
+from shared.catalog_view import find_links
+from shared.database import Session
+from shared.events import Event
+from shared.events.orders import ItemsReturned, OrderCreated, OrderLine, ReturnedLine
+from shared.messaging.outbox import publish
+
+NO_CAUSES: Mapping[UUID, Event] = {}
+
+
+class UnknownCompanyError(LookupError):
+    """The seller is no company known here, or not yet: catalog's event may be on its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a submission.
+
+    `id` is the new order's or return's, or that of the one that has the reference already (`existing`: the same
+    content, `conflict`: another). `refusals` say why it was `refused`.
+    """
+
+    kind: Literal["created", "existing", "conflict", "refused"]
+    id: UUID
+    refusals: tuple[Refusal, ...] = ()
+
+    def conflict(self, what: Literal["order", "return"]) -> str:
+        """Words for a conflict."""
+        return (
+            f"this reference belongs to {what} {self.id}, which says something else: send exactly the same again, or "
+            "use a new reference"
+        )
+
+
+async def accept_orders(
+    session: Session, submitted: Sequence[SubmittedOrder], causes: Mapping[UUID, Event] = NO_CAUSES
+) -> list[Verdict]:
+    """Accept new orders and publish each as created; one verdict for each, in their order.
+
+    `causes` names the event that brought an order, by the order's id. An order that is here already is not checked
+    again: it was accepted when it came. Raises `UnknownCompanyError`.
+    """
+    await _require_companies(session, {order.seller_id for order in submitted})
+    known = await store.find_known_orders(session, [order.key for order in submitted])
+    refusals = await _refusals(session, [order for order in submitted if order.key not in known])
+    wanted = [order for order in submitted if order.key not in known and not refusals[order.order_id]]
+    received_at = clock.utc_now()
+    created = await store.insert_orders(session, wanted, received_at)
+    # Somebody else may have brought the same reference in the meantime, or it stands twice in this batch.
+    known |= await store.find_known_orders(session, [order.key for order in wanted if order.order_id not in created])
+    verdicts = []
+    for order in submitted:
+        if order.order_id in created:
+            publish(session, _created(order, received_at), caused_by=causes.get(order.order_id))
+            verdicts.append(Verdict("created", order.order_id))
+        elif refusals.get(order.order_id):
+            verdicts.append(Verdict("refused", order.order_id, refusals[order.order_id]))
+        else:
+            verdicts.append(_compared(known[order.key], order.fingerprint()))
+    return verdicts
+
+
+async def accept_return(session: Session, returned: SubmittedReturn) -> Verdict:
+    """Accept a new return and publish it; raises `UnknownCompanyError`."""
+    await _require_companies(session, {returned.seller_id})
+    known = await store.find_known_return(session, returned)
+    if known:
+        return _compared(known, returned.fingerprint())
+    refusals = await _refusals_of_return(session, returned)
+    if refusals:
+        return Verdict("refused", returned.return_id, refusals)
+    received_at = clock.utc_now()
+    if await store.insert_return(session, returned, received_at):
+        publish(session, _returned(returned, received_at))
+        return Verdict("created", returned.return_id)
+    return await accept_return(session, returned)  # somebody else brought it in the meantime: compare with theirs
+
+
+async def _require_companies(session: Session, company_ids: set[int]) -> None:
+    unknown = await store.find_unknown_companies(session, company_ids)
+    if unknown:
+        listed = ", ".join(str(company_id) for company_id in sorted(unknown))
+        message = (
+            f"no company {listed} is known to orders: create it in catalog; if that was just now, try again in a second"
+        )
+        raise UnknownCompanyError(message)
+
+
+async def _refusals(session: Session, orders: Sequence[SubmittedOrder]) -> dict[UUID, tuple[Refusal, ...]]:
+    """Why each of these orders may not be accepted, by its id."""
+    links = await find_links(session, {line.part for order in orders for line in order.lines})
+    suppliers = await store.find_suppliers(session, {order.seller_id for order in orders})
+    return {
+        order.order_id: tuple(check_ordered(order.lines, links, order.seller_id, suppliers[order.seller_id]))
+        for order in orders
+    }
+
+
+async def _refusals_of_return(session: Session, returned: SubmittedReturn) -> tuple[Refusal, ...]:
+    links = await find_links(session, {line.part for line in returned.lines})
+    suppliers = await store.find_suppliers(session, {returned.seller_id})
+    refusals = check_returned(returned.lines, links, returned.seller_id, suppliers[returned.seller_id])
+    if returned.order_id:
+        own = {"order_id": returned.order_id, "seller_id": returned.seller_id}
+        if not await store.find_orders(session, own, limit=1):
+            detail = f"company {returned.seller_id} has no order {returned.order_id}"
+            refusals.append(Refusal("order_id", detail))
+    return tuple(refusals)
+
+
+def _compared(known: store.Known, fingerprint: bytes) -> Verdict:
+    return Verdict("existing" if known.fingerprint == fingerprint else "conflict", known.id)
+
+
+def _created(order: SubmittedOrder, received_at: datetime) -> OrderCreated:
+    return OrderCreated(
+        order_id=order.order_id,
+        seller_id=order.seller_id,
+        external_ref=order.external_ref,
+        source=order.source,
+        placed_at=order.placed_at or received_at,
+        lines=tuple(
+            OrderLine(
+                line_id=line_id,
+                product_id=line.product_id,
+                variant_sku=line.variant_sku,
+                quantity=line.quantity,
+                location=line.location,
+            )
+            for line_id, line in enumerate(order.lines, 1)
+        ),
+        version=1,
+    )
+
+
+def _returned(returned: SubmittedReturn, received_at: datetime) -> ItemsReturned:
+    return ItemsReturned(
+        return_id=returned.return_id,
+        seller_id=returned.seller_id,
+        external_ref=returned.external_ref,
+        order_id=returned.order_id,
+        source=returned.source,
+        returned_at=returned.returned_at or received_at,
+        lines=tuple(
+            ReturnedLine(
+                line_id=line_id,
+                product_id=line.product_id,
+                variant_sku=line.variant_sku,
+                quantity=line.quantity,
+                restock=line.restock,
+                location=line.location,
+            )
+            for line_id, line in enumerate(returned.lines, 1)
+        ),
+    )

@@ -1,0 +1,212 @@
+"""The HTTP side: submit orders and returns, see what became of them."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Response
+from pydantic import AfterValidator, BaseModel, computed_field
+
+from services.orders import store
+from services.orders.accept import UnknownCompanyError, Verdict, accept_orders, accept_return
+from services.orders.domain import OrderStatus, status_of
+from services.orders.submissions import OrderBody, ReturnBody, storable
+from shared import clock
+from shared.access import Caller, caller_of
+from shared.errors import FieldError, ProblemError
+from shared.events.inventory import LineOutcome, Take
+from shared.events.orders import OrderSource, OrderState
+from shared.service_context import Context, context_of
+
+router = APIRouter(prefix="/v1")
+
+Calling = Annotated[Caller, Depends(caller_of("orders"))]
+Here = Annotated[Context, Depends(context_of("orders"))]
+
+# What a caller may say about where an order comes from; the other sources are known by their way in.
+NamedSource = Literal["api", "pos", "integration", "console"]
+
+WAIT_LIMIT_SECONDS = 10
+# Inventory mostly answers within tens of milliseconds; who waits for longer asks rarely.
+FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS = 0.01, 0.25
+
+
+class OrderRequest(OrderBody):
+    """An order to submit; only the platform admin needs to say whose (`seller_id`)."""
+
+    source: NamedSource = "api"
+
+
+class ReturnRequest(ReturnBody):
+    """A return to submit; only the platform admin needs to say whose (`seller_id`)."""
+
+    source: NamedSource = "api"
+
+
+class OrderLine(BaseModel):
+    """A line and what inventory decided: `takes` is what it drew, `shortfall` the units that are missing."""
+
+    line_id: int
+    product_id: int
+    variant_sku: str | None
+    quantity: int
+    location: str | None
+    outcome: LineOutcome | None
+    takes: list[Take]
+    shortfall: int
+    reason: str | None
+
+
+class Order(BaseModel):
+    """An order as it stands. `decision` counts inventory's decisions on it; 0 means that it has not decided yet."""
+
+    order_id: UUID
+    seller_id: int
+    external_ref: str
+    source: OrderSource
+    state: OrderState
+    placed_at: datetime
+    received_at: datetime
+    version: int
+    decision: int
+    lines: list[OrderLine]
+
+    @computed_field  # type: ignore[prop-decorator] # mypy knows no decorators above property; pydantic documents this
+    @property
+    def status(self) -> OrderStatus:
+        """How the order stands as a whole: the worst of its lines."""
+        return status_of(self.decision, [line.outcome for line in self.lines])
+
+
+class OrderPage(BaseModel):
+    """Orders, newest first; `next_cursor` is null on the last page."""
+
+    items: list[Order]
+    next_cursor: UUID | None
+
+
+class ReturnLine(BaseModel):
+    """A line of a return."""
+
+    line_id: int
+    product_id: int
+    variant_sku: str | None
+    quantity: int
+    restock: bool
+    location: str | None
+
+
+class Return(BaseModel):
+    """A return as it was accepted."""
+
+    return_id: UUID
+    seller_id: int
+    external_ref: str
+    source: OrderSource
+    order_id: UUID | None
+    returned_at: datetime
+    received_at: datetime
+    lines: list[ReturnLine]
+
+
+@router.post("/orders", status_code=201, responses={200: {"model": Order, "description": "It was here already"}})
+async def submit_order(
+    body: OrderRequest,
+    response: Response,
+    caller: Calling,
+    context: Here,
+    wait: Annotated[
+        float,
+        Query(ge=0, le=WAIT_LIMIT_SECONDS, allow_inf_nan=False, description="Seconds to wait for inventory's decision"),
+    ] = 0,
+) -> Order:
+    """Submit an order. The same order again answers 200 with that order as it is now."""
+    order = body.submitted(caller.company(body.seller_id), body.source)
+    async with context.database.transaction() as session:
+        try:
+            (verdict,) = await accept_orders(session, [order])
+        except UnknownCompanyError as error:
+            raise _unknown_company(error) from error
+    _raise_unless_accepted(verdict, "order")
+    response.status_code = 201 if verdict.kind == "created" else 200
+    response.headers["Location"] = f"{router.prefix}/orders/{verdict.id}"
+    return await _when_decided(context, verdict.id, wait)
+
+
+@router.get("/orders")
+async def list_orders(
+    caller: Calling,
+    context: Here,
+    seller_id: Annotated[int | None, Query(gt=0, lt=2**63, description="For the platform admin")] = None,
+    external_ref: Annotated[str | None, AfterValidator(storable)] = None,
+    cursor: Annotated[UUID | None, Query(description="next_cursor of the page before")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> OrderPage:
+    """The caller's orders, newest first; the platform admin sees those of all companies, or of `seller_id`."""
+    seller = seller_id if caller.is_admin else caller.company(seller_id)
+    given = {"seller_id": seller, "external_ref": external_ref, "before": cursor}
+    filters: dict[str, object] = {name: value for name, value in given.items() if value is not None}
+    async with context.database.transaction() as session:
+        rows = await store.find_orders(session, filters, limit + 1)
+    items = [Order.model_validate(row) for row in rows[:limit]]
+    return OrderPage(items=items, next_cursor=items[-1].order_id if len(rows) > limit else None)
+
+
+@router.get("/orders/{order_id}")
+async def show_order(order_id: UUID, caller: Calling, context: Here) -> Order:
+    """One of the caller's orders."""
+    filters: dict[str, object] = {"order_id": order_id}
+    if not caller.is_admin:
+        filters["seller_id"] = caller.company()
+    async with context.database.transaction() as session:
+        rows = await store.find_orders(session, filters, limit=1)
+    if not rows:
+        raise ProblemError(404, "order_not_found", f"You have no order {order_id}.")
+    return Order.model_validate(rows[0])
+
+
+@router.post("/returns", status_code=201, responses={200: {"model": Return, "description": "It was here already"}})
+async def submit_return(body: ReturnRequest, response: Response, caller: Calling, context: Here) -> Return:
+    """State that items came back, with or without a known order. The same return again answers 200."""
+    returned = body.submitted(caller.company(body.seller_id), body.source)
+    async with context.database.transaction() as session:
+        try:
+            verdict = await accept_return(session, returned)
+        except UnknownCompanyError as error:
+            raise _unknown_company(error) from error
+        _raise_unless_accepted(verdict, "return")
+        row = await store.find_return(session, verdict.id)
+    response.status_code = 201 if verdict.kind == "created" else 200
+    return Return.model_validate(row)
+
+
+def _unknown_company(error: UnknownCompanyError) -> ProblemError:
+    detail = str(error)
+    return ProblemError(422, "unknown_company", detail, errors=[FieldError(field="seller_id", detail=detail)])
+
+
+def _raise_unless_accepted(verdict: Verdict, what: Literal["order", "return"]) -> None:
+    if verdict.kind == "conflict":
+        detail = verdict.conflict(what)
+        error = FieldError(field="external_ref", detail=detail)
+        raise ProblemError(409, f"{what}_ref_conflict", detail, errors=[error])
+    if verdict.kind == "refused":
+        errors = [FieldError(field=refusal.field, detail=refusal.detail) for refusal in verdict.refusals]
+        detail = "; ".join(f"{error.field}: {error.detail}" for error in errors)
+        raise ProblemError(422, f"{what}_refused", detail, errors=errors)
+
+
+async def _when_decided(context: Context, order_id: UUID, wait_seconds: float) -> Order:
+    """The order as soon as inventory has decided, or as it is after `wait_seconds`."""
+    deadline = clock.monotonic() + wait_seconds
+    pause_seconds = FIRST_POLL_SECONDS
+    while True:
+        # A transaction for each look: a connection that waits along would be missing elsewhere.
+        async with context.database.transaction() as session:
+            (row,) = await store.find_orders(session, {"order_id": order_id}, limit=1)
+        order = Order.model_validate(row)
+        left_seconds = deadline - clock.monotonic()
+        if order.decision > 0 or left_seconds <= 0:
+            return order
+        await clock.sleep(min(pause_seconds, left_seconds))
+        pause_seconds = min(2 * pause_seconds, LONGEST_POLL_SECONDS)

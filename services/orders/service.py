@@ -1,0 +1,14 @@
+"""Orders as a service."""
+
+from services.orders import api, handlers, intake
+from services.orders.tables import METADATA
+from shared.service import Service
+
+SERVICE = Service(
+    name="orders",
+    summary="Orders and returns, from every source through one intake path",
+    metadata=METADATA,
+    routers=(api.router,),
+    subscriptions=handlers.SUBSCRIPTIONS,
+    intake=intake.sources,
+)

@@ -1,0 +1,128 @@
+"""Two connections at once: neither an order nor a product misses the other, and nobody waits in a circle."""
+
+import asyncio
+import random
+
+import pytest
+from sqlalchemy import text
+
+from services.inventory.handlers import learn_products, take_stock
+from shared import clock
+from shared.database import Session
+from shared.events import Event
+from shared.events.catalog import ProductChanged
+from shared.events.inventory import OrderAllocated
+from shared.events.orders import OrderCreated
+from tests.integration.inventory.world import CASE, OWN_VERSION, SHIRT, SMALL, World, order, stock_product
+
+WAITING = text("""
+    select count(*) from pg_stat_activity
+    where datname = current_database() and wait_event_type = 'Lock' and application_name = 'basestock-inventory'
+""")
+
+
+async def handle(session: Session, event: Event) -> None:
+    if isinstance(event, OrderCreated):
+        await take_stock(session, [event])
+    if isinstance(event, ProductChanged):
+        await learn_products(session, [event])
+
+
+async def until_somebody_waits(world: World) -> None:
+    deadline = clock.monotonic() + 10
+    while clock.monotonic() < deadline:
+        async with world.database.transaction() as session:
+            if (await session.execute(WAITING)).scalar_one():
+                return
+        await clock.sleep(0.01)
+    pytest.fail("nobody waits for a lock: the two do not see each other")
+
+
+async def overlap(world: World, first: Event, second: Event) -> None:
+    """Handle `first`, and before it commits let another connection begin to handle `second`."""
+    async with asyncio.TaskGroup() as group, world.database.transaction() as session:
+        await handle(session, first)
+        group.create_task(world.hear(second))
+        await until_somebody_waits(world)
+
+
+@pytest.mark.parametrize("order_first", [True, False])
+@pytest.mark.parametrize(
+    ("known", "product", "asked"),
+    [
+        ([], SMALL, (100, None, 2)),
+        ([SHIRT], SMALL, (102, "T01-S", 2)),
+        ([SMALL], SHIRT, (102, "T01-S", 2)),
+        ([OWN_VERSION, SMALL], SHIRT, (300, "T01-S", 2)),
+        ([SHIRT, SMALL], OWN_VERSION, (300, "T01-S", 2)),
+    ],
+)
+async def test_a_product_and_an_order_for_it_at_the_same_time(
+    empty_world: World,
+    known: list[ProductChanged],
+    product: ProductChanged,
+    asked: tuple[int, str | None, int],
+    *,
+    order_first: bool,
+) -> None:
+    await empty_world.hear(*known)
+    placed = order(asked)
+    await overlap(empty_world, *((placed, product) if order_first else (product, placed)))
+    assert await empty_world.levels() == {100: -2}
+    assert await empty_world.rows("select * from parked_lines") == []
+    newest = (await empty_world.told(OrderAllocated))[-1]
+    assert [line.outcome for line in newest.lines] == ["allocated"]
+
+
+async def test_two_products_that_one_order_waits_for_at_the_same_time(empty_world: World) -> None:
+    await empty_world.hear(order((100, None, 1), (200, None, 2)))
+    await overlap(empty_world, SMALL, CASE)
+    assert await empty_world.levels() == {100: -1, 200: -2}
+    newest = (await empty_world.told(OrderAllocated))[-1]
+    assert (newest.decision, [line.outcome for line in newest.lines]) == (3, ["allocated", "allocated"])
+
+
+async def test_a_newer_version_while_its_product_comes(empty_world: World) -> None:
+    first = order((100, None, 1))
+    await empty_world.hear(first, CASE)
+    newer = order((100, None, 5), (200, None, 1), order_id=first.order_id, version=2)
+    await overlap(empty_world, SMALL, newer)
+    assert await empty_world.levels() == {100: -5, 200: -1}
+    await empty_world.assert_the_ledger_explains_every_level()
+
+
+async def test_one_order_on_two_connections_takes_once(world: World) -> None:
+    placed = order((102, "T01-S", 2))
+    await overlap(world, placed, placed)
+    assert (await world.levels())[100] == 8
+
+
+async def test_two_orders_on_one_item_both_count(world: World) -> None:
+    await overlap(world, order((100, None, 2)), order((100, None, 3)))
+    assert (await world.levels())[100] == 5
+    await world.assert_the_ledger_explains_every_level()
+
+
+async def test_many_connections_with_mixed_orders_neither_deadlock_nor_lose_anything(empty_world: World) -> None:
+    chance = random.Random(20)
+    numbers = list(range(1, 21))
+    await empty_world.hear(*(stock_product(number, f"P{number}") for number in numbers))
+    batches, wanted = [], dict.fromkeys(numbers, 0)
+    for _ in range(24):
+        batch = []
+        for _ in range(10):
+            asked = [(chance.choice(numbers), None, chance.randint(1, 3)) for _ in range(4)]
+            for product_id, _, quantity in asked:
+                wanted[product_id] -= quantity
+            batch.append(order(*asked))
+        batches.append(batch)
+
+    async def drain() -> None:
+        while batches:
+            await empty_world.hear(*batches.pop())
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(4):
+            group.create_task(drain())
+    assert await empty_world.levels() == wanted
+    await empty_world.assert_the_ledger_explains_every_level()

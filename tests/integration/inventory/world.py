@@ -1,0 +1,190 @@
+"""The seeds' companies and products as inventory hears of them, and short ways to say what happens."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import text
+
+from services.inventory.domain import Cause
+from services.inventory.handlers import (
+    learn_companies,
+    learn_connections,
+    learn_products,
+    restock,
+    take_stock,
+)
+from services.inventory.record import record
+from services.inventory.store.stock import lock_stock
+from shared.database import Database
+from shared.events import Event, decode, types_by_wire_name
+from shared.events.catalog import CompanyChanged, Component, ConnectionChanged, ProductChanged, Variant
+from shared.events.inventory import OrderAllocated, OrderShort, StockChanged
+from shared.events.orders import ItemsReturned, OrderCreated, OrderLine, ReturnedLine
+from shared.migrations import upgrade
+
+SUPPLIER, RETAILER, STRANGER = 1, 2, 3
+MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
+
+COMPANIES = [
+    CompanyChanged(company_id=SUPPLIER, ref="supplier-a", display_name="Supplier A", role="supplier", version=1),
+    CompanyChanged(company_id=RETAILER, ref="retailer-a", display_name="Retailer A", role="retailer", version=1),
+    CompanyChanged(company_id=STRANGER, ref="stranger", display_name="Stranger", role="retailer", version=1),
+]
+CONNECTION = ConnectionChanged(connection_id=1, supplier_id=SUPPLIER, retailer_id=RETAILER, state="active", version=1)
+
+
+def stock_product(product_id: int, sku: str, version: int = 1, **more: Any) -> ProductChanged:  # noqa: ANN401 - fields
+    return ProductChanged(
+        **{
+            "product_id": product_id,
+            "owner_id": SUPPLIER,
+            "type": "stock",
+            "sku": sku,
+            "title": sku,
+            "version": version,
+        }
+        | more
+    )
+
+
+def link(product_id: int, quantity: int = 1) -> Component:
+    return Component(product_id=product_id, quantity=quantity)
+
+
+SMALL, LARGE, CASE = stock_product(100, "T01-S"), stock_product(101, "T01-L"), stock_product(200, "S7")
+SHIRT = stock_product(
+    102,
+    "T01",
+    type="customisable",
+    variants=(
+        Variant(variant_id=1, sku="T01-S", components=(link(100),)),
+        Variant(variant_id=2, sku="T01-L", components=(link(101),)),
+    ),
+)
+CUSTOM_CASE = stock_product(201, "S7", type="customisable", components=(link(200),))
+SHORTCUT = stock_product(202, "S7", type="stock_customisable")
+OWN_VERSION = stock_product(300, "T01", owner_id=RETAILER, type="virtual", base_product_id=102)
+KIT = stock_product(400, "KIT", type="customisable", components=(link(100, 2), link(200, 1)))
+PRODUCTS = [SMALL, LARGE, CASE, SHIRT, CUSTOM_CASE, SHORTCUT, OWN_VERSION, KIT]
+
+Asked = tuple[int, str | None, int]
+
+
+def order(
+    *asked: Asked,
+    order_id: UUID | None = None,
+    version: int = 1,
+    seller_id: int = RETAILER,
+    **more: Any,  # noqa: ANN401
+) -> OrderCreated:
+    """An order of `(product id, variant, quantity)` lines."""
+    order_id = order_id or uuid4()
+    lines = tuple(
+        OrderLine(line_id=n, product_id=product_id, variant_sku=variant, quantity=quantity)
+        for n, (product_id, variant, quantity) in enumerate(asked, 1)
+    )
+    fixed = {"order_id": order_id, "seller_id": seller_id, "external_ref": str(order_id), "source": "api"}
+    return OrderCreated(**fixed | {"placed_at": MOMENT, "lines": lines, "version": version} | more)
+
+
+def returned(*asked: Asked, restock: bool = True, seller_id: int = RETAILER) -> ItemsReturned:
+    """A stand-alone return of `(product id, variant, quantity)` lines."""
+    return_id = uuid4()
+    return ItemsReturned(
+        return_id=return_id,
+        seller_id=seller_id,
+        external_ref=str(return_id),
+        source="api",
+        returned_at=MOMENT,
+        lines=tuple(
+            ReturnedLine(line_id=n, product_id=product_id, variant_sku=variant, quantity=quantity, restock=restock)
+            for n, (product_id, variant, quantity) in enumerate(asked, 1)
+        ),
+    )
+
+
+class World:
+    """Inventory's handlers on a database of their own."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def hear(self, *events: Event) -> None:
+        """Handle these events in one transaction, as the consumer would: by kind."""
+        handlers: list[tuple[type[Event], Any]] = [
+            (CompanyChanged, learn_companies),
+            (ConnectionChanged, learn_connections),
+            (ProductChanged, learn_products),
+            (OrderCreated, take_stock),
+            (ItemsReturned, restock),
+        ]
+        async with self.database.transaction() as session:
+            for kind, handle in handlers:
+                heard = [event for event in events if isinstance(event, kind)]
+                if heard:
+                    await handle(session, heard)
+
+    async def count(self, **on_hand: int) -> None:
+        """`count(_100=10)`: so many units are on hand in `main`."""
+        async with self.database.transaction() as session:
+            wanted = {int(name.removeprefix("_")): quantity for name, quantity in on_hand.items()}
+            stock = await lock_stock(session, wanted)
+            for product_id, quantity in wanted.items():
+                ((location_id, level),) = stock.items[product_id].levels.items()
+                cause = Cause("manual", "key 1", "api", "key 1", "counted")
+                stock.move_on_hand(product_id, location_id, quantity - level.on_hand, cause, None)
+            await record(session, stock)
+
+    async def rows(self, query: str) -> list[Any]:
+        async with self.database.transaction() as session:
+            return [tuple(row) for row in await session.execute(text(query))]
+
+    async def levels(self) -> dict[int, int]:
+        """On hand, by product."""
+        return dict(await self.rows("select product_id, cast(sum(on_hand) as bigint) from stock_levels group by 1"))
+
+    async def told(self, *kinds: type[Event]) -> list[Any]:
+        """The events that were published, in order, and forget them."""
+        known = types_by_wire_name([StockChanged, OrderAllocated, OrderShort])
+        rows = await self.rows("delete from outbox returning created_at, message_id, content_type, body")
+        events = [event for row in sorted(rows) for event in decode(row[2], row[3], known)]
+        return [event for event in events if isinstance(event, kinds or Event)]
+
+    async def assert_the_ledger_explains_every_level(self) -> None:
+        """P5: the ledger's sums and its last values are the levels; takings are what orders drew."""
+        drift = await self.rows("""
+            select l.product_id, l.location_id from stock_levels l
+            left join (select product_id, location_id, sum(on_hand_delta) as on_hand, sum(allocated_delta) as allocated,
+                    sum(reserved_delta) as reserved from stock_ledger group by 1, 2) e using (product_id, location_id)
+            left join (select distinct on (product_id, location_id) product_id, location_id, on_hand from stock_ledger
+                    order by product_id, location_id, entry_id desc) last using (product_id, location_id)
+            where (l.on_hand, l.allocated, l.reserved, l.on_hand) is distinct from
+                (coalesce(e.on_hand, 0), coalesce(e.allocated, 0), coalesce(e.reserved, 0), coalesce(last.on_hand, 0))
+        """)
+        assert drift == []
+        untaken = await self.rows("""
+            select * from (select product_id, sum(quantity) as taken from takings group by 1) t
+            full join (select product_id, -sum(on_hand_delta) as drawn from stock_ledger
+                    where kind like 'order%' group by 1) e using (product_id)
+            where coalesce(taken, 0) <> coalesce(drawn, 0)
+        """)
+        assert untaken == []
+        versions = await self.rows("""
+            select * from stock_items i where version <> coalesce(
+                (select max(item_version) from stock_ledger e where e.product_id = i.product_id), 0)
+        """)
+        assert versions == []
+
+
+@asynccontextmanager
+async def an_empty_world(dsn: str) -> AsyncIterator[World]:
+    """Inventory without any company or product."""
+    await upgrade("inventory", dsn)
+    database = Database("inventory", dsn, pool_size=8)
+    try:
+        yield World(database)
+    finally:
+        await database.close()
