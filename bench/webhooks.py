@@ -27,6 +27,8 @@ from shared.settings import Settings
 # One endpoint each, as an endpoint has one call under way at most; enough for some seconds.
 CALLS = 20_000
 PRODUCTS = 1_000
+# Both clients call these in turn: aiohttp remembers how it parsed the last few.
+URLS = 100
 BARE_CALLS_AT_ONCE = 64
 # About what one product with one linked product makes.
 BARE_BODY = b"x" * 330
@@ -46,7 +48,7 @@ SEED = """
             changes, fanned_out_version, fanned_out_changes)
         select n, 1, 'S-' || n, 10, 11, db_now(), 1, 1, 1, 0 from generate_series(1, :products) n;
     insert into endpoints (company_id, url, secret, window_seconds, state, version, created_at)
-        select 1000 + n, :url || n, :secret, 0, 'active', 1, db_now() from generate_series(1, :calls) n;
+        select 1000 + n, :url || n % :urls, :secret, 0, 'active', 1, db_now() from generate_series(1, :calls) n;
     insert into slots (endpoint_id, product_id, dirty, not_before, sent_changes, told_changes)
         select endpoint_id, 1 + endpoint_id % :products, true, db_now(), 0, 0 from endpoints;
     analyze
@@ -79,7 +81,7 @@ async def measure(dsn: str) -> dict[str, object]:
 
 
 async def _seed(database: Database, url: str) -> None:
-    values = {"calls": CALLS, "products": PRODUCTS, "url": f"{url}/", "secret": new_secret()}
+    values = {"calls": CALLS, "products": PRODUCTS, "url": f"{url}/", "urls": URLS, "secret": new_secret()}
     async with database.transaction() as session:
         for statement in SEED.split(";"):
             used = {name: value for name, value in values.items() if f":{name}" in statement}
@@ -115,8 +117,8 @@ async def _bare_calls_per_second(url: str) -> float:
     calls = iter(range(CALLS))
 
     async def call_on(session: aiohttp.ClientSession) -> None:
-        for _ in calls:
-            async with session.post(url, data=BARE_BODY) as response:
+        for number in calls:
+            async with session.post(f"{url}/{number % URLS}", data=BARE_BODY) as response:
                 await response.read()
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:

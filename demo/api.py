@@ -76,14 +76,13 @@ class Api:
         body: object = None,
         query: Mapping[str, str | int] | None = None,
     ) -> Any:  # noqa: ANN401 - JSON
+        url = f"{self._base_url}{path}"
         while True:
             try:
-                async with self._session.request(
-                    method, f"{self._base_url}{path}", json=body, params=query
-                ) as response:
+                async with self._session.request(method, url, json=body, params=query) as response:
                     answer = await _json(response)
             except (aiohttp.ClientError, TimeoutError) as error:
-                message = f"{method} {self._base_url}{path}: no answer ({str(error) or type(error).__name__})"
+                message = f"{method} {url}: no answer ({str(error) or type(error).__name__})"
                 raise RuntimeError(message) from error
             if response.ok:
                 return answer

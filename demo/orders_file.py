@@ -159,7 +159,7 @@ def _month_first(rows: list[_Row]) -> tuple[bool, tuple[str, ...]]:
     # Both can be read. Orders of a file follow one another: the reading that takes less time for them is likelier.
     likely = _span(dates, month_first=True) < _span(dates, month_first=False)
     style = "m/d/yyyy" if likely else "d/m/yyyy"
-    return likely, (f"No date in the file says whether day or month comes first; {style} fits the shorter period.",)
+    return likely, (f"No date in the file says whether day or month comes first; it was read as {style}.",)
 
 
 def _span(dates: list[tuple[_Row, re.Match[str]]], *, month_first: bool) -> timedelta:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import secrets
 import sys
 from collections.abc import Coroutine
 from ipaddress import ip_network
@@ -10,11 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from demo.run import run_demo
 from pydantic import SecretStr, ValidationError
 from rich.console import Console
 
+from demo.run import run_demo
 from services.all_in_one import SERVICES, migrate, up
+from shared.access import new_key
 from shared.http import create_app
 from shared.logs import configure_logs
 from shared.postgres_binaries import EmbeddedPostgresError
@@ -30,6 +30,8 @@ app = typer.Typer(
 console = Console()
 errors = Console(stderr=True)
 
+# After Ctrl-C the demo's retailer still says goodbye (it removes its endpoint); longer than this it does not get.
+LEAVE_SECONDS = 5
 DEMO_ORDERS = Path(__file__).parent.parent / "demo" / "data" / "online-retail.csv"
 
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes any free one. [default: 8000]")]
@@ -142,40 +144,44 @@ def demo(
 
 async def _demo_embedded(settings: Settings, orders: Path, *, drop_one: bool, stay: bool) -> bool:
     """Start the embedded system and run the demo against it over HTTP, as any client would."""
-    key = settings.admin_key or SecretStr(f"bsk_{secrets.token_urlsafe(32)}")
-    complete = settings.model_copy(
-        update={"admin_key": key, "webhook_allow_networks": (ip_network("127.0.0.0/8"), ip_network("::1/128"))}
-    )
-    stop = stop_on_signals()
+    key = settings.admin_key or SecretStr(new_key())
+    loopback = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+    complete = settings.model_copy(update={"admin_key": key, "webhook_allow_networks": loopback})
+    ctrl_c, stop = stop_on_signals(), asyncio.Event()
     answering: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     system = asyncio.create_task(up(complete, stop, on_ready=answering.set_result))
-    try:
-        await _first_of(system, answering)
-        url = answering.result()
-        story = asyncio.create_task(
-            run_demo(url, key.get_secret_value(), orders_file=orders, drop_one=drop_one, console=console)
+
+    async def linger() -> None:
+        console.print(f"\nBasestock stays up at [bold]{answering.result()}[/]  API: {answering.result()}/docs")
+        console.print(f"The platform admin's key: {key.get_secret_value()}  Ctrl-C ends it.", soft_wrap=True)
+        await ctrl_c.wait()
+
+    async def story() -> bool:
+        return await run_demo(
+            await answering,
+            key.get_secret_value(),
+            orders_file=orders,
+            drop_one=drop_one,
+            console=console,
+            linger=linger if stay else None,
         )
-        await _first_of(system, story)
-        if stay:
-            console.print(
-                f"\nBasestock stays up at [bold]{url}[/]  API: {url}/docs  Admin key: {key.get_secret_value()}"
-            )
-            console.print("Ctrl-C ends it.")
-            await system
-        return story.result()
-    finally:
-        stop.set()
-        await system
 
-
-async def _first_of(system: asyncio.Task[None], wanted: asyncio.Future[Any]) -> None:
-    """Wait for `wanted`; when the system ends first, raise why."""
-    await asyncio.wait([system, wanted], return_when=asyncio.FIRST_COMPLETED)
-    if not wanted.done():
-        wanted.cancel()
-        await asyncio.wait([wanted])
-        await system
+    playing, interrupted = asyncio.create_task(story()), asyncio.create_task(ctrl_c.wait())
+    try:
+        await asyncio.wait([system, playing, interrupted], return_when=asyncio.FIRST_COMPLETED)
+        if interrupted.done() and stay and answering.done():
+            await asyncio.wait([playing], timeout=LEAVE_SECONDS)
+        if playing.done():
+            return playing.result()
+        if system.done():
+            system.result()  # raises why it did not start, or why it ended
         raise KeyboardInterrupt
+    finally:
+        for task in (playing, interrupted):
+            task.cancel()
+        await asyncio.wait([playing, interrupted])
+        stop.set()
+        await asyncio.wait([system])
 
 
 @app.command()

@@ -5,7 +5,7 @@ schema and nothing else, so a statement that reaches into another service's tabl
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -103,3 +103,10 @@ class Database:
 def columns(rows: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, list[Any]]:
     """Rows as the arrays that `unnest` takes: `{name: [value of each row]}`."""
     return {name: [row[name] for row in rows] for name in names}
+
+
+async def copy_in(session: Session, table: str, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows by PostgreSQL's binary COPY, in the session's transaction: a third of the cost of `unnest` arrays."""
+    connection = await (await session.connection()).get_raw_connection()
+    assert connection.driver_connection is not None  # noqa: S101 - only while it is being closed
+    await connection.driver_connection.copy_records_to_table(table, records=rows, columns=names)

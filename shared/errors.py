@@ -11,6 +11,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from shared.events import field_path
+
 log = structlog.get_logger()
 
 
@@ -64,20 +66,15 @@ def problem_response(error: ProblemError) -> JSONResponse:
     )
 
 
-def _path(location: Sequence[int | str]) -> str:
-    """`("body", "lines", 0, "quantity")` as `lines[0].quantity`."""
-    path = ""
-    for part in location:
-        if isinstance(part, int):
-            path += f"[{part}]"
-        elif path or part not in {"body", "query", "path", "header"}:
-            path += f".{part}" if path else part
-    return path or str(location[0] if location else "body")
-
-
 def field_errors(errors: Sequence[Any]) -> list[FieldError]:
     """Pydantic's error list as field errors, in its order."""
-    return [FieldError(field=_path(error["loc"]), detail=error["msg"]) for error in errors]
+    return [FieldError(field=_named(error["loc"]), detail=error["msg"]) for error in errors]
+
+
+def _named(location: Sequence[int | str]) -> str:
+    """The field's path without where in the request it stood; that alone when all of it is meant."""
+    inside = location[1:] if location and location[0] in {"body", "query", "path", "header"} else location
+    return field_path(inside) or str(location[0] if location else "body")
 
 
 def install_problem_handlers(app: FastAPI) -> None:

@@ -1,9 +1,11 @@
 """The HTTP side of a process: one app for the services it runs, with health, readiness, metrics and the documents."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import clear_contextvars
 
 from shared import clock
@@ -34,7 +36,7 @@ def create_app(services: Sequence[Service], contexts: Mapping[str, Context]) -> 
     )
     app.state.contexts = contexts
     install_problem_handlers(app)
-    app.middleware("http")(_observe)
+    app.add_middleware(Observed)
     for service in services:
         for router in service.routers:
             app.include_router(router, tags=[service.name])
@@ -42,17 +44,36 @@ def create_app(services: Sequence[Service], contexts: Mapping[str, Context]) -> 
     return app
 
 
-async def _observe(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    clear_contextvars()
-    traceparent = new_traceparent(request.headers.get("traceparent"))
-    bind_trace(traceparent)
-    started = clock.monotonic()
-    response = await call_next(request)
-    route = getattr(request.scope.get("route"), "path", "none")
-    REQUESTS.labels(request.method, route, response.status_code).inc()
-    REQUEST_SECONDS.labels(request.method, route).observe(clock.monotonic() - started)
-    response.headers["traceparent"] = traceparent
-    return response
+class Observed:
+    """ASGI middleware: gives each request a trace, counts it and times it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap `app`."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request; everything else (start-up, shut-down) passes through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        clear_contextvars()
+        traceparent = new_traceparent(Headers(scope=scope).get("traceparent"))
+        bind_trace(traceparent)
+        started, status = clock.monotonic(), 500
+
+        async def send_traced(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["traceparent"] = traceparent
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_traced)
+        finally:
+            route = getattr(scope.get("route"), "path", "none")
+            REQUESTS.labels(scope["method"], route, status).inc()
+            REQUEST_SECONDS.labels(scope["method"], route).observe(clock.monotonic() - started)
 
 
 def _add_operations(app: FastAPI, contexts: Mapping[str, Context]) -> None:

@@ -5,6 +5,7 @@
 
 import asyncio
 from pathlib import Path
+from threading import Lock
 
 from alembic import command, context
 from alembic.config import Config
@@ -17,6 +18,8 @@ from shared.settings import Settings
 ROOT = Path(__file__).parent.parent
 # A migration that waits longer for a lock blocks everybody who queues behind it: better to fail and try again.
 LOCK_TIMEOUT_MILLISECONDS = 5_000
+# Alembic keeps what it is doing in globals of its module.
+_ONE_AT_A_TIME = Lock()
 
 
 def config_for(service: str, dsn: str) -> Config:
@@ -30,7 +33,12 @@ def config_for(service: str, dsn: str) -> Config:
 
 async def upgrade(service: str, dsn: str) -> None:
     """Bring the service's schema to the newest version, creating it where it does not exist."""
-    await asyncio.to_thread(command.upgrade, config_for(service, dsn), "head")
+    await asyncio.to_thread(_upgrade, config_for(service, dsn))
+
+
+def _upgrade(config: Config) -> None:
+    with _ONE_AT_A_TIME:
+        command.upgrade(config, "head")
 
 
 def run(metadata: MetaData) -> None:

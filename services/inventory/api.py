@@ -164,26 +164,22 @@ async def write_bulk(
     Answers 200 when all rows were written, 207 when some were, and a 422 problem that names each row when none was.
     """
     caller.require("supplier")
-    rows = [_bulk_row(item) for item in body]
+    rows = [_bulk_row(number, item) for number, item in enumerate(body)]
     async with context.database.transaction() as session:
         results = await writing.write_rows(session, caller.company(supplier_id), rows, caller)
     refused = [result for result in results if result.errors]
     if len(refused) == len(results):
-        errors = [
-            FieldError(field=f"[{result.row}].{error.field}".rstrip("."), detail=error.detail)
-            for result in refused
-            for error in result.errors
-        ]
+        errors = [error for result in refused for error in result.errors]
         raise ProblemError(422, "no_row_written", "None of the rows could be written; see errors.", errors=errors)
     response.status_code = 207 if refused else 200
     return BulkAnswer(written=len(results) - len(refused), refused=len(refused), rows=results)
 
 
-def _bulk_row(item: object) -> BulkRow | list[FieldError]:
+def _bulk_row(number: int, item: object) -> BulkRow | list[FieldError]:
     try:
         return BULK_ROW.validate_python(item)
     except ValidationError as error:
-        return field_errors(error.errors())
+        return field_errors([{**one, "loc": (number, *one["loc"])} for one in error.errors()])
 
 
 async def _own_item(session: Session, product_id: int, caller: Caller) -> StockItem:

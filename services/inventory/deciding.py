@@ -27,10 +27,13 @@ Links = Mapping[Key, Link]
 class OrderToDecide(NamedTuple):
     """The lines of a locked order that are decided now: all of them, or those that were `parked` and are known now.
 
-    In the latter case `decided` says what was decided on the others.
+    In the latter case `decided` says what was decided on the others. `event` is the one being handled, for its trace;
+    `reference` is the order's id as the ledger has it.
     """
 
+    event: Event
     order_id: UUID
+    reference: str
     seller_id: int
     source: str
     kind: str
@@ -44,7 +47,9 @@ class OrderToDecide(NamedTuple):
 class ReturnToRestock(NamedTuple):
     """The lines of a locked return that go into stock now."""
 
+    event: Event
     return_id: UUID
+    reference: str
     seller_id: int
     source: str
     lines: Sequence[Line]
@@ -56,13 +61,26 @@ def order_as_it_came(event: OrderCreated, decision: int, links: Links) -> OrderT
     cancelled = event.state == "cancelled"
     kind = "order_cancelled" if cancelled else "order_amended" if decision > 1 else "order"
     lines, parked = _look_up(event.order_id, "order", () if cancelled else event.lines, links)
-    return OrderToDecide(event.order_id, event.seller_id, event.source, kind, event.version, decision, lines, parked)
+    order_id = event.order_id
+    return OrderToDecide(
+        event,
+        order_id,
+        str(order_id),
+        event.seller_id,
+        event.source,
+        kind,
+        event.version,
+        decision,
+        lines,
+        parked,
+    )
 
 
 def return_as_it_came(event: ItemsReturned, links: Links) -> ReturnToRestock:
     """A return that is new."""
     lines, parked = _look_up(event.return_id, "return", [line for line in event.lines if line.restock], links)
-    return ReturnToRestock(event.return_id, event.seller_id, event.source, lines, parked)
+    return_id = event.return_id
+    return ReturnToRestock(event, return_id, str(return_id), event.seller_id, event.source, lines, parked)
 
 
 async def go_on(session: Session, news: Mapping[int, ProductChanged]) -> None:
@@ -85,28 +103,40 @@ async def go_on(session: Session, news: Mapping[int, ProductChanged]) -> None:
             still.append(replace(line, waits_for=waits_for))
     await order_store.park(session, still)
     orders = await order_store.next_decisions(session, [id_ for id_ in document_ids["order"] if id_ in taken])
-    events = {str(document_id): news[next(iter(lines.values())).waits_for] for document_id, lines in taken.items()}
+    events = {document_id: news[next(iter(lines.values())).waits_for] for document_id, lines in taken.items()}
     await decide(
         session,
-        [_rest_of_order(order, taken[order.order_id], links) for order in orders],
-        [_rest_of_return(item, taken[item.return_id], links) for item in returns if item.return_id in taken],
-        events,
+        [_rest_of_order(order, taken[order.order_id], links, events[order.order_id]) for order in orders],
+        [
+            _rest_of_return(item, taken[item.return_id], links, events[item.return_id])
+            for item in returns
+            if item.return_id in taken
+        ],
     )
 
 
-def _rest_of_order(order: StoredOrder, lines: Collection[int], links: Links) -> OrderToDecide:
-    now = [line for line in order.lines if line.line_id in lines]
-    decided = [one for one in order.decided if one["line_id"] not in lines]
-    asked, _ = _look_up(order.order_id, "order", now, links)
+def _rest_of_order(order: StoredOrder, line_ids: Collection[int], links: Links, event: Event) -> OrderToDecide:
+    now = [line for line in order.lines if line.line_id in line_ids]
+    lines, parked = _look_up(order.order_id, "order", now, links)
     return OrderToDecide(
-        order.order_id, order.seller_id, order.source, "order", order.version, order.decision, asked, decided=decided
+        event,
+        order.order_id,
+        str(order.order_id),
+        order.seller_id,
+        order.source,
+        "order",
+        order.version,
+        order.decision,
+        lines,
+        parked,
+        [one for one in order.decided if one["line_id"] not in line_ids],
     )
 
 
-def _rest_of_return(item: StoredReturn, lines: Collection[int], links: Links) -> ReturnToRestock:
-    now = [line for line in item.lines if line.line_id in lines]
-    asked, _ = _look_up(item.return_id, "return", now, links)
-    return ReturnToRestock(item.return_id, item.seller_id, item.source, asked)
+def _rest_of_return(item: StoredReturn, line_ids: Collection[int], links: Links, event: Event) -> ReturnToRestock:
+    now = [line for line in item.lines if line.line_id in line_ids]
+    lines, parked = _look_up(item.return_id, "return", now, links)
+    return ReturnToRestock(event, item.return_id, str(item.return_id), item.seller_id, item.source, lines, parked)
 
 
 def _look_up(
@@ -127,12 +157,8 @@ async def decide(
     session: Session,
     orders: Sequence[OrderToDecide],
     returns: Sequence[ReturnToRestock],
-    events: Mapping[str, Event],
 ) -> None:
-    """Decide these locked orders, one after the other, and restock these locked returns; save it and tell of it.
-
-    `events` are those being handled, by the id of the order or return, for the trace.
-    """
+    """Decide these locked orders, one after the other, and restock these locked returns; save it and tell of it."""
     if not orders and not returns:
         return
     both: list[OrderToDecide | ReturnToRestock] = [*orders, *returns]
@@ -142,12 +168,12 @@ async def decide(
     stock = await _lock_stock(session, both, held)
     outcomes = [_decide_order(order, held.get(order.order_id, []), connections, stock) for order in orders]
     refused = {item.return_id: _restock(item, connections[item.seller_id], stock) for item in returns}
-    await record(session, stock, events)
+    await record(session, stock, {one.reference: one.event for one in both})
     await order_store.save_takings(session, _takings(orders, outcomes, held), instead_of=held)
     await order_store.clear_parked(session, [order.order_id for order in decided_before if order.decided is None])
     await order_store.park(session, [line for one in both for line in one.parked])
     await order_store.refuse_return_lines(session, {key: lines for key, lines in refused.items() if lines})
-    await _tell(session, orders, outcomes, stock, events)
+    await _tell(session, orders, outcomes, stock)
 
 
 async def _lock_stock(
@@ -164,7 +190,7 @@ def _decide_order(
     connections: Mapping[int, Mapping[int, Connection]],
     stock: Stock,
 ) -> list[Decided]:
-    cause = Cause(order.kind, "order", order.source, str(order.order_id))
+    cause = Cause(order.kind, "order", order.source, order.reference)
     short: frozenset[int] = frozenset()
     if order.decided is not None:
         now = {line.line_id for line in order.lines}
@@ -175,7 +201,7 @@ def _decide_order(
 
 def _restock(item: ReturnToRestock, connections: Mapping[int, Connection], stock: Stock) -> list[tuple[int, str]]:
     """Restock a return's lines; returns those that were refused, with the reason."""
-    cause = Cause("returned", "return", item.source, str(item.return_id))
+    cause = Cause("returned", "return", item.source, item.reference)
     reasons = (
         (line.line_id, domain.restock(item.seller_id, line, connections, stock, cause))
         for line in item.lines
@@ -207,7 +233,6 @@ async def _tell(
     orders: Sequence[OrderToDecide],
     outcomes: Sequence[Sequence[Decided]],
     stock: Stock,
-    events: Mapping[str, Event],
 ) -> None:
     """Publish the decision on each order; where a line is parked still, keep what was decided on the others."""
     codes = stock.location_codes()
@@ -222,7 +247,7 @@ async def _tell(
         event = event_type(
             order_id=order.order_id, order_version=order.version, decision=order.decision, lines=tuple(lines)
         )
-        publish(session, event, caused_by=events.get(str(order.order_id)))
+        publish(session, event, caused_by=order.event)
         if "parked" in kinds or order.decided is not None:
             suppliers = {line.line_id: line.supplier_id for line in order.lines}
             suppliers |= {line["line_id"]: line["supplier_id"] for line in order.decided or ()}

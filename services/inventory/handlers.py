@@ -24,7 +24,7 @@ async def take_stock(session: Session, events: Sequence[OrderCreated]) -> None:
     links = await find_links_or_wait(session, {key_of(line) for event in newest.values() for line in event.lines})
     decisions = await order_store.keep_orders(session, list(newest.values()))
     orders = [deciding.order_as_it_came(newest[order_id], decision, links) for order_id, decision in decisions.items()]
-    await deciding.decide(session, orders, [], {str(order_id): event for order_id, event in newest.items()})
+    await deciding.decide(session, orders, [])
 
 
 async def restock(session: Session, events: Sequence[ItemsReturned]) -> None:
@@ -34,7 +34,7 @@ async def restock(session: Session, events: Sequence[ItemsReturned]) -> None:
     links = await find_links_or_wait(session, {key_of(line) for line in lines})
     fresh = await order_store.add_returns(session, list(returns.values()))
     to_restock = [deciding.return_as_it_came(returns[return_id], links) for return_id in sorted(fresh)]
-    await deciding.decide(session, [], to_restock, {str(return_id): event for return_id, event in returns.items()})
+    await deciding.decide(session, [], to_restock)
 
 
 async def learn_companies(session: Session, events: Sequence[CompanyChanged]) -> None:

@@ -1,6 +1,7 @@
 """Saving changed stock and telling of it, for everything that changes stock."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from services.inventory.domain import Entry, Item, Stock
 from services.inventory.store import stock as stock_store
@@ -26,34 +27,40 @@ async def record(session: Session, stock: Stock, events: Mapping[str, Event] | N
     codes = stock.location_codes()
     now = clock.utc_now()
     for product_id, entries in by_item.items():
-        item = stock.items[product_id]
-        levels = _levels(item, codes)
-        event = StockChanged(
-            base_stock_product_id=product_id,
-            supplier_id=item.supplier_id,
-            sku=item.sku,
-            on_hand=sum(level.on_hand for level in levels),
-            allocated=sum(level.allocated for level in levels),
-            reserved=sum(level.reserved for level in levels),
-            available=sum(level.available for level in levels),
-            previous_available=item.previous_available,
-            levels=levels,
-            changes=len(entries),
-            causes=tuple(dict.fromkeys(entry.cause.kind for entry in entries)),
-            occurred_at=now,
-            version=item.version + 1,
-        )
+        event = _stock_changed(stock.items[product_id], entries, codes, now)
         publish(session, event, caused_by=events.get(entries[0].cause.reference) if events else None)
 
 
-def _levels(item: Item, codes: Mapping[int, str]) -> tuple[Level, ...]:
-    return tuple(
-        Level(
-            location=codes[location_id],
-            on_hand=level.on_hand,
-            allocated=level.allocated,
-            reserved=level.reserved,
-            available=level.available,
+def _stock_changed(item: Item, entries: Sequence[Entry], codes: Mapping[int, str], now: datetime) -> StockChanged:
+    levels = []
+    on_hand = allocated = reserved = available = 0
+    for location_id, level in item.levels.items():
+        level_available = level.available
+        on_hand += level.on_hand
+        allocated += level.allocated
+        reserved += level.reserved
+        available += level_available
+        levels.append(
+            Level(
+                location=codes[location_id],
+                on_hand=level.on_hand,
+                allocated=level.allocated,
+                reserved=level.reserved,
+                available=level_available,
+            )
         )
-        for location_id, level in item.levels.items()
+    return StockChanged(
+        base_stock_product_id=item.product_id,
+        supplier_id=item.supplier_id,
+        sku=item.sku,
+        on_hand=on_hand,
+        allocated=allocated,
+        reserved=reserved,
+        available=available,
+        previous_available=item.previous_available,
+        levels=tuple(levels),
+        changes=len(entries),
+        causes=tuple(dict.fromkeys(entry.cause.kind for entry in entries)),
+        occurred_at=now,
+        version=item.version + 1,
     )

@@ -106,7 +106,7 @@ async def write_rows(
         name, code = _key(row)
         if (name, code) not in found:
             problem = "is that of several items" if product_ids.get((name, code)) else "is none of your items'"
-            results.append(RowResult(row=number, errors=[FieldError(field=name, detail=f"{code!r} {problem}")]))
+            results.append(_refused(number, name, f"{code!r} {problem}."))
             continue
         results.append(_write_row(stock, number, found[name, code], row, _cause(caller, row.reason)))
     await record(session, stock)
@@ -116,12 +116,16 @@ async def write_rows(
 def _write_row(stock: Stock, number: int, product_id: int, row: BulkRow, cause: Cause) -> RowResult:
     location = stock.location(stock.items[product_id].supplier_id, row.location)
     if location is None:
-        return RowResult(row=number, errors=[FieldError(field="location", detail=_no_location(row.location))])
+        return _refused(number, "location", _no_location(row.location))
     _move(stock, product_id, location.location_id, row, cause)
     level = stock.level(product_id, location.location_id)
     return RowResult(
         row=number, product_id=product_id, location=row.location, on_hand=level.on_hand, available=level.available
     )
+
+
+def _refused(number: int, field: str, detail: str) -> RowResult:
+    return RowResult(row=number, errors=[FieldError(field=f"[{number}].{field}", detail=detail)])
 
 
 def _move(stock: Stock, product_id: int, location_id: int, target: _Target, cause: Cause) -> None:

@@ -3,12 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 import aiohttp
-from prometheus_client import Counter, Histogram
 
 from services.notifier.domain import CallError, Outcome
 from services.notifier.guard import ForbiddenAddressError, GuardedResolver, GuardedSockets, Network
@@ -36,9 +34,6 @@ CLASSES: tuple[tuple[type[Exception], CallError], ...] = (
     (aiohttp.ClientResponseError, "http"),
 )
 
-CALLS = Counter("basestock_webhook_calls_total", "Webhook calls made", ["outcome"])
-CALL_SECONDS = Histogram("basestock_webhook_call_seconds", "Time a webhook call took")
-
 
 class Deliverer:
     """Calls webhooks over one pool of connections; made by `delivering`."""
@@ -53,17 +48,9 @@ class Deliverer:
         Past the deadline nothing is sent: whoever slept that long no longer holds the lease. Raises nothing that an
         endpoint can cause.
         """
-        started = clock.monotonic()
-        if started >= deadline:
-            outcome = Outcome("late", detail="the sender was too slow: nothing was sent")
-        else:
-            outcome = await self._exchange(url, headers, body, deadline - started)
-        seconds = clock.monotonic() - started
-        CALLS.labels(outcome.error or "delivered").inc()
-        CALL_SECONDS.observe(seconds)
-        return replace(outcome, duration_seconds=seconds)
-
-    async def _exchange(self, url: str, headers: dict[str, str], body: bytes, seconds: float) -> Outcome:
+        seconds = deadline - clock.monotonic()
+        if seconds <= 0:
+            return Outcome("late", detail="the sender was too slow: nothing was sent")
         try:
             async with (
                 asyncio.timeout(seconds),

@@ -29,7 +29,6 @@ class Outcome:
     detail: str | None = None
     response_body: str | None = None
     retry_after_seconds: float | None = None
-    duration_seconds: float = 0.0
 
     @property
     def delivered(self) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
+from prometheus_client import Counter, Histogram
 
 from services.notifier import domain, stock_level
 from services.notifier.deliver import Deliverer, delivering
@@ -31,26 +32,36 @@ log = structlog.get_logger()
 CALL_PRODUCTS = 100
 CALL_BYTES = 256 * 1024
 # Calls under way in one process. Each endpoint has one at most, so this many retailers must be slow at once before
-# anybody waits for them; it is also that many sockets, and bodies of at most 64 MiB together.
-CALLS_AT_ONCE = 256
+# anybody waits for them; it is also that many sockets, and bodies of at most 128 MiB together.
+CALLS_AT_ONCE = 512
 # A claim waits for room for this many, so that a busy sender's transactions are worth their round trips.
-ROOM_FOR_CLAIM = 32
+ROOM_FOR_CLAIM = 128
 # Only fan-out in this process wakes the sender; windows end, and other replicas fan out, without a word.
 POLL_SECONDS = 0.1
 PAUSE_SECONDS = 1.0
+CALLS = Counter("basestock_webhook_calls_total", "Webhook calls made", ["outcome"])
+CALL_SECONDS = Histogram("basestock_webhook_call_seconds", "Time a webhook call took")
+
 GONE_REASON = "it answered 410 Gone"
 
 
 @dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to make the calls of one claim, until `deadline` on the monotonic clock."""
+
+    lease_id: UUID
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
-    """One call that is claimed: made before `deadline` (monotonic clock), or not at all."""
+    """One call that is claimed: made under its lease, or not at all."""
 
     endpoint: DueEndpoint
     slots: tuple[DueSlot, ...]
-    lease_id: UUID
+    lease: Lease
     webhook_id: str
     body: bytes
-    deadline: float
 
     @property
     def versions(self) -> list[tuple[int, int]]:
@@ -65,6 +76,7 @@ class Answered:
     call: Call
     headers: dict[str, str]
     outcome: domain.Outcome
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +93,17 @@ async def claim(database: Database, settings: Settings, after: int, limit: int) 
     The window and the lease are committed when this returns: before any socket is opened.
     """
     # Before the database's clock is read, so that the deadline comes before the end of the lease.
-    deadline = clock.monotonic() + settings.webhook_timeout_seconds
+    lease = Lease(clock.uuid7(), clock.monotonic() + settings.webhook_timeout_seconds)
     async with database.transaction() as session:
         due = await slot_store.find_due_endpoints(session, after, limit, settings.webhook_window_seconds)
-        calls = await _claim_calls(session, due, deadline) if due else []
+        calls = await _claim_calls(session, due, lease) if due else []
         if calls:
-            taken = [Taken(slot, call.lease_id, call.endpoint.window_seconds) for call in calls for slot in call.slots]
-            await slot_store.take(session, taken, settings.webhook_timeout_seconds)
+            taken = [Taken(slot, call.endpoint.window_seconds) for call in calls for slot in call.slots]
+            await slot_store.take(session, taken, lease.lease_id, settings.webhook_timeout_seconds)
     return Claimed(tuple(calls), due[-1].endpoint_id if len(due) == limit else 0)
 
 
-async def _claim_calls(session: Session, due: Sequence[DueEndpoint], deadline: float) -> list[Call]:
+async def _claim_calls(session: Session, due: Sequence[DueEndpoint], lease: Lease) -> list[Call]:
     found = await slot_store.find_due_slots(session, due, CALL_PRODUCTS)
     company_ids = {endpoint.endpoint_id: endpoint.company_id for endpoint in due}
     await slot_store.park(session, [(slot, company_ids[slot.endpoint_id]) for slot in found if not slot.is_connected])
@@ -103,9 +115,7 @@ async def _claim_calls(session: Session, due: Sequence[DueEndpoint], deadline: f
     wanted = {(company_ids[endpoint_id], slot.stock.product_id) for endpoint_id in owed for slot in owed[endpoint_id]}
     linked = await slot_store.find_linked(session, wanted) if wanted else {}
     return [
-        _call(endpoint, owed[endpoint.endpoint_id], linked, deadline)
-        for endpoint in due
-        if endpoint.endpoint_id in owed
+        _call(endpoint, owed[endpoint.endpoint_id], linked, lease) for endpoint in due if endpoint.endpoint_id in owed
     ]
 
 
@@ -113,7 +123,7 @@ def _call(
     endpoint: DueEndpoint,
     slots: Sequence[DueSlot],
     linked: dict[tuple[int, int], list[stock_level.LinkedPart]],
-    deadline: float,
+    lease: Lease,
 ) -> Call:
     """Render as much as fits into one call; the rest stays due."""
     items = [
@@ -124,10 +134,9 @@ def _call(
     return Call(
         endpoint=endpoint,
         slots=tuple(slots[:count]),
-        lease_id=clock.uuid7(),
         webhook_id=domain.webhook_id(endpoint.endpoint_id, versions),
         body=stock_level.body(items[:count]),
-        deadline=deadline,
+        lease=lease,
     )
 
 
@@ -135,10 +144,14 @@ async def send(deliverer: Deliverer, call: Call) -> Answered:
     """Sign and make the call."""
     timestamp = int(clock.utc_now().timestamp())
     headers = signed_headers(call.endpoint.secret, call.webhook_id, timestamp, call.body)
-    outcome = await deliverer.post(call.endpoint.url, headers, call.body, call.deadline)
+    started = clock.monotonic()
+    outcome = await deliverer.post(call.endpoint.url, headers, call.body, call.lease.deadline)
+    seconds = clock.monotonic() - started
+    CALLS.labels(outcome.error or "delivered").inc()
+    CALL_SECONDS.observe(seconds)
     if not outcome.delivered:
         log.info("webhook_failed", endpoint_id=call.endpoint.endpoint_id, error=outcome.error, detail=outcome.detail)
-    return Answered(call, headers, outcome)
+    return Answered(call, headers, outcome, seconds)
 
 
 async def finish(database: Database, answered: Sequence[Answered]) -> None:
@@ -157,6 +170,7 @@ async def finish(database: Database, answered: Sequence[Answered]) -> None:
                     request_headers=item.headers,
                     request_body=item.call.body,
                     outcome=item.outcome,
+                    seconds=item.seconds,
                 )
                 for item in answered
             ],
@@ -170,7 +184,7 @@ def _finished(item: Answered) -> list[Finished]:
         Finished(
             endpoint_id=slot.endpoint_id,
             product_id=slot.stock.product_id,
-            lease_id=call.lease_id,
+            lease_id=call.lease.lease_id,
             delivered=item.outcome.delivered,
             delay_seconds=turn.delay_seconds,
             attempt=turn.attempt,

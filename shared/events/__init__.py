@@ -123,12 +123,18 @@ def _event(envelope: Any, known: dict[str, type[Event]]) -> Event:  # noqa: ANN4
     try:
         event = model.model_validate(envelope.get("data"))
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in item['loc']) or 'data'}: {item['msg']}" for item in error.errors()
-        )
+        problems = "; ".join(f"{field_path(item['loc']) or 'data'}: {item['msg']}" for item in error.errors())
         message = f"CloudEvent {event_id} ({wire_name}): {problems}"
         raise EventError(message) from error
     return event.received_as(event_id, traceparent if isinstance(traceparent, str) else None)
+
+
+def field_path(location: Sequence[int | str]) -> str:
+    """Pydantic's location as people write it: `("lines", 0, "quantity")` is `lines[0].quantity`."""
+    path = ""
+    for part in location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+    return path
 
 
 def types_by_wire_name(events: Iterable[type[Event]]) -> dict[str, type[Event]]:

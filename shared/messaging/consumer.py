@@ -41,9 +41,9 @@ DEAD = Counter("basestock_dead_letters_total", "Messages that could not be handl
 BATCH_SECONDS = Histogram("basestock_batch_seconds", "Transaction time of a batch of events", ["queue"])
 
 BURY = text("""
-    insert into dead_letters (queue, message_id, topic, content_type, body, user_id, reason)
-    values (:queue, :message_id, :topic, :content_type, :body, :user_id, :reason)
-    on conflict (queue, message_id) do nothing
+    insert into dead_letters (queue, message_id, body_sha256, topic, content_type, body, user_id, reason)
+    values (:queue, :message_id, sha256(:body), :topic, :content_type, :body, :user_id, :reason)
+    on conflict (queue, message_id, body_sha256) do nothing
 """)
 
 

@@ -33,9 +33,11 @@ def add_messaging_tables(metadata: MetaData) -> None:
     Table(
         "dead_letters",
         metadata,
-        # A message that is dead-lettered and then redelivered after a crash leaves one row.
+        # A message that is dead-lettered and then redelivered after a crash leaves one row. Its body counts: senders
+        # outside may leave the id out, or use one twice.
         Column("queue", Text, primary_key=True),
         Column("message_id", Text, primary_key=True),
+        Column("body_sha256", LargeBinary, primary_key=True),
         Column("topic", Text, nullable=False),
         Column("content_type", Text, nullable=False),
         Column("body", LargeBinary, nullable=False),

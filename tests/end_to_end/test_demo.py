@@ -94,8 +94,9 @@ async def test_the_retailer_listens_until_the_browsing_ends_and_leaves_no_endpoi
     async with Api(url, ADMIN_KEY) as admin:
 
         async def endpoints() -> list[str]:
-            retailer = [item["id"] async for item in admin.pages("/v1/companies") if item["ref"] == "retailer-a"][0]
-            return [item["url"] async for item in admin.pages("/v1/webhook-endpoints", company_id=retailer)]
+            ids = {company["ref"]: company["id"] async for company in admin.pages("/v1/companies")}
+            mine = admin.pages("/v1/webhook-endpoints", company_id=ids["retailer-a"])
+            return [endpoint["url"] async for endpoint in mine]
 
         while_browsing: list[str] = []
 

@@ -6,11 +6,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
+from pydantic import TypeAdapter
 from sqlalchemy import text
 
 from services.inventory.domain import Connection, Taking
-from shared.database import Session
+from shared.database import Session, copy_in
 from shared.events.orders import ItemsReturned, OrderCreated, OrderLine, ReturnedLine
+
+TAKING_COLUMNS = ("order_id", "line_id", "product_id", "location_id", "quantity")
+ORDER_LINES = TypeAdapter(tuple[OrderLine, ...])
+RETURNED_LINES = TypeAdapter(tuple[ReturnedLine, ...])
 
 FIND_CONNECTIONS = text("""
     select retailer_id, supplier_id, state, default_location from connections
@@ -47,11 +52,6 @@ FIND_TAKINGS = text("""
     where order_id = any(cast(:order_ids as uuid[])) order by order_id, line_id, product_id
 """)
 CLEAR_TAKINGS = text("delete from takings where order_id = any(cast(:order_ids as uuid[]))")
-ADD_TAKINGS = text("""
-    insert into takings (order_id, line_id, product_id, location_id, quantity)
-    select * from unnest(cast(:order_ids as uuid[]), cast(:line_ids as integer[]), cast(:product_ids as bigint[]),
-        cast(:location_ids as bigint[]), cast(:quantities as bigint[]))
-""")
 ADD_RETURNS = text("""
     insert into return_states (return_id, seller_id, external_ref, source, lines)
     select n.return_id, n.seller_id, n.external_ref, n.source, cast(n.lines as jsonb)
@@ -155,10 +155,10 @@ async def keep_orders(session: Session, events: Sequence[OrderCreated]) -> dict[
             "sources": [event.source for event in events],
             "states": [event.state for event in events],
             "versions": [event.version for event in events],
-            "lines": [_as_json(event.lines) for event in events],
+            "lines": [ORDER_LINES.dump_json(event.lines).decode() for event in events],
         },
     )
-    return {row.order_id: row.decision for row in rows}
+    return {order_id: decision for order_id, decision in rows.all()}  # noqa: C416 - rows are no pairs to mypy
 
 
 async def lock_orders(session: Session, order_ids: Collection[UUID]) -> None:
@@ -169,10 +169,10 @@ async def lock_orders(session: Session, order_ids: Collection[UUID]) -> None:
 
 
 async def next_decisions(session: Session, order_ids: Collection[UUID]) -> list[StoredOrder]:
-    """Count one more decision on each of these locked orders, and read them."""
+    """Count one more decision on each of these locked orders, and read them, by id."""
     if not order_ids:
         return []
-    return [
+    orders = [
         StoredOrder(
             row.order_id,
             row.seller_id,
@@ -184,6 +184,7 @@ async def next_decisions(session: Session, order_ids: Collection[UUID]) -> list[
         )
         for row in await session.execute(NEXT_DECISIONS, {"order_ids": list(order_ids)})
     ]
+    return sorted(orders, key=lambda order: order.order_id)
 
 
 async def save_decided(session: Session, decided: Mapping[UUID, Sequence[DecidedLine]]) -> None:
@@ -208,18 +209,7 @@ async def save_takings(session: Session, takings: Sequence[tuple[UUID, Taking]],
     """Save what orders take now; those named in `instead_of` held something before, which is replaced."""
     if instead_of:
         await session.execute(CLEAR_TAKINGS, {"order_ids": list(instead_of)})
-    if not takings:
-        return
-    await session.execute(
-        ADD_TAKINGS,
-        {
-            "order_ids": [order_id for order_id, _ in takings],
-            "line_ids": [taking.line_id for _, taking in takings],
-            "product_ids": [taking.product_id for _, taking in takings],
-            "location_ids": [taking.location_id for _, taking in takings],
-            "quantities": [taking.quantity for _, taking in takings],
-        },
-    )
+    await copy_in(session, "takings", TAKING_COLUMNS, [(order_id, *taking) for order_id, taking in takings])
 
 
 async def add_returns(session: Session, events: Sequence[ItemsReturned]) -> set[UUID]:
@@ -232,7 +222,7 @@ async def add_returns(session: Session, events: Sequence[ItemsReturned]) -> set[
             "seller_ids": [event.seller_id for event in events],
             "external_refs": [event.external_ref for event in events],
             "sources": [event.source for event in events],
-            "lines": [_as_json(event.lines) for event in events],
+            "lines": [RETURNED_LINES.dump_json(event.lines).decode() for event in events],
         },
     )
     return {row.return_id for row in rows}
@@ -291,7 +281,3 @@ async def park(session: Session, lines: Sequence[ParkedLine]) -> None:
                 "waits_for": [line.waits_for for line in lines],
             },
         )
-
-
-def _as_json(lines: Sequence[OrderLine] | Sequence[ReturnedLine]) -> str:
-    return json.dumps([line.model_dump() for line in lines])

@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import text
 
-from services.inventory.domain import Entry, Item, Level, Location, Stock
-from shared.database import Session
+from services.inventory.domain import Item, Level, Location, Stock
+from shared.database import Session, copy_in
 
 ADD_MAIN_LOCATIONS = text("""
     insert into locations (supplier_id, code)
@@ -58,15 +58,23 @@ ADD_LEVELS = text("""
 RAISE_VERSIONS = text("""
     update stock_items set version = version + 1 where product_id = any(cast(:product_ids as bigint[]))
 """)
-ADD_ENTRIES = text("""
-    insert into stock_ledger (product_id, location_id, item_version, kind, on_hand_delta, allocated_delta,
-        reserved_delta, on_hand, allocated, reserved, reason, actor, source, reference, line_id)
-    select * from unnest(cast(:product_ids as bigint[]), cast(:location_ids as bigint[]),
-        cast(:item_versions as bigint[]), cast(:kinds as text[]), cast(:on_hand_deltas as bigint[]),
-        cast(:allocated_deltas as bigint[]), cast(:reserved_deltas as bigint[]), cast(:on_hand as bigint[]),
-        cast(:allocated as bigint[]), cast(:reserved as bigint[]), cast(:reasons as text[]), cast(:actors as text[]),
-        cast(:sources as text[]), cast(:references as text[]), cast(:line_ids as integer[]))
-""")
+ENTRY_COLUMNS = (
+    "product_id",
+    "location_id",
+    "item_version",
+    "line_id",
+    "on_hand_delta",
+    "allocated_delta",
+    "reserved_delta",
+    "on_hand",
+    "allocated",
+    "reserved",
+    "kind",
+    "actor",
+    "source",
+    "reference",
+    "reason",
+)
 
 
 async def add_main_locations(session: Session, supplier_ids: Iterable[int]) -> None:
@@ -122,7 +130,11 @@ async def save_stock(session: Session, stock: Stock) -> None:
         if some:
             await session.execute(statement, _level_columns(some))
     await session.execute(RAISE_VERSIONS, {"product_ids": list({product_id for product_id, _ in changed})})
-    await session.execute(ADD_ENTRIES, _entry_columns(stock.entries, items))
+    entries = [
+        (product_id, location_id, items[product_id].version + 1, line_id, *quantities, *cause)
+        for product_id, location_id, cause, line_id, *quantities in stock.entries
+    ]
+    await copy_in(session, "stock_ledger", ENTRY_COLUMNS, entries)
 
 
 def _level_columns(levels: Sequence[tuple[tuple[int, int], Level]]) -> dict[str, list[Any]]:
@@ -132,25 +144,4 @@ def _level_columns(levels: Sequence[tuple[tuple[int, int], Level]]) -> dict[str,
         "on_hand": [level.on_hand for _, level in levels],
         "allocated": [level.allocated for _, level in levels],
         "reserved": [level.reserved for _, level in levels],
-    }
-
-
-def _entry_columns(entries: Sequence[Entry], items: Mapping[int, Item]) -> dict[str, list[Any]]:
-    causes = [entry.cause for entry in entries]
-    return {
-        "product_ids": [entry.product_id for entry in entries],
-        "location_ids": [entry.location_id for entry in entries],
-        "item_versions": [items[entry.product_id].version + 1 for entry in entries],
-        "kinds": [cause.kind for cause in causes],
-        "on_hand_deltas": [entry.on_hand_delta for entry in entries],
-        "allocated_deltas": [entry.allocated_delta for entry in entries],
-        "reserved_deltas": [entry.reserved_delta for entry in entries],
-        "on_hand": [entry.on_hand for entry in entries],
-        "allocated": [entry.allocated for entry in entries],
-        "reserved": [entry.reserved for entry in entries],
-        "reasons": [cause.reason for cause in causes],
-        "actors": [cause.actor for cause in causes],
-        "sources": [cause.source for cause in causes],
-        "references": [cause.reference for cause in causes],
-        "line_ids": [entry.line_id for entry in entries],
     }

@@ -103,6 +103,7 @@ class Made:
     request_headers: dict[str, str]
     request_body: bytes
     outcome: Outcome
+    seconds: float
 
 
 async def add(session: Session, company_id: int, url: str, secret: str, window_seconds: int) -> Endpoint:
@@ -154,7 +155,7 @@ async def log_attempts(session: Session, attempts: Sequence[Made]) -> None:
         "webhook_ids": [made.webhook_id for made in attempts],
         "product_ids": [_array(product_id for product_id, _ in made.versions) for made in attempts],
         "versions": [_array(version for _, version in made.versions) for made in attempts],
-        "seconds": [made.outcome.duration_seconds for made in attempts],
+        "seconds": [made.seconds for made in attempts],
         "request_headers": [json.dumps(made.request_headers) for made in attempts],
         "request_bodies": [made.request_body for made in attempts],
         "statuses": [made.outcome.status for made in attempts],

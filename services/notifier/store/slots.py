@@ -114,13 +114,13 @@ PARK = text("""
 """)
 # Before the socket is opened: whatever happens to the sender, the next call is a window after its last moment.
 TAKE = text("""
-    update slots s set lease_id = t.lease_id, lease_until = db_now() + make_interval(secs => :timeout_seconds),
+    update slots s set lease_id = :lease_id, lease_until = db_now() + make_interval(secs => :timeout_seconds),
         not_before = db_now() + make_interval(secs => t.window_seconds + :timeout_seconds),
         sent_version = t.version, sent_available = t.available, sent_changes = t.changes
-    from unnest(cast(:endpoint_ids as bigint[]), cast(:product_ids as bigint[]), cast(:lease_ids as uuid[]),
+    from unnest(cast(:endpoint_ids as bigint[]), cast(:product_ids as bigint[]),
         cast(:window_seconds as double precision[]), cast(:versions as bigint[]), cast(:available as bigint[]),
         cast(:changes as bigint[]))
-        as t (endpoint_id, product_id, lease_id, window_seconds, version, available, changes)
+        as t (endpoint_id, product_id, window_seconds, version, available, changes)
     where s.endpoint_id = t.endpoint_id and s.product_id = t.product_id
 """)
 # The share lock: an acknowledgement of version 5 sees version 6, or fan-out of version 6 sees the acknowledgement. It is
@@ -196,7 +196,6 @@ class Taken:
     """A slot that a call carries."""
 
     slot: DueSlot
-    lease_id: UUID
     window_seconds: int
 
 
@@ -314,14 +313,14 @@ async def park(session: Session, slots: Sequence[tuple[DueSlot, int]]) -> None:
         )
 
 
-async def take(session: Session, taken: Sequence[Taken], timeout_seconds: float) -> None:
-    """Reserve the window and the lease of slots that are about to be sent."""
+async def take(session: Session, taken: Sequence[Taken], lease_id: UUID, timeout_seconds: float) -> None:
+    """Reserve the windows of slots that are about to be sent, under one lease."""
     await session.execute(
         TAKE,
         {
             "endpoint_ids": [item.slot.endpoint_id for item in taken],
             "product_ids": [item.slot.stock.product_id for item in taken],
-            "lease_ids": [item.lease_id for item in taken],
+            "lease_id": lease_id,
             "window_seconds": [item.window_seconds for item in taken],
             "versions": [item.slot.stock.version for item in taken],
             "available": [item.slot.stock.available for item in taken],

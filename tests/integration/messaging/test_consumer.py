@@ -194,3 +194,13 @@ async def test_two_consumers_of_the_same_events_wait_for_each_other_in_one_order
                     await asyncio.sleep(0.01)
             assert await inbox.claim(first, ["b"]) == {"b"}
         assert await other == set()
+
+
+async def test_two_bad_messages_without_an_id_of_their_own_are_both_kept(database_dsn: str) -> None:
+    async with kitchen(database_dsn) as database, listening(database) as kitchen_ear:
+        for body in (b"one", b"two", b"two"):
+            await kitchen_ear.publish(Message("", "catalog.company_changed", SINGLE, body))
+        assert [row.body for row in await rows(database, "select body from dead_letters order by body")] == [
+            b"one",
+            b"two",
+        ]

@@ -1,5 +1,7 @@
 """How a retailer hears of stock: at once, then at most once per window, always the last state, never an older one."""
 
+from dataclasses import replace
+
 from services.notifier.sender import finish
 from tests.integration.notifier.conftest import (
     RETAILER_A,
@@ -148,9 +150,9 @@ async def test_a_sender_that_slept_past_its_lease_sends_nothing_and_spoils_nothi
         (awake,) = await desk.claim()
         answered = await desk.send([awake])
         # It wakes up, and reports, after another sender took over: the lease is not its own any more.
-        await finish(desk.database, [type(answered[0])(asleep, {}, answered[0].outcome)])
+        await finish(desk.database, [replace(answered[0], call=asleep)])
         (slot,) = await desk.execute("select sent_version, acked_version, lease_id from slots")
-        assert (slot.sent_version, slot.acked_version, slot.lease_id) == (2, 0, awake.lease_id)
+        assert (slot.sent_version, slot.acked_version, slot.lease_id) == (2, 0, awake.lease.lease_id)
         await finish(desk.database, answered)
         (slot,) = await desk.execute("select acked_version, dirty from slots")
         assert (slot.acked_version, slot.dirty) == (2, False)

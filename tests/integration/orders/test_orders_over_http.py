@@ -292,7 +292,8 @@ async def test_orders_are_listed_newest_first_page_by_page(shop: Shop) -> None:
         for ref in refs:
             await retailer.post("/v1/orders", order_of(SMALL, ref=ref))
         await supplier.post("/v1/orders", order_of(SMALL, ref="R-3"))
-        seen, path = [], "/v1/orders?limit=2"
+        seen: list[str] = []
+        path = "/v1/orders?limit=2"
         while path and len(seen) < 10:
             page = (await retailer.get(path)).body
             seen += [item["external_ref"] for item in page["items"]]

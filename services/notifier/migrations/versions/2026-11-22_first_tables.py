@@ -90,13 +90,14 @@ def upgrade() -> None:
         "dead_letters",
         sa.Column("queue", sa.Text(), nullable=False),
         sa.Column("message_id", sa.Text(), nullable=False),
+        sa.Column("body_sha256", sa.LargeBinary(), nullable=False),
         sa.Column("topic", sa.Text(), nullable=False),
         sa.Column("content_type", sa.Text(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.Column("user_id", sa.Text(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("dead_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
-        sa.PrimaryKeyConstraint("queue", "message_id", name=op.f("pk_dead_letters")),
+        sa.PrimaryKeyConstraint("queue", "message_id", "body_sha256", name=op.f("pk_dead_letters")),
         schema="notifier",
     )
     op.create_table(

@@ -1,0 +1,50 @@
+"""Migrations: from nothing to the tables of today, without drift, and back."""
+
+import asyncio
+import re
+
+import asyncpg
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+
+from services.all_in_one import SERVICES
+from shared.migrations import config_for, upgrade
+
+NAMES = [service.name for service in SERVICES]
+
+
+@pytest.mark.parametrize("service", NAMES)
+async def test_an_empty_database_gets_the_tables_of_today(service: str, database_dsn: str) -> None:
+    await upgrade(service, database_dsn)
+    # Raises when a table, column, index or constraint differs from what `tables.py` says.
+    await asyncio.to_thread(command.check, config_for(service, database_dsn))
+
+
+@pytest.mark.parametrize("service", NAMES)
+async def test_a_migration_can_be_taken_back(service: str, database_dsn: str) -> None:
+    config = config_for(service, database_dsn)
+    await upgrade(service, database_dsn)
+    await asyncio.to_thread(command.downgrade, config, "base")
+    connection = await asyncpg.connect(database_dsn)
+    try:
+        left = "select tablename from pg_tables where schemaname = $1 and tablename <> 'alembic_version'"
+        assert await connection.fetch(left, service) == []
+    finally:
+        await connection.close()
+    await upgrade(service, database_dsn)
+
+
+async def test_all_services_live_in_one_database_without_meeting(database_dsn: str) -> None:
+    await asyncio.gather(*(upgrade(service, database_dsn) for service in NAMES))
+    await asyncio.gather(*(upgrade(service, database_dsn) for service in NAMES))
+    for service in NAMES:
+        await asyncio.to_thread(command.check, config_for(service, database_dsn))
+
+
+@pytest.mark.parametrize("service", NAMES)
+def test_migrations_stand_in_one_line_and_are_named_by_day_and_content(service: str) -> None:
+    scripts = ScriptDirectory.from_config(config_for(service, "postgresql://nowhere"))
+    assert len(scripts.get_heads()) == 1
+    for revision in scripts.walk_revisions():
+        assert re.fullmatch(r".*/\d{4}-\d{2}-\d{2}_[a-z0-9_]+\.py", revision.path), revision.path
