@@ -17,12 +17,12 @@ from uuid import UUID
 import aio_pika
 import asyncpg
 from aio_pika.abc import AbstractIncomingMessage
-from services.inventory.service import SERVICE as INVENTORY
 from sqlalchemy import BigInteger, Column, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlmodel import Field, SQLModel, select
 
+from services.inventory.service import SERVICE as INVENTORY
 from shared import clock
 from shared.database import Database, async_url
 from shared.events import SINGLE, decode, encode, types_by_wire_name
@@ -54,7 +54,7 @@ class Result:
 
 async def measure(dsn: str, broker_url: str, *, hot: bool = False) -> Result:
     """Run the three; `hot` puts every order on one product. `dsn` is an empty database."""
-    settings = Settings(dsn=dsn, broker_url=broker_url, _env_file=None)  # type: ignore[call-arg] # pydantic-settings'
+    settings = Settings(dsn=dsn, broker_url=broker_url, _env_file=None)
     bus = RabbitBus(broker_url, publish_timeout_seconds=60, heartbeat_seconds=10)
     await upgrade("inventory", dsn)
     orders = [_order(number, hot=hot) for number in range(ORDERS)]
@@ -195,8 +195,7 @@ async def _one_by_one(dsn: str, broker_url: str) -> float:
             await setup.run_sync(SQLModel.metadata.create_all)
             await setup.execute(text(f"insert into one_by_one_stock select g, 0 from generate_series(1, {PRODUCTS}) g"))
         connection = await stack.enter_async_context(await aio_pika.connect(broker_url))
-        publishing = await stack.enter_async_context(connection.channel())
-        channel = await stack.enter_async_context(connection.channel())
+        publishing, channel = await connection.channel(), await connection.channel()
         await channel.set_qos(prefetch_count=100)
         queue = await channel.get_queue(QUEUE, ensure=False)
         done, taken, one_at_a_time = asyncio.Event(), 0, asyncio.Semaphore(8)

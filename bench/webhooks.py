@@ -37,9 +37,11 @@ SEED = """
     insert into connections (connection_id, supplier_id, retailer_id, state, version)
         select n, 1, 1000 + n, 'active', 1 from generate_series(1, :calls) n;
     insert into products (product_id, owner_id, type, sku, visibility, visible_to, version)
-        select n, 1, 'stock', 'S-' || n, 'private', cast('{}' as bigint[]), 1 from generate_series(1, :products) n
+        select n, 1, 'stock', 'S-' || n, 'private', cast('{}' as bigint[]), 1
+        from generate_series(1, :products) n
         union all
-        select 100000 + n, 1, 'customisable', 'C-' || n, 'connected', cast('{}' as bigint[]), 1 from generate_series(1, :products) n;
+        select 100000 + n, 1, 'customisable', 'C-' || n, 'connected', cast('{}' as bigint[]), 1
+        from generate_series(1, :products) n;
     insert into product_parts (product_id, variant_sku, attributes, component_ids, quantities)
         select n, '', cast('[]' as jsonb), array[n], array[1] from generate_series(1, :products) n
         union all
@@ -58,7 +60,7 @@ SEED = """
 async def measure(dsn: str) -> dict[str, object]:
     """Both figures, as a row of the bench's table. `dsn` is an empty database."""
     await upgrade("notifier", dsn)
-    settings = Settings(dsn=dsn, webhook_allow_networks=("127.0.0.0/8",), _env_file=None)  # type: ignore[call-arg, arg-type] # pydantic-settings'
+    settings = Settings(dsn=dsn, webhook_allow_networks=("127.0.0.0/8",), _env_file=None)
     database = Database("notifier", dsn, pool_size=settings.database_pool_size)
     try:
         async with _server() as url:

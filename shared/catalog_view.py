@@ -8,7 +8,7 @@ same row and neither can miss the other.
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy import (
     ARRAY,
@@ -290,8 +290,7 @@ class Link:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Product:
+class _Product(NamedTuple):
     owner_id: int
     type: str
     base_product_id: int | None
@@ -323,7 +322,10 @@ async def find_links(session: Session, wanted: Collection[tuple[int, str]]) -> d
     missing = {product_id for product_id, _ in wanted}
     for _ in range(VIRTUAL_DEPTH_LIMIT + 1):
         rows = await session.execute(FIND_PRODUCTS, {"product_ids": sorted(missing)})
-        found = {row.product_id: _Product(row.owner_id, row.type, row.base_product_id, row.removed) for row in rows}
+        found = {
+            product_id: _Product(owner_id, type_, base_product_id, removed)
+            for product_id, owner_id, type_, base_product_id, removed in rows.all()
+        }
         products |= found
         bases = {item.base_product_id for item in found.values() if item.type == "virtual" and item.base_product_id}
         missing = bases - products.keys()
@@ -356,9 +358,9 @@ def _end_of_chain(product_id: int, products: Mapping[int, _Product]) -> int:
 
 async def _find_parts(session: Session, product_ids: set[int]) -> dict[int, dict[str, tuple[tuple[int, int], ...]]]:
     parts: dict[int, dict[str, tuple[tuple[int, int], ...]]] = {}
-    for row in await session.execute(FIND_PARTS, {"product_ids": sorted(product_ids)}):
-        components = tuple(zip(row.component_ids, row.quantities, strict=True))
-        parts.setdefault(row.product_id, {})[row.variant_sku] = components
+    rows = await session.execute(FIND_PARTS, {"product_ids": sorted(product_ids)})
+    for product_id, variant_sku, component_ids, quantities in rows.all():
+        parts.setdefault(product_id, {})[variant_sku] = tuple(zip(component_ids, quantities, strict=True))
     return parts
 
 

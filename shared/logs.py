@@ -2,12 +2,12 @@
 
 import logging
 import re
-import secrets
 import sys
 
 import structlog
 from structlog.contextvars import bind_contextvars, get_contextvars
 
+from shared.clock import random_hex
 from shared.settings import Settings
 
 TRACEPARENT = re.compile(r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
@@ -50,8 +50,8 @@ def configure_logs(settings: Settings) -> None:
 def new_traceparent(received: str | None = None) -> str:
     """A W3C `traceparent` for a new span, in the trace of `received` where that is valid, else in a new trace."""
     known = received and TRACEPARENT.match(received)
-    trace_id = received.split("-")[1] if received and known else secrets.token_hex(16)
-    return f"00-{trace_id}-{secrets.token_hex(8)}-01"
+    trace_id = received.split("-")[1] if received and known else random_hex(32)
+    return f"00-{trace_id}-{random_hex(16)}-01"
 
 
 def bind_trace(traceparent: str) -> None:

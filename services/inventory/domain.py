@@ -40,7 +40,7 @@ class Level:
 
 @dataclass(slots=True)
 class Item:
-    """A base stock product: its levels by location id, its version before the changes."""
+    """A base stock product: its levels by location id; its version and what was available before any change."""
 
     product_id: int
     supplier_id: int
@@ -49,11 +49,6 @@ class Item:
     version: int
     levels: dict[int, Level] = field(default_factory=dict)
     previous_available: int = 0
-
-    @property
-    def available(self) -> int:
-        """What can still be sold, in all locations."""
-        return sum(level.available for level in self.levels.values())
 
 
 class Cause(NamedTuple):

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, get_args
 from uuid import UUID
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     CheckConstraint,
     DateTime,
@@ -197,8 +198,8 @@ class OrderKnown(Table, table=True):
     state: str = Field(sa_type=Text)
     version: int = Field(sa_type=BigInteger)
     decision: int = Field(sa_type=BigInteger)
-    # The event's lines as they came: a parked one is looked up again when its product comes.
-    lines: list[dict[str, Any]] = Field(sa_type=JSONB)
+    # The event's lines as they came, not searched: a parked one is looked up again when its product comes.
+    lines: list[dict[str, Any]] = Field(sa_type=JSON)
     # What was decided on each line, with its supplier; only kept while a line is parked, to be told again with it.
     decided: list[dict[str, Any]] | None = Field(sa_type=JSONB)
 

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+# Made once: json.dumps with any option makes a new encoder for each call.
+JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+
 
 @dataclass(frozen=True, slots=True)
 class LinkedPart:
@@ -41,7 +44,7 @@ class StockNow:
 
 def item(stock: StockNow, linked: Sequence[LinkedPart]) -> bytes:
     """One item of the payload, as JSON: the base stock product first, then `linked` in the order given."""
-    return json.dumps(
+    return JSON.encode(
         {
             "quantity_available": stock.available,
             "linked": [
@@ -49,12 +52,10 @@ def item(stock: StockNow, linked: Sequence[LinkedPart]) -> bytes:
                 *(_linked(part) for part in linked),
             ],
             "version": stock.version,
-            "occurred_at": stock.occurred_at.isoformat(),
+            "occurred_at": stock.occurred_at.isoformat().replace("+00:00", "Z"),
             "previous_quantity_available": stock.told_available,
             "changes": stock.changes,
-        },
-        separators=(",", ":"),
-        ensure_ascii=False,
+        }
     ).encode()
 
 

@@ -97,10 +97,10 @@ async def write(session: AsyncSession) -> bool:
 
 def _message(event_type: type[Event], items: list[Pending]) -> Message:
     now = clock.utc_now()
-    encoded = [encode(item.event, str(clock.uuid7()), now, item.traceparent) for item in items]
+    encoded = [encode(item.event, clock.uuid7_text(), now, item.traceparent) for item in items]
     single = len(encoded) == 1
     return Message(
-        message_id=str(clock.uuid7()),
+        message_id=clock.uuid7_text(),
         topic=event_type.name,
         content_type=SINGLE if single else BATCH,
         body=encoded[0] if single else encode_batch(encoded),

@@ -6,7 +6,7 @@ from pathlib import Path
 from shared.events import catalogue, json_schema
 
 HERE = Path(__file__).parent
-SCHEMAS, BODIES = HERE / "snapshots", HERE / "bodies"
+SCHEMAS, BODIES = HERE / "schemas", HERE / "bodies"
 
 
 def schema_file(wire_name: str) -> Path:

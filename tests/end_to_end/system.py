@@ -9,13 +9,13 @@ from typing import Any
 
 import aio_pika
 from sqlalchemy import text
-from tests.receiver import Receiver, receiver
 
 from services.all_in_one import SERVICES
 from shared.database import Database
 from shared.messaging.bus import Bus
 from shared.settings import Settings
 from tests.app import Client, serving
+from tests.receiver import Receiver, receiver
 
 ADMIN_KEY = "bsk_the-admin-of-the-tests"
 SUPPLIER, RETAILER = 1, 2
@@ -115,15 +115,14 @@ async def delete_queues(broker_url: str) -> None:
 
 
 @asynccontextmanager
-async def running_system(dsn: str, bus: Bus, retailer_ref: str, **changes: object) -> AsyncIterator[System]:
+async def running_system(dsn: str, bus: Bus, retailer_ref: str) -> AsyncIterator[System]:
     """Run everything on `bus`, with the fixture; `retailer_ref` is also Retailer A's user name at the broker."""
     settings = Settings(
         dsn=dsn,
         admin_key=ADMIN_KEY,
         webhook_allow_networks=(ip_network("127.0.0.0/8"),),
         _env_file=None,
-        **changes,
-    )  # type: ignore[call-arg,arg-type] # pydantic-settings' own arguments
+    )
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(serving(SERVICES, settings, bus))
         admin = await stack.enter_async_context(Client(url, ADMIN_KEY))

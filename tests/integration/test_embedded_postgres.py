@@ -274,7 +274,7 @@ async def test_no_parent_folder_is_opened_to_the_world(folder: Path, monkeypatch
 
 
 async def test_binaries_that_only_we_may_enter_are_copied(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wheel = next(path for path, is_wheel in postgres_binaries._candidates() if is_wheel)  # noqa: SLF001 - the seam
+    wheel = next(path for path, is_wheel in postgres_binaries._candidates() if is_wheel)
     package = wheel.parent.parent
     ours = folder / "root/venv"
     shutil.copytree(wheel.parent, ours / package.name / wheel.parent.name, symlinks=True)

@@ -24,11 +24,10 @@ FIND_CONNECTIONS = text("""
 # A row that is not older stays as it is, and is locked all the same.
 KEEP_ORDERS = text("""
     insert into order_states (order_id, seller_id, external_ref, source, state, version, decision, lines)
-    select n.order_id, n.seller_id, n.external_ref, n.source, n.state, n.version, 1, cast(n.lines as jsonb)
+    select order_id, seller_id, external_ref, source, state, version, 1, cast(lines as json)
     from unnest(cast(:order_ids as uuid[]), cast(:seller_ids as bigint[]), cast(:external_refs as text[]),
         cast(:sources as text[]), cast(:states as text[]), cast(:versions as bigint[]), cast(:lines as text[]))
-        with ordinality as n (order_id, seller_id, external_ref, source, state, version, lines, place)
-    order by n.place
+        as n (order_id, seller_id, external_ref, source, state, version, lines)
     on conflict (order_id) do update set source = excluded.source, state = excluded.state,
         version = excluded.version, lines = excluded.lines, decided = null,
         decision = order_states.decision + 1
@@ -54,11 +53,9 @@ FIND_TAKINGS = text("""
 CLEAR_TAKINGS = text("delete from takings where order_id = any(cast(:order_ids as uuid[]))")
 ADD_RETURNS = text("""
     insert into return_states (return_id, seller_id, external_ref, source, lines)
-    select n.return_id, n.seller_id, n.external_ref, n.source, cast(n.lines as jsonb)
+    select return_id, seller_id, external_ref, source, cast(lines as jsonb)
     from unnest(cast(:return_ids as uuid[]), cast(:seller_ids as bigint[]), cast(:external_refs as text[]),
-        cast(:sources as text[]), cast(:lines as text[]))
-        with ordinality as n (return_id, seller_id, external_ref, source, lines, place)
-    order by n.place
+        cast(:sources as text[]), cast(:lines as text[])) as n (return_id, seller_id, external_ref, source, lines)
     on conflict (return_id) do nothing
     returning return_id
 """)

@@ -104,9 +104,9 @@ async def lock_stock(session: Session, product_ids: Collection[int]) -> Stock:
     for product_id, location_id, on_hand, allocated, reserved, safety_stock in (
         await session.execute(FIND_LEVELS, ids)
     ).all():
-        items[product_id].levels[location_id] = Level(on_hand, allocated, reserved, safety_stock)
-    for item in items.values():
-        item.previous_available = item.available
+        item = items[product_id]
+        item.levels[location_id] = Level(on_hand, allocated, reserved, safety_stock)
+        item.previous_available += on_hand - allocated - reserved - safety_stock
     return Stock(items, await find_locations(session, {item.supplier_id for item in items.values()}))
 
 

@@ -123,8 +123,8 @@ TAKE = text("""
         as t (endpoint_id, product_id, window_seconds, version, available, changes)
     where s.endpoint_id = t.endpoint_id and s.product_id = t.product_id
 """)
-# The share lock: an acknowledgement of version 5 sees version 6, or fan-out of version 6 sees the acknowledgement. It is
-# a statement of its own, so that the next one reads what is locked, and finds it by its key.
+# The share lock: an acknowledgement of version 5 sees version 6, or fan-out of version 6 sees the acknowledgement.
+# It is a statement of its own, so that the next one reads what is locked, and finds it by its key.
 SHARE_STOCK = text("""
     select product_id from stock_products where product_id = any(cast(:product_ids as bigint[]))
     order by product_id for share
@@ -159,11 +159,11 @@ FIND_LINKED = text("""
     from wanted w
     join drawing d on d.stock_id = w.stock_id
     join products p on p.product_id = d.product_id
+    left join connections c
+        on c.supplier_id = p.owner_id and c.retailer_id = w.company_id and c.state = 'active'
     where not p.removed and p.type not in ('stock', 'stock_customisable')
-      and (p.owner_id = w.company_id
-        or ((p.visibility = 'connected' or (p.visibility = 'listed' and p.visible_to @> array[w.company_id]))
-          and exists (select from connections c
-            where c.supplier_id = p.owner_id and c.retailer_id = w.company_id and c.state = 'active')))
+      and (p.owner_id = w.company_id or (c.connection_id is not null and (
+        p.visibility = 'connected' or (p.visibility = 'listed' and p.visible_to @> array[w.company_id]))))
     order by w.company_id, w.stock_id, p.product_id, d.variant_sku
 """)
 

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from services.inventory.handlers import learn_products, take_stock
+from services.inventory.store import orders as order_store
 from shared import clock
 from shared.database import Session
 from shared.events import Event
@@ -14,6 +15,8 @@ from shared.events.catalog import ProductChanged
 from shared.events.inventory import OrderAllocated
 from shared.events.orders import OrderCreated
 from tests.integration.inventory.world import CASE, OWN_VERSION, SHIRT, SMALL, World, order, stock_product
+
+EARLY = order((100, None, 1))
 
 WAITING = text("""
     select count(*) from pg_stat_activity
@@ -88,6 +91,49 @@ async def test_a_newer_version_while_its_product_comes(empty_world: World) -> No
     newer = order((100, None, 5), (200, None, 1), order_id=first.order_id, version=2)
     await overlap(empty_world, SMALL, newer)
     assert await empty_world.levels() == {100: -5, 200: -1}
+    await empty_world.assert_the_ledger_explains_every_level()
+
+
+@pytest.mark.parametrize(
+    ("before", "first", "second", "pause"),
+    [
+        pytest.param(
+            [EARLY, CASE],
+            SMALL,
+            [order((200, None, 1), order_id=EARLY.order_id, version=2)],
+            "next_decisions",
+            id="orders before what is parked of them",
+        ),
+        pytest.param(
+            [order((300, "T01-S", 1))],
+            OWN_VERSION,
+            [SHIRT, OWN_VERSION.model_copy(update={"version": 2})],
+            "find_parked",
+            id="a virtual product together with its base",
+        ),
+    ],
+)
+async def test_locks_are_taken_in_one_order(
+    empty_world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    before: list[Event],
+    first: Event,
+    second: list[Event],
+    pause: str,
+) -> None:
+    """Stop the first halfway, until the second waits for it: it must not hold what the first still needs."""
+    await empty_world.hear(*before)
+    go_on = getattr(order_store, pause)
+    async with asyncio.TaskGroup() as group:
+
+        async def paused(*arguments: object) -> object:
+            monkeypatch.undo()
+            group.create_task(empty_world.hear(*second))
+            await until_somebody_waits(empty_world)
+            return await go_on(*arguments)
+
+        monkeypatch.setattr(order_store, pause, paused)
+        await empty_world.hear(first)
     await empty_world.assert_the_ledger_explains_every_level()
 
 

@@ -73,7 +73,8 @@ async def test_duplicates_and_late_events_tell_nothing_twice_and_never_go_back(d
         await desk.hear_stock(stock_changed(100, 7, 3), stock_changed(100, 9, 1))
         await desk.tell()
         for _ in range(2):
-            await desk.hear_stock(stock_changed(100, 8, 2), stock_changed(100, 7, 3))
+            await desk.hear_stock(stock_changed(100, 8, 2))
+            await desk.hear_stock(stock_changed(100, 7, 3))
             await desk.move(WINDOW_SECONDS + 1)
             await desk.tell()
         assert [(item["version"], item["quantity_available"]) for call in shop.calls for item in call.stock] == [(3, 7)]
@@ -106,6 +107,34 @@ async def test_stock_that_is_back_where_it_was_when_the_window_ends_is_not_told_
         await desk.hear_stock(stock_changed(100, 9, 4, previous=10))
         await desk.tell()
         assert [call.available for call in shop.calls] == [{100: 10}, {100: 9}]
+
+
+async def test_changes_that_cancel_out_before_they_are_fanned_out_touch_no_slot(desk: Desk) -> None:
+    async with receiver() as shop:
+        await desk.register(shop)
+        await desk.hear_stock(stock_changed(100, 10, 1))
+        await desk.tell()
+        (before,) = await desk.execute("select xmin from slots")
+        await desk.hear_stock(stock_changed(100, 8, 2, previous=10))
+        await desk.hear_stock(stock_changed(100, 10, 3, previous=8))
+        await desk.fan_out()
+        (after,) = await desk.execute("select xmin from slots")
+        assert before == after
+
+
+async def test_a_hot_product_costs_one_write_per_window_and_endpoint(desk: Desk) -> None:
+    async with receiver() as shop:
+        await desk.register(shop)
+        await desk.hear_stock(stock_changed(100, 100, 1))
+        await desk.tell()
+        await desk.hear_stock(stock_changed(100, 99, 2))
+        await desk.fan_out()
+        (before,) = await desk.execute("select xmin from slots")
+        for version in range(3, 20):
+            await desk.hear_stock(stock_changed(100, 100 - version, version))
+            await desk.fan_out()
+        (after,) = await desk.execute("select xmin from slots")
+        assert before == after
 
 
 async def test_a_state_that_may_have_arrived_is_corrected_even_when_the_stock_went_back(desk: Desk) -> None:

@@ -96,7 +96,7 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("decision", sa.BigInteger(), nullable=False),
-        sa.Column("lines", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("lines", sa.JSON(), nullable=False),
         sa.Column("decided", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.CheckConstraint(
             "source in ('api', 'amqp', 'pos', 'integration', 'console', 'import')",

@@ -1,0 +1,233 @@
+"""Webhook endpoints over HTTP, and the whole service telling a retailer by itself."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+from services.notifier import handlers
+from services.notifier.service import SERVICE
+from shared import clock
+from shared.access import new_key, sha256_of
+from shared.catalog_view import keep_api_keys, keep_companies
+from shared.database import Database
+from shared.events import SINGLE, encode
+from shared.events.catalog import ApiKeyChanged, CompanyChanged, KeyRole
+from shared.events.inventory import StockChanged
+from shared.messaging.bus import EVENTS_EXCHANGE, Message
+from shared.messaging.in_process import InProcessBus
+from tests.app import Client, serving
+from tests.integration.notifier.conftest import (
+    RETAILER_A,
+    RETAILER_B,
+    SEEDS,
+    SUPPLIER_A,
+    connection,
+    notifier_settings,
+    stock_changed,
+)
+from tests.receiver import receiver
+
+ADMIN_KEY = "bsk_the-platform-admin"
+DEADLINE_SECONDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A running notifier, its bus and its callers' keys."""
+
+    url: str
+    bus: InProcessBus
+    keys: dict[int, str]
+
+    def client(self, company_id: int) -> Client:
+        """A client with the company's key."""
+        return Client(self.url, self.keys[company_id])
+
+    async def publish(self, *events: StockChanged) -> None:
+        """Publish stock events as inventory does."""
+        messages = [
+            Message(
+                message_id=str(clock.uuid7()),
+                topic=event.name,
+                content_type=SINGLE,
+                body=encode(event, str(clock.uuid7()), clock.utc_now(), None),
+            )
+            for event in events
+        ]
+        assert not await self.bus.publish(EVENTS_EXCHANGE, messages)
+
+
+@pytest.fixture
+async def notifier(database_dsn: str) -> AsyncIterator[Running]:
+    """Notifier as it runs in production, with the companies and products of the seeds."""
+    settings = notifier_settings(database_dsn, admin_key=ADMIN_KEY)
+    bus = InProcessBus(publish_timeout_seconds=settings.publish_timeout_seconds)
+    async with serving([SERVICE], settings, bus) as url:
+        keys = {company_id: new_key() for company_id in (SUPPLIER_A, RETAILER_A, RETAILER_B)}
+        database = Database("notifier", database_dsn, pool_size=2)
+        async with database.transaction() as session:
+            await keep_companies(session, [_company(SUPPLIER_A, "supplier"), _company(RETAILER_A, "retailer")])
+            await keep_companies(session, [_company(RETAILER_B, "retailer")])
+            await keep_api_keys(session, [_key(company_id, key) for company_id, key in keys.items()])
+            await handlers.copy_connections(session, [connection("active", 1)])
+            await handlers.copy_products(session, SEEDS)
+        await database.close()
+        yield Running(url, bus, keys)
+    await bus.close()
+
+
+def _role(company_id: int) -> KeyRole:
+    return "supplier" if company_id == SUPPLIER_A else "retailer"
+
+
+def _company(company_id: int, role: KeyRole) -> CompanyChanged:
+    return CompanyChanged(company_id=company_id, ref=f"c{company_id}", display_name="", role=role, version=1)
+
+
+def _key(company_id: int, key: str) -> ApiKeyChanged:
+    return ApiKeyChanged(
+        key_id=company_id,
+        key_sha256=sha256_of(key),
+        company_id=company_id,
+        role=_role(company_id),
+        scopes=(),
+        version=1,
+    )
+
+
+async def test_a_retailer_registers_a_url_and_hears_of_the_next_change_and_reads_the_log(notifier: Running) -> None:
+    async with receiver() as shop, notifier.client(RETAILER_A) as client:
+        registered = await client.post("/v1/webhook-endpoints", {"url": shop.url})
+        assert registered.status == 201
+        shop.secrets.append(registered.body["secret"])
+        endpoint = f"/v1/webhook-endpoints/{registered.body['id']}"
+
+        await notifier.publish(stock_changed(100, 10, 1, previous=12))
+        await shop.wait_for_calls(1)
+        assert shop.calls[0].stock == [
+            {
+                "quantity_available": 10,
+                "linked": [
+                    {"product": {"id": 100, "sku": "T01-S"}, "variant": None},
+                    {
+                        "product": {"id": 300, "sku": "T01"},
+                        "variant": {"attribute_1": {"name": "Size", "value": "Small"}, "sku": "T01-S"},
+                    },
+                ],
+                "version": 1,
+                "occurred_at": "2026-01-01T12:00:01Z",
+                "previous_quantity_available": 12,
+                "changes": 1,
+            }
+        ]
+        await notifier.publish(stock_changed(101, 5, 1))
+        await shop.wait_for_calls(2)
+
+        deadline = clock.monotonic() + DEADLINE_SECONDS
+        attempts = await client.get(f"{endpoint}/attempts")
+        while len(attempts.body["items"]) < 2:
+            assert clock.monotonic() < deadline
+            attempts = await client.get(f"{endpoint}/attempts")
+        newest = attempts.body["items"][0]
+        assert newest["products"] == [{"product_id": 101, "version": 1}]
+        assert (newest["status"], newest["error"]) == (204, None)
+        assert newest["request_body"].encode() == shop.calls[1].body
+        first_page = await client.get(f"{endpoint}/attempts", params={"limit": 1})
+        second_page = await client.get(
+            f"{endpoint}/attempts", params={"limit": 1, "cursor": first_page.body["next_cursor"]}
+        )
+        assert [*first_page.body["items"], *second_page.body["items"]] == attempts.body["items"]
+        assert second_page.body["next_cursor"] is None
+
+
+async def test_many_retailers_are_told_and_none_is_left_waiting(notifier: Running) -> None:
+    async with receiver() as shop, receiver() as slow, notifier.client(RETAILER_A) as client:
+        slow.hold()
+        for target in (slow, *(shop for _ in range(20))):
+            registered = await client.post("/v1/webhook-endpoints", {"url": target.url})
+            target.secrets.append(registered.body["secret"])
+        for version, product_id in enumerate((100, 101, 200), 1):
+            await notifier.publish(stock_changed(product_id, 10, version))
+            await shop.wait_for_calls(20 * version)
+        assert len(slow.calls) == 1
+
+
+async def test_the_secret_is_shown_once(notifier: Running) -> None:
+    async with notifier.client(RETAILER_A) as client:
+        registered = await client.post(
+            "/v1/webhook-endpoints", {"url": "https://shop.example/stock", "window_seconds": 3600}
+        )
+        assert registered.body["secret"].startswith("whsec_")
+        one = await client.get(f"/v1/webhook-endpoints/{registered.body['id']}")
+        assert one.body == {name: value for name, value in registered.body.items() if name != "secret"}
+        assert (one.body["window_seconds"], one.body["state"], one.body["company_id"]) == (3600, "active", RETAILER_A)
+        everything = await client.get("/v1/webhook-endpoints")
+        assert everything.body == {"items": [one.body], "next_cursor": None}
+
+
+async def test_endpoints_are_listed_page_by_page(notifier: Running) -> None:
+    async with notifier.client(RETAILER_A) as client:
+        ids = [
+            (await client.post("/v1/webhook-endpoints", {"url": f"https://shop.example/{number}"})).body["id"]
+            for number in range(3)
+        ]
+        first = await client.get("/v1/webhook-endpoints", params={"limit": 2})
+        second = await client.get("/v1/webhook-endpoints", params={"limit": 2, "cursor": first.body["next_cursor"]})
+        assert [item["id"] for page in (first, second) for item in page.body["items"]] == ids
+        refused = await client.get("/v1/webhook-endpoints", params={"cursor": "nonsense"})
+        assert (refused.status, refused.body["code"]) == (422, "invalid_cursor")
+
+
+async def test_another_company_finds_nothing(notifier: Running) -> None:
+    async with notifier.client(RETAILER_A) as mine, notifier.client(RETAILER_B) as other:
+        registered = await mine.post("/v1/webhook-endpoints", {"url": "https://shop.example/stock"})
+        path = f"/v1/webhook-endpoints/{registered.body['id']}"
+        assert (await other.get("/v1/webhook-endpoints")).body["items"] == []
+        for answer in (await other.get(path), await other.get(f"{path}/attempts"), await other.delete(path)):
+            assert (answer.status, answer.body["code"]) == (404, "unknown_endpoint")
+        refused = await other.get("/v1/webhook-endpoints", params={"company_id": RETAILER_A})
+        assert (refused.status, refused.body["code"]) == (403, "foreign_company")
+        assert (await mine.delete(path)).status == 204
+        assert (await mine.get(path)).status == 404
+
+
+async def test_suppliers_have_no_stock_webhooks_and_strangers_nothing(notifier: Running) -> None:
+    body = {"url": "https://shop.example/stock"}
+    async with notifier.client(SUPPLIER_A) as supplier, Client(notifier.url) as stranger:
+        assert (await supplier.post("/v1/webhook-endpoints", body)).status == 403
+        assert (await supplier.get("/v1/webhook-endpoints")).status == 403
+        assert (await stranger.post("/v1/webhook-endpoints", body)).status == 401
+
+
+async def test_the_platform_admin_says_for_which_retailer(notifier: Running) -> None:
+    url = "https://shop.example/stock"
+    async with Client(notifier.url, ADMIN_KEY) as admin:
+        nobody = await admin.post("/v1/webhook-endpoints", {"url": url})
+        assert (nobody.status, nobody.body["code"]) == (422, "company_required")
+        supplier = await admin.post("/v1/webhook-endpoints", {"url": url, "company_id": SUPPLIER_A})
+        assert (supplier.status, supplier.body["code"]) == (422, "unknown_retailer")
+        registered = await admin.post("/v1/webhook-endpoints", {"url": url, "company_id": RETAILER_B})
+        assert (registered.status, registered.body["company_id"]) == (201, RETAILER_B)
+        path = f"/v1/webhook-endpoints/{registered.body['id']}"
+        assert (await admin.get(path)).status == 200
+        listed = await admin.get("/v1/webhook-endpoints", params={"company_id": RETAILER_B})
+        assert [item["id"] for item in listed.body["items"]] == [registered.body["id"]]
+        assert (await admin.delete(path)).status == 204
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("http://169.254.169.254/latest/meta-data", "forbidden_address"),
+        ("https://[::1]/stock", "forbidden_address"),
+        ("ftp://shop.example/", "invalid_url"),
+        ("https://me:secret@shop.example/", "invalid_url"),
+        ("http://2130706433/", "invalid_url"),
+    ],
+)
+async def test_a_url_that_cannot_be_called_is_refused_with_the_reason(notifier: Running, url: str, code: str) -> None:
+    async with notifier.client(RETAILER_A) as client:
+        refused = await client.post("/v1/webhook-endpoints", {"url": url})
+        assert (refused.status, refused.body["code"]) == (422, code)
+        assert refused.body["errors"][0]["field"] == "url"

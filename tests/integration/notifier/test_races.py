@@ -1,0 +1,151 @@
+"""Transactions that meet: held open on purpose, so that each race is run the same way every time."""
+
+import asyncio
+
+from sqlalchemy import text
+
+from services.notifier.sender import claim, finish
+from services.notifier.store import slots as slot_store
+from services.notifier.store.slots import Finished
+from tests.integration.notifier.conftest import WINDOW_SECONDS, Desk, connection, stock_changed
+from tests.receiver import receiver
+
+DEADLINE_SECONDS = 20
+
+
+async def done_or_waiting_for_a_lock(desk: Desk, task: "asyncio.Task[None]", *, waiting: int = 1) -> None:
+    """Return once the task ended, or so many transactions wait for another one's lock."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not task.done():
+            found = await desk.execute(
+                "select 1 from pg_catalog.pg_stat_activity "
+                "where datname = current_database() and wait_event_type = 'Lock'"
+            )
+            if len(found) >= waiting:
+                return
+
+
+async def test_a_change_that_comes_while_the_last_one_is_being_acknowledged_is_told(desk: Desk) -> None:
+    async with receiver() as shop:
+        await desk.register(shop)
+        await desk.hear_stock(stock_changed(100, 5, 5))
+        await desk.fan_out()
+        (answered,) = await desk.send(await desk.claim())
+        call = answered.call
+
+        async def change_and_fan_out() -> None:
+            await desk.hear_stock(stock_changed(100, 6, 6))
+            await desk.fan_out()
+
+        async with desk.database.transaction() as session:
+            acknowledged = Finished(
+                endpoint_id=call.endpoint.endpoint_id,
+                product_id=100,
+                lease_id=call.lease.lease_id,
+                delivered=True,
+                delay_seconds=WINDOW_SECONDS,
+                attempt=0,
+            )
+            await slot_store.finish(session, [acknowledged])
+            # The acknowledgement of version 5 is written, and not committed: here version 6 would be overlooked.
+            change = asyncio.create_task(change_and_fan_out())
+            await done_or_waiting_for_a_lock(desk, change)
+        await change
+        await desk.move(WINDOW_SECONDS + 1)
+        await desk.tell()
+        assert [call.available for call in shop.calls] == [{100: 5}, {100: 6}]
+
+
+async def test_an_acknowledgement_that_comes_while_the_next_change_is_fanned_out_leaves_it_owed(desk: Desk) -> None:
+    async with receiver() as shop:
+        await desk.register(shop)
+        await desk.hear_stock(stock_changed(100, 5, 5))
+        await desk.fan_out()
+        answered = await desk.send(await desk.claim())
+        await desk.hear_stock(stock_changed(100, 6, 6))
+        async with desk.database.transaction() as session:
+            await slot_store.fan_out(session, 10)
+            acknowledgement = asyncio.create_task(finish(desk.database, answered))
+            await done_or_waiting_for_a_lock(desk, acknowledgement)
+        await acknowledgement
+        await desk.move(WINDOW_SECONDS + 1)
+        await desk.tell()
+        assert [call.available for call in shop.calls] == [{100: 5}, {100: 6}]
+
+
+async def test_a_change_that_comes_while_the_last_one_is_fanned_out_is_told_to_all(desk: Desk) -> None:
+    async with receiver() as patient, receiver() as shop:
+        patient_id = await desk.register(patient, window_seconds=4 * WINDOW_SECONDS)
+        shop_id = await desk.register(shop)
+        await desk.hear_stock(stock_changed(100, 10, 1))
+        await desk.tell()
+        await desk.move(WINDOW_SECONDS + 1)
+        await desk.hear_stock(stock_changed(100, 9, 2))
+        await desk.tell()
+        await desk.move(3 * WINDOW_SECONDS)
+        await desk.hear_stock(stock_changed(100, 10, 3))
+        assert await desk.claim() == ()
+        slots = await desk.execute("select endpoint_id, told_available, dirty from slots order by endpoint_id")
+        # Back at 10, the patient one knows all there is; the other one is still to be marked.
+        assert [tuple(slot) for slot in slots] == [(patient_id, 10, False), (shop_id, 9, False)]
+
+        async with desk.database.transaction() as session:
+            await session.execute(text("select from slots where endpoint_id = :id for update"), {"id": shop_id})
+            fanning_out = asyncio.create_task(desk.fan_out())
+            await done_or_waiting_for_a_lock(desk, fanning_out)
+            change = asyncio.create_task(desk.hear_stock(stock_changed(100, 8, 4)))
+            await done_or_waiting_for_a_lock(desk, change, waiting=2)
+        await fanning_out
+        await change
+        await desk.tell()
+        assert [call.available for call in patient.calls] == [{100: 10}, {100: 8}]
+        assert [call.available for call in shop.calls] == [{100: 10}, {100: 9}, {100: 8}]
+
+
+async def test_two_senders_never_have_two_calls_to_one_endpoint_under_way(desk: Desk) -> None:
+    async with receiver() as shop:
+        await desk.register(shop)
+        await desk.hear_stock(*(stock_changed(product_id, 1, 1) for product_id in range(1000, 1400)))
+        await desk.fan_out()
+        claims = await asyncio.gather(*(desk.claim() for _ in range(3)))
+        assert sum(len(calls) for calls in claims) == 1
+        assert await desk.claim() == ()
+
+
+async def test_a_sender_that_found_an_endpoint_before_another_claimed_it_leaves_it_alone(desk: Desk) -> None:
+    async with receiver() as shop:
+        await desk.register(shop)
+        await desk.hear_stock(*(stock_changed(product_id, 1, 1) for product_id in range(1000, 1200)))
+        await desk.fan_out()
+        async with desk.database.transaction() as session:
+            found = await slot_store.find_due_endpoints(session, 0, 10, WINDOW_SECONDS)
+        assert len(await desk.claim()) == 1
+        async with desk.database.transaction() as session:
+            assert await slot_store.find_due_slots(session, found, 100) == []
+
+
+async def test_endpoints_with_a_call_under_way_do_not_stand_in_the_way_of_others(desk: Desk) -> None:
+    async with receiver() as shop:
+        busy, idle = await desk.register(shop), await desk.register(shop)
+        await desk.hear_stock(*(stock_changed(product_id, 1, 1) for product_id in range(1000, 1200)))
+        await desk.fan_out()
+        claims = [(await claim(desk.database, desk.settings, 0, 1)).calls for _ in range(3)]
+        assert [[call.endpoint.endpoint_id for call in calls] for calls in claims] == [[busy], [idle], []]
+
+
+async def test_a_connection_resumed_while_its_slots_are_parked_is_not_forgotten(desk: Desk) -> None:
+    async with receiver() as shop:
+        await desk.register(shop)
+        await desk.hear_stock(stock_changed(100, 10, 1))
+        await desk.fan_out()
+        await desk.hear_connections(connection("paused", 2))
+        async with desk.database.transaction() as session:
+            due = await slot_store.find_due_endpoints(session, 0, 10, WINDOW_SECONDS)
+            (slot,) = await slot_store.find_due_slots(session, due, 10)
+            assert not slot.is_connected
+            await slot_store.park(session, [(slot, due[0].company_id)])
+            resumed = asyncio.create_task(desk.hear_connections(connection("active", 3)))
+            await done_or_waiting_for_a_lock(desk, resumed)
+        await resumed
+        await desk.tell()
+        assert [call.available for call in shop.calls] == [{100: 10}]
