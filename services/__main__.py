@@ -28,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 console = Console()
-errors = Console(stderr=True)
+errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
 # After Ctrl-C the demo's retailer still says goodbye (it removes its endpoint); longer than this it does not get.
 LEAVE_SECONDS = 5
@@ -56,7 +56,7 @@ def run(main: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - whatever `main
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     except (RuntimeError, EmbeddedPostgresError) as error:
-        errors.print(f"[bold red]basestock:[/] {error}", highlight=False)
+        errors.print(f"[bold red]basestock:[/] {error}")
         raise typer.Exit(1) from None
 
 
@@ -70,7 +70,7 @@ def up_command(
 
     async def main() -> None:
         def tell(url: str) -> None:
-            errors.print(f"Basestock answers at [bold]{url}[/]  API: {url}/docs", highlight=False)
+            errors.print(f"Basestock answers at [bold]{url}[/]  API: {url}/docs")
 
         await up(settings, stop_on_signals(), on_ready=tell)
 
@@ -85,7 +85,7 @@ def serve(
     found = [candidate for candidate in SERVICES if candidate.name == service]
     if not found:
         names = ", ".join(candidate.name for candidate in SERVICES)
-        raise typer.BadParameter(f"There is no service {service!r}; there are {names}.")  # noqa: TRY003, EM102 - Typer's way
+        raise typer.BadParameter(f"There is no service {service!r}; there are: {names}.")  # noqa: TRY003, EM102 - Typer's way
     settings = read_settings(port=port)
     if settings.broker_url is None:
         errors.print(
@@ -197,7 +197,7 @@ def main() -> None:
     except ValidationError as error:
         for problem in error.errors():
             name = ".".join(str(part) for part in problem["loc"])
-            errors.print(f"basestock: setting BASESTOCK_{name.upper()}: {problem['msg']}", highlight=False)
+            errors.print(f"basestock: setting BASESTOCK_{name.upper()}: {problem['msg']}")
         sys.exit(1)
 
 

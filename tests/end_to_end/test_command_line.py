@@ -1,0 +1,156 @@
+"""The command line as a user runs it: the embedded default starts, survives, stops; mistakes are told in words."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.app import Client
+
+ROOT = Path(__file__).parent.parent.parent
+ORDER_LINES = ROOT / "demo" / "data" / "online-retail.csv"
+
+
+async def command(*arguments: str, **environment: str) -> asyncio.subprocess.Process:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("BASESTOCK_")}
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "services",
+        *arguments,
+        cwd=ROOT,
+        env=inherited | environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+
+
+async def output_of(*arguments: str, **environment: str) -> tuple[int, str]:
+    """Exit status and output of a command that ends by itself."""
+    process = await command(*arguments, **environment)
+    async with asyncio.timeout(120):
+        output, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode()
+
+
+class Up:
+    """`basestock up` in a folder: its base URL and the admin's key."""
+
+    def __init__(self, process: asyncio.subprocess.Process, url: str, said: str) -> None:
+        self.process, self.url, self.said = process, url, said
+
+    async def end(self, number: signal.Signals) -> int:
+        """Send a signal; returns the exit status."""
+        self.process.send_signal(number)
+        async with asyncio.timeout(60):
+            await self.process.communicate()
+        assert self.process.returncode is not None
+        return self.process.returncode
+
+
+@asynccontextmanager
+async def up(folder: Path, **environment: str) -> AsyncIterator[Up]:
+    process = await command("up", "--port", "0", "--data-dir", str(folder), **environment)
+    said = ""
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(60):
+            while not (answers := re.search(r"Basestock answers at (http://\S+)", said)):
+                line = (await process.stdout.readline()).decode()
+                assert line, f"it ended:\n{said}"
+                said += line
+        yield Up(process, answers.group(1), said)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+async def test_two_instances_run_side_by_side_and_stop_on_ctrl_c(tmp_path: Path) -> None:
+    async with (
+        up(tmp_path / "one", BASESTOCK_ADMIN_KEY="bsk_one") as one,
+        up(tmp_path / "two", BASESTOCK_ADMIN_KEY="bsk_two") as two,
+    ):
+        async with Client(one.url, "bsk_one") as admin_of_one, Client(two.url, "bsk_one") as stranger_at_two:
+            assert (await admin_of_one.get("/readyz")).status == 200
+            assert (await admin_of_one.get("/v1/companies")).status == 200
+            assert (await stranger_at_two.get("/v1/companies")).status == 401
+            assert (await admin_of_one.get("/docs")).status == 200
+        assert await one.end(signal.SIGINT) == 0
+        assert await two.end(signal.SIGTERM) == 0
+
+
+async def test_what_was_answered_survives_kill_9(tmp_path: Path) -> None:
+    async with up(tmp_path / "data") as first:
+        key = re.search(r"bsk_[\w-]+", first.said)
+        assert key, f"the generated admin key is printed:\n{first.said}"
+        async with Client(first.url, key.group()) as admin:
+            company = {"id": 7, "ref": "supplier-a", "name": "Supplier A", "role": "supplier"}
+            assert (await admin.post("/v1/companies", company)).status == 201
+        await first.end(signal.SIGKILL)
+    async with up(tmp_path / "data") as second:
+        assert "bsk_" not in second.said, "the key is printed once"
+        async with Client(second.url, key.group()) as admin:
+            assert (await admin.get("/v1/companies/7")).body["ref"] == "supplier-a"
+        assert await second.end(signal.SIGINT) == 0
+
+
+async def test_a_folder_in_use_is_refused_in_words(tmp_path: Path) -> None:
+    async with up(tmp_path / "data") as first:
+        status, said = await output_of("up", "--port", "0", "--data-dir", str(tmp_path / "data"))
+        assert status == 1
+        assert f"process {first.process.pid}" in said
+
+
+async def test_a_port_in_use_is_refused_in_words(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        status, said = await output_of("up", "--port", port, "--data-dir", str(tmp_path / "data"))
+    assert status == 1
+    assert f"127.0.0.1:{port}" in said
+    assert "--port" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "words"),
+    [
+        (["migrate"], {}, "BASESTOCK_DSN"),
+        (["serve", "orders"], {}, "BASESTOCK_BROKER_URL"),
+        (["serve", "billing"], {}, "There is no service 'billing'"),
+        (["up"], {"BASESTOCK_WEBHOOK_WINDOW_SECONDS": "soon"}, "BASESTOCK_WEBHOOK_WINDOW_SECONDS"),
+        (["demo", "--url", "http://127.0.0.1:9"], {}, "BASESTOCK_ADMIN_KEY"),
+    ],
+)
+async def test_mistakes_are_told_in_words(arguments: list[str], environment: dict[str, str], words: str) -> None:
+    status, said = await output_of(*arguments, **environment)
+    assert status != 0
+    assert words in said
+    assert "Traceback" not in said
+
+
+async def test_the_openapi_document_is_printed() -> None:
+    status, said = await output_of("openapi")
+    assert status == 0
+    assert {"/v1/orders", "/v1/products", "/v1/stock", "/v1/webhook-endpoints"} <= json.loads(said)["paths"].keys()
+
+
+async def test_the_demo_ends_right_and_notices_a_withheld_order(tmp_path: Path) -> None:
+    lines = ORDER_LINES.read_bytes().split(b"\n")[:300]
+    few = tmp_path / "orders.csv"
+    few.write_bytes(b"\n".join(lines) + b"\n")
+    arguments = ["demo", "--exit", "--port", "0", "--data-dir", str(tmp_path / "data"), "--orders", str(few)]
+    status, said = await output_of(*arguments)
+    assert (status, "RIGHT" in said) == (0, True), said
+    status, said = await output_of(*arguments, "--drop-one")
+    assert (status, "WRONG" in said) == (1, True), said
