@@ -207,3 +207,14 @@ def test_requirements_are_pinned_with_hashes_and_name_no_index() -> None:
         assert "index" not in text
         for block in re.split(r"\n(?=\S)", text.strip()):
             assert "--hash=sha256:" in block, f"{path.name}: no hash for {block.splitlines()[0]}"
+
+
+def test_the_promises_name_tests_that_exist() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page)
+    assert len(set(re.findall(r"^\| (P\d+) ", page, flags=re.MULTILINE))) == 10
+    assert len(named) >= 10
+    missing = [
+        f"{path}::{name}" for path, name in named if f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8")
+    ]
+    assert not missing, missing

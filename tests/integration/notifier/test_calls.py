@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+DEADLINE_SECONDS = 20
 BODY = b'{"stock":[]}'
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -29,7 +30,7 @@ async def call(url: str, shop: Receiver | None = None, *, seconds: float = 5, pu
     if shop is not None:
         shop.secrets.append(secret)
     headers = signed_headers(secret, "msg_1", int(clock.utc_now().timestamp()), BODY)
-    async with delivering(() if public_only else LOOPBACK) as deliverer:
+    async with delivering(() if public_only else LOOPBACK) as deliverer, asyncio.timeout(seconds + DEADLINE_SECONDS):
         return await deliverer.post(url, headers, BODY, clock.monotonic() + seconds)
 
 

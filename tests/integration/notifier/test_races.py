@@ -2,8 +2,6 @@
 
 import asyncio
 
-from sqlalchemy import text
-
 from services.notifier.sender import claim, finish
 from services.notifier.store import slots as slot_store
 from services.notifier.store.slots import Finished
@@ -13,15 +11,15 @@ from tests.receiver import receiver
 DEADLINE_SECONDS = 20
 
 
-async def done_or_waiting_for_a_lock(desk: Desk, task: "asyncio.Task[None]", *, waiting: int = 1) -> None:
-    """Return once the task ended, or so many transactions wait for another one's lock."""
+async def done_or_waiting_for_a_lock(desk: Desk, task: "asyncio.Task[None]") -> None:
+    """Return once the task ended, or its transaction waits for another one's lock."""
     async with asyncio.timeout(DEADLINE_SECONDS):
         while not task.done():
             found = await desk.execute(
                 "select 1 from pg_catalog.pg_stat_activity "
                 "where datname = current_database() and wait_event_type = 'Lock'"
             )
-            if len(found) >= waiting:
+            if found:
                 return
 
 
@@ -90,13 +88,11 @@ async def test_a_change_that_comes_while_the_last_one_is_fanned_out_is_told_to_a
         assert [tuple(slot) for slot in slots] == [(patient_id, 10, False), (shop_id, 9, False)]
 
         async with desk.database.transaction() as session:
-            await session.execute(text("select from slots where endpoint_id = :id for update"), {"id": shop_id})
+            await slot_store.keep_stock(session, [stock_changed(100, 8, 4)])
+            # Version 4 is written, and not committed: fanned out together with version 3 it would be overlooked.
             fanning_out = asyncio.create_task(desk.fan_out())
             await done_or_waiting_for_a_lock(desk, fanning_out)
-            change = asyncio.create_task(desk.hear_stock(stock_changed(100, 8, 4)))
-            await done_or_waiting_for_a_lock(desk, change, waiting=2)
         await fanning_out
-        await change
         await desk.tell()
         assert [call.available for call in patient.calls] == [{100: 10}, {100: 8}]
         assert [call.available for call in shop.calls] == [{100: 10}, {100: 9}, {100: 8}]

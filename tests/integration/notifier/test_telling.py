@@ -57,6 +57,16 @@ async def test_an_endpoint_can_lengthen_the_window_but_not_shorten_it(desk: Desk
         assert [call.available for call in patient.calls] == [{100: 10}, {100: 9}]
 
 
+async def test_a_new_endpoint_counts_the_changes_from_when_it_came(desk: Desk) -> None:
+    async with receiver() as shop:
+        await desk.hear_stock(*(stock_changed(100, 20 - version, version) for version in range(1, 6)))
+        await desk.tell()
+        await desk.register(shop)
+        await desk.hear_stock(stock_changed(100, 14, 6), stock_changed(100, 13, 7))
+        await desk.tell()
+        assert [call.stock[0]["changes"] for call in shop.calls] == [2]
+
+
 async def test_each_product_has_a_window_of_its_own(desk: Desk) -> None:
     async with receiver() as shop:
         await desk.register(shop)
@@ -232,6 +242,8 @@ async def test_a_paused_connection_tells_nothing_and_a_resumed_one_catches_up(de
         await desk.hear_stock(stock_changed(101, 19, 2))  # changed while it is
         await desk.move(WINDOW_SECONDS + 1)
         assert await desk.tell() == []
+        slots = await desk.execute("select product_id, dirty from slots order by product_id")
+        assert [tuple(slot) for slot in slots] == [(100, True), (101, False)]
         await desk.hear_connections(connection("active", 3))
         await desk.tell()
         assert [call.available for call in shop.calls] == [{100: 10, 101: 20}, {100: 9, 101: 19}]
