@@ -5,7 +5,7 @@ behind is a lease that runs out and a window that is over one time-out later tha
 """
 
 import asyncio
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -34,11 +34,17 @@ CALL_BYTES = 256 * 1024
 # Calls under way in one process. Each endpoint has one at most, so this many retailers must be slow at once before
 # anybody waits for them; it is also that many sockets, and bodies of at most 128 MiB together.
 CALLS_AT_ONCE = 512
+# Quick endpoints need no more than these to keep one core busy, and each call more costs all others (memory in
+# use, garbage collection). Slow ones are given as many as there are calls that waited this long.
+QUICK_LANES = 64
+LANE_WAIT_SECONDS = 0.5
 # A claim waits for room for this many, so that a busy sender's transactions are worth their round trips.
 ROOM_FOR_CLAIM = 128
 # Only fan-out in this process wakes the sender; windows end, and other replicas fan out, without a word.
 POLL_SECONDS = 0.1
 PAUSE_SECONDS = 1.0
+# Most endpoints answer within milliseconds; those that take longer must not hold up a restart.
+DRAIN_SECONDS = 2.0
 CALLS = Counter("basestock_webhook_calls_total", "Webhook calls made", ["outcome"])
 CALL_SECONDS = Histogram("basestock_webhook_call_seconds", "Time a webhook call took")
 
@@ -47,10 +53,15 @@ GONE_REASON = "it answered 410 Gone"
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to make the calls of one claim, until `deadline` on the monotonic clock."""
+    """The right to make the calls of one claim, from `claimed_at` until `deadline` on the monotonic clock."""
 
     lease_id: UUID
+    claimed_at: float
     deadline: float
+
+    def age_seconds(self) -> float:
+        """How long ago it was claimed."""
+        return clock.monotonic() - self.claimed_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +104,8 @@ async def claim(database: Database, settings: Settings, after: int, limit: int) 
     The window and the lease are committed when this returns: before any socket is opened.
     """
     # Before the database's clock is read, so that the deadline comes before the end of the lease.
-    lease = Lease(clock.uuid7(), clock.monotonic() + settings.webhook_timeout_seconds)
+    claimed_at = clock.monotonic()
+    lease = Lease(clock.uuid7(), claimed_at, claimed_at + settings.webhook_timeout_seconds)
     async with database.transaction() as session:
         due = await slot_store.find_due_endpoints(session, after, limit, settings.webhook_window_seconds)
         calls = await _claim_calls(session, due, lease) if due else []
@@ -199,23 +211,30 @@ class Sender:
     def __init__(self, context: Context, woken: asyncio.Event) -> None:
         """Claim from the context's database; `woken` says that there may be something due at once."""
         self._database, self._settings, self._woken = context.database, context.settings, woken
+        # Claimed and not finished; of these, those that wait for a lane.
         self._under_way = 0
+        self._waiting: deque[Call] = deque()
+        self._lanes = 0
         self._room = asyncio.Event()
         self._answered: list[Answered] = []
         self._some_answered = asyncio.Event()
 
     async def run(self) -> None:
-        """Send until cancelled."""
+        """Send until cancelled; then calls under way have a moment to end, as a restart need not cost them a window."""
         async with (
             delivering(self._settings.webhook_allow_networks) as deliverer,
             asyncio.TaskGroup() as group,
         ):
             group.create_task(self._finish())
-            await self._claim(deliverer, group)
+            try:
+                await self._claim(deliverer, group)
+            finally:
+                await self._drain()
 
     async def _claim(self, deliverer: Deliverer, group: asyncio.TaskGroup) -> None:
         after = 0
         while True:
+            self._open_lanes(deliverer, group)
             room = CALLS_AT_ONCE - self._under_way
             if room < ROOM_FOR_CLAIM:
                 await clock.wait_until_set(self._room, POLL_SECONDS)
@@ -229,17 +248,31 @@ class Sender:
                 await clock.sleep(PAUSE_SECONDS)
                 continue
             self._under_way += len(claimed.calls)
-            for call in claimed.calls:
-                group.create_task(self._send(deliverer, call))
+            self._waiting.extend(claimed.calls)
             ended, after = after == 0 and not claimed.calls, claimed.last_endpoint_id
             if ended and not after:
                 await clock.wait_until_set(self._woken, POLL_SECONDS)
 
-    async def _send(self, deliverer: Deliverer, call: Call) -> None:
-        answered = await send(deliverer, call)
-        # Only now may the list be looked up: while the call was made, another one has taken its place.
-        self._answered.append(answered)
-        self._some_answered.set()
+    def _open_lanes(self, deliverer: Deliverer, group: asyncio.TaskGroup) -> None:
+        wanted = min(len(self._waiting), QUICK_LANES - self._lanes)
+        if self._waiting and self._waiting[0].lease.age_seconds() > LANE_WAIT_SECONDS:
+            wanted = len(self._waiting)
+        for _ in range(wanted):
+            self._lanes += 1
+            group.create_task(self._send_waiting(deliverer))
+
+    async def _send_waiting(self, deliverer: Deliverer) -> None:
+        while self._waiting:
+            answered = await send(deliverer, self._waiting.popleft())
+            # Only now may the list be looked up: while the call was made, another one has taken its place.
+            self._answered.append(answered)
+            self._some_answered.set()
+        self._lanes -= 1
+
+    async def _drain(self) -> None:
+        deadline = clock.monotonic() + DRAIN_SECONDS
+        while self._under_way and clock.monotonic() < deadline:
+            await clock.wait_until_set(self._room, POLL_SECONDS)
 
     async def _finish(self) -> None:
         while True:

@@ -1,13 +1,17 @@
 """Webhook endpoints over HTTP, and the whole service telling a retailer by itself."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
+from sqlalchemy import text
 
-from services.notifier import handlers
+from services.notifier import handlers, sender
 from services.notifier.service import SERVICE
-from shared import clock
+from services.notifier.signing import new_secret
+from services.notifier.store import endpoints as endpoint_store
+from shared import clock, migrations
 from shared.access import new_key, sha256_of
 from shared.catalog_view import keep_api_keys, keep_companies
 from shared.database import Database
@@ -16,6 +20,7 @@ from shared.events.catalog import ApiKeyChanged, CompanyChanged, KeyRole
 from shared.events.inventory import StockChanged
 from shared.messaging.bus import EVENTS_EXCHANGE, Message
 from shared.messaging.in_process import InProcessBus
+from shared.service import running
 from tests.app import Client, serving
 from tests.integration.notifier.conftest import (
     RETAILER_A,
@@ -38,11 +43,20 @@ class Running:
 
     url: str
     bus: InProcessBus
+    database: Database
     keys: dict[int, str]
 
     def client(self, company_id: int) -> Client:
         """A client with the company's key."""
         return Client(self.url, self.keys[company_id])
+
+    async def wait_for_rows(self, count: int, query: str) -> None:
+        """Return once the query finds `count` rows; fails after a while."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            found = -1
+            while found != count:
+                async with self.database.transaction() as session:
+                    found = len((await session.execute(text(query))).all())
 
     async def publish(self, *events: StockChanged) -> None:
         """Publish stock events as inventory does."""
@@ -72,8 +86,8 @@ async def notifier(database_dsn: str) -> AsyncIterator[Running]:
             await keep_api_keys(session, [_key(company_id, key) for company_id, key in keys.items()])
             await handlers.copy_connections(session, [connection("active", 1)])
             await handlers.copy_products(session, SEEDS)
+        yield Running(url, bus, database, keys)
         await database.close()
-        yield Running(url, bus, keys)
     await bus.close()
 
 
@@ -124,11 +138,8 @@ async def test_a_retailer_registers_a_url_and_hears_of_the_next_change_and_reads
         await notifier.publish(stock_changed(101, 5, 1))
         await shop.wait_for_calls(2)
 
-        deadline = clock.monotonic() + DEADLINE_SECONDS
+        await notifier.wait_for_rows(2, "select 1 from attempts")
         attempts = await client.get(f"{endpoint}/attempts")
-        while len(attempts.body["items"]) < 2:
-            assert clock.monotonic() < deadline
-            attempts = await client.get(f"{endpoint}/attempts")
         newest = attempts.body["items"][0]
         assert newest["products"] == [{"product_id": 101, "version": 1}]
         assert (newest["status"], newest["error"]) == (204, None)
@@ -141,6 +152,42 @@ async def test_a_retailer_registers_a_url_and_hears_of_the_next_change_and_reads
         assert second_page.body["next_cursor"] is None
 
 
+async def test_more_slow_retailers_than_lanes_keep_nobody_waiting(
+    notifier: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "QUICK_LANES", 2)
+    async with receiver() as slow, receiver() as shop, notifier.client(RETAILER_A) as client:
+        slow.hold()
+        for target in (slow, slow, slow, shop):
+            registered = await client.post("/v1/webhook-endpoints", {"url": target.url})
+            target.secrets.append(registered.body["secret"])
+        await notifier.publish(stock_changed(100, 10, 1))
+        await shop.wait_for_calls(1)
+        await slow.wait_for_calls(3)
+
+
+async def test_a_restart_lets_the_call_under_way_end(database_dsn: str) -> None:
+    settings = notifier_settings(database_dsn)
+    await migrations.upgrade("notifier", database_dsn)
+    bus = InProcessBus(publish_timeout_seconds=settings.publish_timeout_seconds)
+    async with receiver() as shop, running(SERVICE, settings, bus) as context:
+        async with context.database.transaction() as session:
+            await handlers.copy_connections(session, [connection("active", 1)])
+            secret = new_secret()
+            await endpoint_store.add(session, RETAILER_A, shop.url, secret, 0)
+            await handlers.keep_stock(session, [stock_changed(100, 10, 1)])
+        shop.secrets.append(secret)
+        shop.hold()
+        await shop.wait_for_calls(1)
+        asyncio.get_running_loop().call_later(0.2, shop.release)  # while the service is stopping
+    database = Database("notifier", database_dsn, pool_size=2)
+    async with database.transaction() as session:
+        slot = (await session.execute(text("select acked_version, dirty, lease_id from slots"))).one()
+    assert tuple(slot) == (1, False, None)
+    await database.close()
+    await bus.close()
+
+
 async def test_many_retailers_are_told_and_none_is_left_waiting(notifier: Running) -> None:
     async with receiver() as shop, receiver() as slow, notifier.client(RETAILER_A) as client:
         slow.hold()
@@ -151,6 +198,12 @@ async def test_many_retailers_are_told_and_none_is_left_waiting(notifier: Runnin
             await notifier.publish(stock_changed(product_id, 10, version))
             await shop.wait_for_calls(20 * version)
         assert len(slow.calls) == 1
+        await notifier.wait_for_rows(60, "select 1 from attempts")
+        # Long after the others the slow one answers, and is told the rest in one call.
+        slow.release()
+        await notifier.wait_for_rows(62, "select 1 from attempts")
+        await notifier.wait_for_rows(0, "select 1 from slots where dirty or lease_id is not null")
+        assert [call.available for call in slow.calls] == [{100: 10}, {101: 10, 200: 10}]
 
 
 async def test_the_secret_is_shown_once(notifier: Running) -> None:

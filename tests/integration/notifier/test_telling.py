@@ -10,6 +10,7 @@ from tests.integration.notifier.conftest import (
     WINDOW_SECONDS,
     Desk,
     connection,
+    product,
     stock_changed,
 )
 from tests.receiver import receiver
@@ -220,6 +221,25 @@ async def test_one_call_carries_what_is_due_for_one_endpoint_up_to_a_hundred_pro
         told = [call.available for call in shop.calls]
         assert [len(products) for products in told] == [100, 100, 50]
         assert sorted(product_id for products in told for product_id in products) == list(range(1000, 1250))
+
+
+async def test_a_call_stays_under_256_kib_and_the_rest_follows(desk: Desk) -> None:
+    ids = range(1000, 1060)
+    # Retailer A's versions have very long names.
+    await desk.hear_products(
+        *(product(number, f"S-{number}") for number in ids),
+        *(
+            product(1000 + number, "x" * 8000, type="virtual", owner_id=RETAILER_A, base_product_id=number)
+            for number in ids
+        ),
+    )
+    async with receiver() as shop:
+        await desk.register(shop)
+        await desk.hear_stock(*(stock_changed(number, 1, 1) for number in ids))
+        await desk.tell()
+        assert len(shop.calls) == 2
+        assert all(len(call.body) <= 256 * 1024 for call in shop.calls)
+        assert sorted(number for call in shop.calls for number in call.available) == list(ids)
 
 
 async def test_only_retailers_with_an_active_connection_are_told(desk: Desk) -> None:
