@@ -52,16 +52,14 @@ clean: ## Remove the environment, the demo's data and all caches
 define install
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "Basestock needs Python 3.11, 3.12 or 3.13; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another: make PYTHON=python3.12 ..."; exit 1; }
-	@test -x $(PY) || $(PYTHON) -m venv .venv || \
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || \
 	  { echo "The environment could not be made. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	@echo "Installing $(1) into .venv ..."
 	@$(PY) -m pip install -q --disable-pip-version-check uv 2>/dev/null || true
-	@if $(PY) -m uv --version >/dev/null 2>&1; then \
-	  $(PY) -m uv pip install -q --python $(PY) --require-hashes -r $(1); else \
-	  $(PY) -m pip install -q --disable-pip-version-check --require-hashes -r $(1); fi
-	@if $(PY) -m uv --version >/dev/null 2>&1; then \
-	  $(PY) -m uv pip install -q --python $(PY) --no-deps -e .; else \
-	  $(PY) -m pip install -q --disable-pip-version-check --no-deps -e .; fi
+	@$(PY) -m uv pip install -q --python $(PY) --require-hashes -r $(1) 2>/dev/null || \
+	  $(PY) -m pip install -q --disable-pip-version-check --require-hashes -r $(1)
+	@$(PY) -m uv pip install -q --python $(PY) --no-deps -e . 2>/dev/null || \
+	  $(PY) -m pip install -q --disable-pip-version-check --no-deps -e .
 endef
 
 .venv/ready: requirements.txt

@@ -3,23 +3,22 @@
 import asyncio
 import json
 import sys
-from collections.abc import Coroutine
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from pydantic import SecretStr, ValidationError
 from rich.console import Console
+from rich.markup import escape
 
 from demo.run import run_demo
 from services.all_in_one import SERVICES, migrate, up
 from shared.access import new_key
 from shared.http import create_app
 from shared.logs import configure_logs
-from shared.postgres_binaries import EmbeddedPostgresError
-from shared.serve import serve_services, stop_on_signals
-from shared.settings import Settings
+from shared.serve import run_to_end, serve_services, settings_or_exit, stop_on_signals
+from shared.settings import Settings, in_words
 
 app = typer.Typer(
     name="basestock",
@@ -46,18 +45,7 @@ Broker = Annotated[str | None, typer.Option(help="A RabbitMQ to use instead of t
 def read_settings(**changes: object) -> Settings:
     """Settings from the environment, with the command line's options over them."""
     given = {name: value for name, value in changes.items() if value is not None}
-    return Settings().model_validate({**Settings().model_dump(exclude_unset=True), **given})
-
-
-def run(main: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - whatever `main` returns
-    """Run `main`; expected failures end with their sentence on standard error and exit status 1."""
-    try:
-        return asyncio.run(main)
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-    except (RuntimeError, EmbeddedPostgresError) as error:
-        errors.print(f"[bold red]basestock:[/] {error}")
-        raise typer.Exit(1) from None
+    return Settings.model_validate(settings_or_exit().model_dump(exclude_unset=True) | given)
 
 
 @app.command(name="up")
@@ -74,7 +62,7 @@ def up_command(
 
         await up(settings, stop_on_signals(), on_ready=tell)
 
-    run(main())
+    run_to_end(main())
 
 
 @app.command()
@@ -97,7 +85,7 @@ def serve(
     async def main() -> None:
         await serve_services(found, settings, stop_on_signals())
 
-    run(main())
+    run_to_end(main())
 
 
 @app.command(name="migrate")
@@ -115,7 +103,7 @@ def migrate_command(
     except ValueError as error:
         errors.print(f"basestock: {error}")
         raise typer.Exit(1) from None
-    run(migrate(settings, chosen))
+    run_to_end(migrate(settings, chosen))
 
 
 @app.command()
@@ -136,9 +124,9 @@ def demo(
             errors.print("basestock: set BASESTOCK_ADMIN_KEY to the platform admin's key of the system at --url.")
             raise typer.Exit(1)
         key = settings.admin_key.get_secret_value()
-        ok = run(run_demo(url, key, orders_file=orders, drop_one=drop_one, console=console))
+        ok = run_to_end(run_demo(url, key, orders_file=orders, drop_one=drop_one, console=console))
     else:
-        ok = run(_demo_embedded(settings, orders, drop_one=drop_one, stay=not exit_))
+        ok = run_to_end(_demo_embedded(settings, orders, drop_one=drop_one, stay=not exit_))
     raise typer.Exit(0 if ok else 1)
 
 
@@ -195,9 +183,8 @@ def main() -> None:
     try:
         app()
     except ValidationError as error:
-        for problem in error.errors():
-            name = ".".join(str(part) for part in problem["loc"])
-            errors.print(f"basestock: setting BASESTOCK_{name.upper()}: {problem['msg']}")
+        for sentence in in_words(error):
+            errors.print(f"basestock: {escape(sentence)}")
         sys.exit(1)
 
 

@@ -10,10 +10,11 @@ from services.catalog.service import SERVICE as CATALOG
 from services.inventory.service import SERVICE as INVENTORY
 from services.notifier.service import SERVICE as NOTIFIER
 from services.orders.service import SERVICE as ORDERS
+from shared.database import Database
 from shared.embedded_postgres import EmbeddedPostgres
 from shared.migrations import upgrade
 from shared.serve import OnReady, serve_services
-from shared.service import Service
+from shared.service import Service, wait_for
 from shared.settings import Settings
 
 log = structlog.get_logger()
@@ -34,7 +35,13 @@ async def with_database(settings: Settings) -> AsyncIterator[Settings]:
 async def migrate(settings: Settings, services: tuple[Service, ...] = SERVICES) -> None:
     """Bring the schemas of these services to their newest version."""
     for service in services:
-        await upgrade(service.name, settings.dsn_of(service.name))
+        dsn = settings.dsn_of(service.name)
+        database = Database(service.name, dsn, pool_size=1)
+        try:
+            await wait_for(f"{service.name}: the database", database.check)
+        finally:
+            await database.close()
+        await upgrade(service.name, dsn)
         log.info("migrated", service=service.name)
 
 

@@ -68,16 +68,22 @@ def sha256_of(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
+NO_KEY = ProblemError(
+    401, "no_key", "Send your API key as `Authorization: Bearer bsk_...`.", headers={"WWW-Authenticate": "Bearer"}
+)
+
+
+def is_key_presented(authorization: str) -> bool:
+    """Whether an `Authorization` header holds something that may be a key."""
+    scheme, _, key = authorization.partition(" ")
+    return scheme.lower() == "bearer" and bool(key.strip())
+
+
 def _presented_key(request: Request) -> str:
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not key.strip():
-        raise ProblemError(
-            401,
-            "no_key",
-            "Send your API key as `Authorization: Bearer bsk_...`.",
-            headers={"WWW-Authenticate": "Bearer"},
-        )
-    return key.strip()
+    authorization = request.headers.get("authorization", "")
+    if not is_key_presented(authorization):
+        raise NO_KEY
+    return authorization.partition(" ")[2].strip()
 
 
 def caller_of(service: str) -> Callable[[Request], Awaitable[Caller]]:

@@ -134,6 +134,8 @@ KEEP_CONNECTION = text("""
     where connections.version < excluded.version
     returning connection_id
 """)
+# A tombstone that came before its product (`type` is null) takes what the product was, and stays one: orders that were
+# accepted before need its links.
 KEEP_PRODUCTS = text("""
     insert into products (product_id, owner_id, type, sku, title, barcode, base_product_id, visibility, visible_to,
         removed, version)
@@ -145,8 +147,9 @@ KEEP_PRODUCTS = text("""
     order by p.product_id
     on conflict (product_id) do update set owner_id = excluded.owner_id, type = excluded.type, sku = excluded.sku,
         title = excluded.title, barcode = excluded.barcode, base_product_id = excluded.base_product_id,
-        visibility = excluded.visibility, visible_to = excluded.visible_to, removed = false, version = excluded.version
-    where products.version < excluded.version
+        visibility = excluded.visibility, visible_to = excluded.visible_to,
+        removed = products.version >= excluded.version, version = greatest(products.version, excluded.version)
+    where products.version < excluded.version or products.type is null
     returning product_id
 """)
 CLEAR_PARTS = text("delete from product_parts where product_id = any(cast(:product_ids as bigint[]))")
@@ -200,6 +203,7 @@ async def keep_connections(session: Session, events: Sequence[ConnectionChanged]
 async def keep_products(session: Session, events: Sequence[ProductChanged]) -> list[ProductChanged]:
     """Copy products and their links; returns those that were news, in the order of their ids.
 
+    News too is a product that is known to be removed, and nothing else of it.
     Their rows stay locked until the transaction ends: whoever wants to wait for one of them waits for it here.
     """
     newest = _newest(events)
@@ -277,7 +281,8 @@ def _parts(event: ProductChanged) -> list[dict[str, object]]:
 class Link:
     """Where an ordered product or variant leads.
 
-    `owner_id` owns the ordered product, `supplier_id` the product at the end of its chain of virtual bases.
+    `owner_id` owns the ordered product, `supplier_id` the product at the end of its chain of virtual bases; `removed`
+    when any product of the chain is.
     `components` are `(base stock product id, quantity per unit)`; none means untracked. `waits_for` names the product
     whose event is missing, or has to change, before the link is known; `reason` says so in words.
     """
@@ -331,9 +336,9 @@ async def find_links(session: Session, wanted: Collection[tuple[int, str]]) -> d
         missing = bases - products.keys()
         if not missing:
             break
-    ends = {product_id: _end_of_chain(product_id, products) for product_id, _ in wanted}
-    parts = await _find_parts(session, {end for end in ends.values() if end in products})
-    return {key: _link(key, ends[key[0]], products, parts) for key in wanted}
+    chains = {product_id: _chain(product_id, products) for product_id, _ in wanted}
+    parts = await _find_parts(session, {chain[-1] for chain in chains.values() if chain[-1] in products})
+    return {key: _link(key, chains[key[0]], products, parts) for key in wanted}
 
 
 async def wait_for_products(session: Session, product_ids: Iterable[int]) -> None:
@@ -346,14 +351,15 @@ async def wait_for_products(session: Session, product_ids: Iterable[int]) -> Non
     await session.execute(LOCK_PRODUCTS, {"product_ids": ids})
 
 
-def _end_of_chain(product_id: int, products: Mapping[int, _Product]) -> int:
-    """The first product of the chain of virtual bases that is not virtual, or is not known."""
+def _chain(product_id: int, products: Mapping[int, _Product]) -> list[int]:
+    """The product and its virtual bases, down to the first that is not virtual, or is not known."""
+    chain = [product_id]
     for _ in range(VIRTUAL_DEPTH_LIMIT + 1):
-        product = products.get(product_id)
+        product = products.get(chain[-1])
         if product is None or product.type != "virtual" or product.base_product_id is None:
             break
-        product_id = product.base_product_id
-    return product_id
+        chain.append(product.base_product_id)
+    return chain
 
 
 async def _find_parts(session: Session, product_ids: set[int]) -> dict[int, dict[str, tuple[tuple[int, int], ...]]]:
@@ -366,17 +372,18 @@ async def _find_parts(session: Session, product_ids: set[int]) -> dict[int, dict
 
 def _link(
     key: tuple[int, str],
-    end: int,
+    chain: Sequence[int],
     products: Mapping[int, _Product],
     parts: Mapping[int, Mapping[str, tuple[tuple[int, int], ...]]],
 ) -> Link:
-    product_id, variant_sku = key
+    (product_id, variant_sku), end = key, chain[-1]
     ordered, last = products.get(product_id), products.get(end)
     if ordered is None or last is None:
         return Link(waits_for=end, reason=f"product {end} is not known yet")
+    removed = any(products[one].removed for one in chain)
     own = parts.get(end, {})
     components = own.get(variant_sku)
     if components is None and any(own.values()):
         what = f"has no variant {variant_sku!r}" if variant_sku else "has variants, and the line names none"
         return Link(ordered.owner_id, last.owner_id, waits_for=end, reason=f"product {end} {what}")
-    return Link(ordered.owner_id, last.owner_id, components or (), removed=ordered.removed)
+    return Link(ordered.owner_id, last.owner_id, components or (), removed=removed)

@@ -51,6 +51,10 @@ def async_url(dsn: str) -> str:
     return url.render_as_string(hide_password=False)
 
 
+class SchemaMissingError(Exception):
+    """The database has not been migrated."""
+
+
 class Database:
     """Engine and transactions of one service.
 
@@ -94,6 +98,14 @@ class Database:
         """Raise whatever the driver raises unless the database answers (readiness)."""
         async with self._engine.connect() as connection:
             await connection.execute(text("select 1"))
+
+    async def check_schema(self) -> None:
+        """Raise `SchemaMissingError` unless the service's schema has been made."""
+        async with self._engine.connect() as connection:
+            found = await connection.execute(text("select to_regclass('alembic_version') is not null"))
+            if not found.scalar_one():
+                message = "it does not exist in this database; make it with `basestock migrate`"
+                raise SchemaMissingError(message)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from shared.events import field_path
+from shared.faults import is_infrastructure
 
 log = structlog.get_logger()
 
@@ -34,7 +35,7 @@ class Problem(BaseModel):
     errors: list[FieldError] = []
 
 
-class ProblemError(Exception):
+class ProblemError(HTTPException):
     """Ends a request with a problem: `status` (HTTP), `code` (for programs, stable), `detail` (for people)."""
 
     def __init__(
@@ -47,22 +48,22 @@ class ProblemError(Exception):
         headers: dict[str, str] | None = None,
     ) -> None:
         """Keep what the answer will say."""
-        super().__init__(detail)
-        self.status, self.code, self.detail = status, code, detail
-        self.errors, self.headers = list(errors), headers
+        super().__init__(status, detail, headers)
+        self.code = code
+        self.errors = list(errors)
 
 
 def problem_response(error: ProblemError) -> JSONResponse:
     """The HTTP answer that tells of this error."""
     problem = Problem(
-        title=HTTPStatus(error.status).phrase,
-        status=error.status,
+        title=HTTPStatus(error.status_code).phrase,
+        status=error.status_code,
         detail=error.detail,
         code=error.code,
         errors=error.errors,
     )
     return JSONResponse(
-        problem.model_dump(), error.status, headers=error.headers, media_type="application/problem+json"
+        problem.model_dump(), error.status_code, headers=error.headers, media_type="application/problem+json"
     )
 
 
@@ -74,6 +75,8 @@ def field_errors(errors: Sequence[Any]) -> list[FieldError]:
 def _named(location: Sequence[int | str]) -> str:
     """The field's path without where in the request it stood; that alone when all of it is meant."""
     inside = location[1:] if location and location[0] in {"body", "query", "path", "header"} else location
+    if len(location) > len(inside) == 1 and isinstance(inside[0], int):
+        inside = ()  # of a body that is no JSON: where in its text
     return field_path(inside) or str(location[0] if location else "body")
 
 
@@ -97,6 +100,10 @@ def install_problem_handlers(app: FastAPI) -> None:
         return problem_response(ProblemError(error.status_code, code, str(error.detail), headers=headers))
 
     async def on_unexpected(request: Request, error: Exception) -> JSONResponse:
+        if is_infrastructure(error):
+            log.warning("request_unavailable", method=request.method, path=request.url.path, error=repr(error))
+            detail = "The database is away or too busy; nothing was done. Send the same request again shortly."
+            return problem_response(ProblemError(503, "unavailable", detail, headers={"Retry-After": "2"}))
         log.error("request_failed", method=request.method, path=request.url.path, exc_info=error)
         detail = "Something went wrong on our side; it is in the log. Sending the same request again is safe."
         return problem_response(ProblemError(500, "internal_error", detail))

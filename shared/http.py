@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import structlog
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
 from starlette.datastructures import Headers, MutableHeaders
@@ -9,20 +10,31 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import clear_contextvars
 
 from shared import clock
-from shared.errors import Problem, ProblemError, install_problem_handlers
+from shared.access import NO_KEY, is_key_presented
+from shared.errors import Problem, ProblemError, install_problem_handlers, problem_response
 from shared.faults import is_infrastructure
 from shared.logs import bind_trace, new_traceparent
 from shared.messaging.bus import BusUnavailableError
 from shared.service import Service
 from shared.service_context import Context
 
+log = structlog.get_logger()
+
 REQUESTS = Counter("basestock_http_requests_total", "HTTP requests answered", ["method", "route", "status"])
 REQUEST_SECONDS = Histogram("basestock_http_request_seconds", "Time to answer", ["method", "route"])
 
 PROBLEMS: dict[int | str, dict[str, object]] = {
     status: {"model": Problem, "content": {"application/problem+json": {}}}
-    for status in (400, 401, 403, 404, 409, 422, 503)
+    for status in (400, 401, 403, 404, 409, 413, 422, 503)
 }
+
+
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+# What answers without a key: health, metrics and the documents.
+OPEN_PATHS = {"/livez", "/readyz", "/metrics", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"}
+# 10,000 rows of a bulk write are about 1 MiB.
+BODY_LIMIT_BYTES = 8 * 1024 * 1024
+TOO_LARGE = ProblemError(413, "body_too_large", f"A request may have {BODY_LIMIT_BYTES // 1024**2} MiB at most.")
 
 
 def create_app(services: Sequence[Service], contexts: Mapping[str, Context]) -> FastAPI:
@@ -36,12 +48,46 @@ def create_app(services: Sequence[Service], contexts: Mapping[str, Context]) -> 
     )
     app.state.contexts = contexts
     install_problem_handlers(app)
+    app.add_middleware(Bounded)
     app.add_middleware(Observed)
     for service in services:
         for router in service.routers:
             app.include_router(router, tags=[service.name])
     _add_operations(app, contexts)
     return app
+
+
+class Bounded:
+    """ASGI middleware: refuses requests without a key before their body is read, and bodies that are too big."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap `app`."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        if scope["path"] not in OPEN_PATHS and not is_key_presented(headers.get("authorization", "")):
+            await problem_response(NO_KEY)(scope, receive, send)
+            return
+        length = headers.get("content-length", "")
+        if length.isdigit() and int(length) > BODY_LIMIT_BYTES:
+            await problem_response(TOO_LARGE)(scope, receive, send)
+            return
+        read = 0
+
+        async def receive_bounded() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > BODY_LIMIT_BYTES:  # sent in chunks, without saying how much it would be
+                raise TOO_LARGE
+            return message
+
+        await self._app(scope, receive_bounded, send)
 
 
 class Observed:
@@ -72,8 +118,10 @@ class Observed:
             await self._app(scope, receive, send_traced)
         finally:
             route = getattr(scope.get("route"), "path", "none")
-            REQUESTS.labels(scope["method"], route, status).inc()
-            REQUEST_SECONDS.labels(scope["method"], route).observe(clock.monotonic() - started)
+            # A method that a client invents must not become a series of its own.
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            REQUESTS.labels(method, route, status).inc()
+            REQUEST_SECONDS.labels(method, route).observe(clock.monotonic() - started)
 
 
 def _add_operations(app: FastAPI, contexts: Mapping[str, Context]) -> None:
@@ -92,7 +140,9 @@ def _add_operations(app: FastAPI, contexts: Mapping[str, Context]) -> None:
                 except Exception as error:
                     if not isinstance(error, BusUnavailableError) and not is_infrastructure(error):
                         raise
-                    raise ProblemError(503, "not_ready", f"{context.service}: the {what} is away: {error}") from error
+                    # Why is for the log: drivers' words may name hosts and users.
+                    log.warning("not_ready", service=context.service, what=what, error=repr(error))
+                    raise ProblemError(503, "not_ready", f"{context.service}: the {what} is away") from error
         return {"status": "ready"}
 
     @app.get("/metrics", tags=["operations"], response_class=Response)

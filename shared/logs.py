@@ -27,7 +27,10 @@ def configure_logs(settings: Settings) -> None:
         shared_processors.append(structlog.processors.format_exc_info)
         renderer = structlog.processors.JSONRenderer()
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        # Plain tracebacks: the pretty ones print local variables, passwords among them, and take seconds.
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     structlog.configure(
         processors=[*shared_processors, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -45,6 +48,8 @@ def configure_logs(settings: Settings) -> None:
     # Each line of theirs at info is one request or one frame: far more than anybody reads.
     for noisy in ("aio_pika", "aiormq", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # It repeats the traceback of every error that `errors.py` has logged already.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
 
 
 def new_traceparent(received: str | None = None) -> str:

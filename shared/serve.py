@@ -3,20 +3,24 @@
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any, TypeVar
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from pydantic import ValidationError
 
 from shared.http import create_app
 from shared.logs import configure_logs
 from shared.messaging.bus import Bus
 from shared.messaging.in_process import InProcessBus
 from shared.messaging.rabbitmq import RabbitBus
+from shared.postgres_binaries import EmbeddedPostgresError
 from shared.service import Service, running
-from shared.settings import Settings
+from shared.settings import Settings, in_words
 
 log = structlog.get_logger()
 
@@ -24,6 +28,7 @@ log = structlog.get_logger()
 SHUTDOWN_SECONDS = 12
 
 OnReady = Callable[[str], None]
+T = TypeVar("T")
 
 
 def bus_of(settings: Settings) -> Bus:
@@ -50,13 +55,29 @@ async def app_of(services: Sequence[Service], settings: Settings, bus: Bus) -> A
 async def serve_services(
     services: Sequence[Service], settings: Settings, stop: asyncio.Event, *, on_ready: OnReady = lambda _: None
 ) -> None:
-    """Run these services on one port until `stop` is set; `on_ready` gets the base URL once it answers."""
+    """Run these services on one port until `stop` is set; `on_ready` gets the base URL once it answers.
+
+    Set while they are still starting (waiting for a broker, say), `stop` ends it at once.
+    """
     bus = bus_of(settings)
+    this = asyncio.current_task()
+    assert this is not None  # noqa: S101 - a coroutine always runs in a task
+    giving_up = asyncio.create_task(_cancel_when(stop, this))
     try:
         async with app_of(services, settings, bus) as app:
+            giving_up.cancel()
             await serve_app(app, settings.host, settings.port, stop, on_ready=on_ready)
+    except asyncio.CancelledError:
+        if not stop.is_set() or this.uncancel():
+            raise
     finally:
+        giving_up.cancel()
         await bus.close()
+
+
+async def _cancel_when(stop: asyncio.Event, task: asyncio.Task[None]) -> None:
+    await stop.wait()
+    task.cancel()
 
 
 async def serve_app(
@@ -112,9 +133,31 @@ def stop_on_signals() -> asyncio.Event:
     return stop
 
 
+def run_to_end(main: Coroutine[Any, Any, T]) -> T:
+    """Run a program's `main`. What can go wrong by no fault of ours ends it with a sentence and exit status 1."""
+    try:
+        return asyncio.run(main)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None  # as shells have it: 128 and the number of SIGINT
+    except (RuntimeError, EmbeddedPostgresError, OSError) as error:
+        sys.stderr.write(f"basestock: {error}\n")
+        raise SystemExit(1) from error
+
+
+def settings_or_exit() -> Settings:
+    """The settings of the environment; wrong ones end the program with a sentence each and exit status 1."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        sys.stderr.write("".join(f"basestock: {sentence}\n" for sentence in in_words(error)))
+    except UnicodeDecodeError as error:
+        sys.stderr.write(f"basestock: .env is not UTF-8: {error}\n")
+    raise SystemExit(1)
+
+
 def serve(service: Service) -> None:
     """Run one service by the settings of the environment: the body of every `__main__.py`."""
-    settings = Settings()
+    settings = settings_or_exit()
     configure_logs(settings)
     if settings.broker_url is None:
         message = "One service alone needs BASESTOCK_BROKER_URL to meet the others; `basestock up` runs them all."
@@ -123,4 +166,4 @@ def serve(service: Service) -> None:
     async def run() -> None:
         await serve_services([service], settings, stop_on_signals())
 
-    asyncio.run(run())
+    run_to_end(run())

@@ -76,8 +76,9 @@ async def running(service: Service, settings: Settings, bus: Bus) -> AsyncIterat
     queues = [*(source.queue for source in sources), *queues_of_hearers(service.name, limit)]
     failure: Exception | None = None
     try:
-        await _wait_for(f"{service.name}: the database", database.check)
-        await _wait_for(f"{service.name}: the bus", lambda: bus.declare(queues))
+        await wait_for(f"{service.name}: the database", database.check)
+        await wait_for(f"{service.name}: its schema", database.check_schema)
+        await wait_for(f"{service.name}: the bus", lambda: bus.declare(queues))
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(run) for run in _parts(service, context, sources)]
             log.info("service_running", service=service.name, queues=[source.queue.name for source in sources])
@@ -132,21 +133,27 @@ async def _purge_inbox(context: Context) -> None:
         except Exception as error:
             if not is_infrastructure(error):
                 raise
-            log.warning("inbox_purge_paused", service=context.service, error=str(error))
+            log.warning("inbox_purge_paused", service=context.service, error=repr(error))
 
 
-async def _wait_for(what: str, check: Callable[[], Awaitable[None]]) -> None:
+async def wait_for(what: str, check: Callable[[], Awaitable[None]]) -> None:
+    """Try `check` until it passes.
+
+    Raises `RuntimeError`, in words, when it does not within `START_SECONDS`, or at once for what waiting does not mend.
+    """
     deadline = clock.monotonic() + START_SECONDS
     while True:
         try:
             await check()
         except Exception as error:
+            words = getattr(error, "orig", None) or error  # the driver's own, without SQLAlchemy's around them
             if not isinstance(error, BusUnavailableError) and not is_infrastructure(error):
-                raise
-            if clock.monotonic() > deadline:
-                message = f"{what} did not answer within {START_SECONDS} s: {error}"
+                message = f"{what}: {words}"
                 raise RuntimeError(message) from error
-            log.info("waiting", what=what, error=str(error))
+            if clock.monotonic() > deadline:
+                message = f"{what} did not answer within {START_SECONDS} s: {words}"
+                raise RuntimeError(message) from error
+            log.info("waiting", what=what, error=str(words))
             await clock.sleep(0.5)
         else:
             return

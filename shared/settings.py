@@ -4,7 +4,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -31,7 +31,8 @@ class Settings(BaseSettings):
     # RabbitMQ's own default of 60 s would notice a dead peer only after three minutes.
     broker_heartbeat_seconds: int = Field(10, ge=1, description="AMQP heartbeat.")
     # A confirm takes milliseconds; past this the outcome is unknown and the outbox row is kept.
-    publish_timeout_seconds: float = Field(10, gt=0, description="Longest wait for a publisher confirm.")
+    # The relay waits in a transaction, twice at worst (for a channel, for the confirm): PostgreSQL ends it after 60 s.
+    publish_timeout_seconds: float = Field(10, gt=0, le=25, description="Longest wait for a publisher confirm.")
     # A queue this long holds hours of orders and still fits the broker's disk.
     queue_limit_messages: int = Field(1_000_000, ge=1, description="Messages a queue holds before publishers wait.")
 
@@ -68,6 +69,15 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
+    @field_validator("dsn", "catalog_dsn", "orders_dsn", "inventory_dsn", "notifier_dsn", "broker_url")
+    @classmethod
+    def _known_scheme(cls, value: str | None, info: ValidationInfo) -> str | None:
+        schemes = ("amqp://", "amqps://") if info.field_name == "broker_url" else ("postgresql://", "postgres://")
+        if value is not None and not value.startswith(schemes):
+            message = f"it must start with {schemes[0]}, like {schemes[0]}user:password@host/name"
+            raise ValueError(message)
+        return value
+
     def dsn_of(self, service: str) -> str:
         """The PostgreSQL DSN of a service: its own, else the common one; `ValueError` when neither is set."""
         dsn: str | None = getattr(self, f"{service}_dsn") or self.dsn
@@ -78,3 +88,11 @@ class Settings(BaseSettings):
             )
             raise ValueError(message)
         return dsn
+
+
+def in_words(error: ValidationError) -> list[str]:
+    """Wrong settings, a sentence each, under the names of their environment variables."""
+    return [
+        f"setting BASESTOCK_{str(item['loc'][0]).upper()}: {item['msg'].removeprefix('Value error, ')}"
+        for item in error.errors()
+    ]

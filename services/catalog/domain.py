@@ -1,7 +1,7 @@
 """What a product may be and link to: architecture, section 3, rules 1-9, after the two KornitX articles. No I/O."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from shared.events.catalog import TRACKED_TYPES, CompanyRole, ProductType
@@ -112,6 +112,16 @@ class Dependant:
     how: Literal["links to it", "is virtual and based on it"]
 
 
+def as_seen_by(product: Product, company_id: int | None) -> Product:
+    """The product as shown to a company (`None`: the platform admin): a retailer sees only itself among `visibility`.
+
+    Whom else the supplier shows it to is no business of a retailer's (promise P9; docs/visibility.md).
+    """
+    if company_id is None or company_id == product.owner_id or isinstance(product.visibility, str):
+        return product
+    return replace(product, visibility=tuple(listed for listed in product.visibility if listed == company_id))
+
+
 def violations(product: Product, facts: Facts, before: Product | None = None) -> list[Violation]:
     """Every rule that `product` would break; `before` is what it was, when it changes.
 
@@ -175,6 +185,7 @@ def _is_configurable_stock(product: Product) -> Iterator[Violation]:
             f"{product} is configurable_stock and cannot have a base stock product itself: link its variants",
         )
     yield from _unlinked_variants(product, "each variant of configurable_stock needs its own")
+    yield from _shared_stock(product)
 
 
 def _is_virtual(product: Product) -> Iterator[Violation]:
@@ -195,6 +206,20 @@ def _unlinked_variants(product: Product, advice: str) -> Iterator[Violation]:
                 f"variants[{index}].base_stock_product_id",
                 f"variant {variant.sku!r} of {product} has no base stock product: {advice}",
             )
+
+
+def _shared_stock(product: Product) -> Iterator[Violation]:
+    """Rule 5: a variant's stock product is its own, else one variant's orders would lower another's stock."""
+    drawn_by: dict[int, int] = {}
+    for index, variant in enumerate(product.variants):
+        for position, component in enumerate(variant.components):
+            first = drawn_by.setdefault(component.product_id, index)
+            if first != index:
+                yield Violation(
+                    _component_field(f"variants[{index}].", variant.components, position),
+                    f"variants {product.variants[first].sku!r} and {variant.sku!r} of {product} share the stock "
+                    f"product {component.product_id}: each variant of configurable_stock needs its own",
+                )
 
 
 def _repetitions(product: Product) -> Iterator[Violation]:
@@ -221,9 +246,8 @@ def _targets(product: Product, facts: Facts) -> Iterator[Violation]:
     if product.type not in LINKING_TYPES:
         return
     for prefix, components in _links_with_fields(product):
-        plain = _is_plain(components)
         for index, component in enumerate(components):
-            field = f"{prefix}base_stock_product_id" if plain else f"{prefix}components[{index}].product_id"
+            field = _component_field(prefix, components, index)
             target = facts.known.get(component.product_id)
             if component.product_id == product.product_id:
                 yield Violation(field, f"{product} cannot be its own base stock product")
@@ -286,6 +310,10 @@ def plain_target(components: Sequence[Component]) -> int | None:
 
 def _link_field(product: Product) -> str:
     return "base_stock_product_id" if _is_plain(product.components) else "components"
+
+
+def _component_field(prefix: str, components: Sequence[Component], index: int) -> str:
+    return f"{prefix}base_stock_product_id" if _is_plain(components) else f"{prefix}components[{index}].product_id"
 
 
 def _links_with_fields(product: Product) -> Iterator[tuple[str, tuple[Component, ...]]]:

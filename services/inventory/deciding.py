@@ -191,12 +191,16 @@ def _decide_order(
     stock: Stock,
 ) -> list[Decided]:
     cause = Cause(order.kind, "order", order.source, order.reference)
-    short: frozenset[int] = frozenset()
-    if order.decided is not None:
-        now = {line.line_id for line in order.lines}
-        held = [taking for taking in held if taking.line_id in now]
-        short = frozenset(line["supplier_id"] for line in order.decided if line["outcome"] == "short")
-    return domain.decide(Order(order.seller_id, order.lines, cause, connections[order.seller_id], held, short), stock)
+    whole = Order(order.seller_id, order.lines, cause, connections[order.seller_id], held)
+    if order.decided is None:
+        return domain.decide(whole, stock)
+    now = {line.line_id for line in order.lines}
+    late = whole._replace(
+        held=[taking for taking in held if taking.line_id in now],
+        short_suppliers=frozenset(line["supplier_id"] for line in order.decided if line["outcome"] == "short"),
+        drawn_suppliers=frozenset(line["supplier_id"] for line in order.decided if line["outcome"] == "allocated"),
+    )
+    return domain.decide(late, stock)
 
 
 def _restock(item: ReturnToRestock, connections: Mapping[int, Connection], stock: Stock) -> list[tuple[int, str]]:

@@ -2,6 +2,9 @@
 
 An order is decided afresh for its newest version, as if what it holds lay in stock again; only the difference between
 the two is written. So created, amended and cancelled are one decision, and end the same in whatever order they came.
+
+Lines that were parked are decided by themselves when their product comes: what the order's other lines took stays
+taken, even where `deny` then leaves nothing for the late ones. It may be on its way already.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +14,10 @@ from typing import Literal, NamedTuple
 Outcome = Literal["allocated", "short", "parked", "untracked", "refused"]
 
 DEFAULT_LOCATION = "main"
+
+# No level goes beyond it, up or down: far above any real stock, and sums of levels stay within PostgreSQL's bigint.
+LEVEL_LIMIT = 10**15
+TOO_MUCH = f"that many units would take a stock level beyond {LEVEL_LIMIT:,} units"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +129,8 @@ class Line(NamedTuple):
     """A line of an order or return whose link has been looked up.
 
     `supplier_id` owns the base stock products in `components` (`(product id, quantity per unit)`), `owner_id` the
-    product that was ordered; both are 0 while the line is `parked`, which says in words what it waits for.
+    product that was ordered; both are 0 while the line is `parked`, which says in words what it waits for. `checked`
+    says that orders has found that the seller may sell `product_id`.
     """
 
     line_id: int
@@ -132,6 +140,8 @@ class Line(NamedTuple):
     supplier_id: int = 0
     components: tuple[tuple[int, int], ...] = ()
     parked: str | None = None
+    product_id: int = 0
+    checked: bool = False
 
 
 class Taking(NamedTuple):
@@ -147,7 +157,8 @@ class Order(NamedTuple):
     """The lines of an order's newest version (none when it was cancelled), and what it took so far (`held`).
 
     When only some lines are decided, because their products have come, `held` is what these lines hold, and
-    `short_suppliers` are those of whom the order got nothing before. `connections` are the seller's, by supplier id.
+    `short_suppliers` are those of whom the order got nothing before, `drawn_suppliers` those of whom it holds stock.
+    `connections` are the seller's, by supplier id.
     """
 
     seller_id: int
@@ -156,6 +167,7 @@ class Order(NamedTuple):
     connections: Mapping[int, Connection]
     held: Sequence[Taking] = ()
     short_suppliers: frozenset[int] = frozenset()
+    drawn_suppliers: frozenset[int] = frozenset()
 
 
 class Decided(NamedTuple):
@@ -172,7 +184,8 @@ def decide(order: Order, stock: Stock) -> list[Decided]:
     """Decide an order against the running levels and make its changes there; returns its lines' outcomes in order.
 
     Decided per supplier, all or nothing where a base stock product says `deny` (rules 11 and 14). A line that holds
-    stock is not asked again whether it may be sold, and a level that others overdrew is not held against it.
+    stock, or that orders has checked, is not asked again whether it may be sold, and a level that others overdrew is
+    not held against it. A line that would take a level beyond `LEVEL_LIMIT` is refused.
     """
     draft = _Draft(stock, order)
     decided: dict[int, Decided] = {}
@@ -193,14 +206,15 @@ def decide(order: Order, stock: Stock) -> list[Decided]:
 def refusal(seller_id: int, line: Line, connections: Mapping[int, Connection]) -> str | None:
     """Why the seller may not order this product (rule 10), or `None`.
 
-    It must own the product or be connected with its owner, and likewise for the supplier at the end of the chain.
+    It must own the product or be connected with its owner, and likewise for the supplier at the end of the chain. Who
+    these are is not told: the seller may have nothing to do with them.
     """
     for company_id in (line.owner_id, line.supplier_id):
         if company_id == seller_id:
             continue
         connection = connections.get(company_id)
         if connection is None or not connection.active:
-            return f"company {seller_id} has no active dropship connection with company {company_id}"
+            return f"product {line.product_id} is not yours, nor of a supplier you have an active connection with"
     return None
 
 
@@ -208,7 +222,7 @@ def _without_stock(line: Line, order: Order, draft: "_Draft") -> Decided | None:
     """The outcome of a line that draws nothing; `None` for one that has to be drawn."""
     if line.parked is not None:
         return Decided(line.line_id, "parked", draft.keep(line.line_id), reason=line.parked)
-    if line.line_id not in draft.held_at:
+    if not line.checked and line.line_id not in draft.held_at:
         reason = refusal(order.seller_id, line, order.connections)
         if reason is not None:
             return Decided(line.line_id, "refused", reason=reason)
@@ -243,8 +257,13 @@ class _Draft:
         del self.takings[takings_before:]
         names = ", ".join(f"{self.stock.items[product_id].sku} ({product_id})" for product_id in short)
         reason = f"not enough of {names or 'another line'}: nothing is taken from supplier {supplier_id}"
+        if supplier_id in self.order.drawn_suppliers:
+            reason += " for this line; the lines decided before keep what they took"
         return [
-            Decided(outcome.line_id, "short", shortfall=outcome.shortfall, reason=reason) for outcome, _ in outcomes
+            outcome
+            if outcome.outcome == "refused"
+            else Decided(outcome.line_id, "short", shortfall=outcome.shortfall, reason=reason)
+            for outcome, _ in outcomes
         ]
 
     def keep(self, line_id: int) -> tuple[Taking, ...]:
@@ -279,15 +298,23 @@ class _Draft:
         available = level.available if level else 0
         return available - self.drawn.get((product_id, location_id), 0)
 
+    def _fits(self, taking: Taking) -> bool:
+        """Whether the level stays within `LEVEL_LIMIT` when this is drawn as well."""
+        level = self.stock.items[taking.product_id].levels.get(taking.location_id)
+        on_hand = level.on_hand if level else 0
+        drawn = self.drawn.get((taking.product_id, taking.location_id), 0) + taking.quantity
+        return on_hand - drawn >= -LEVEL_LIMIT
+
     def _draw_line(self, supplier_id: int, line: Line) -> tuple[Decided, list[int]]:
         """Draw a line from one location; returns its outcome, and the products that `deny` forbids it."""
         location_id = self._location(supplier_id, line)
-        takes, denied, shortfall = [], [], 0
-        for product_id, quantity_per_unit in line.components:
-            quantity = line.quantity * quantity_per_unit
-            taking = Taking(line.line_id, product_id, location_id, quantity)
-            takes.append(taking)
+        takes = [Taking(line.line_id, one, location_id, line.quantity * per_unit) for one, per_unit in line.components]
+        if not all(self._fits(taking) for taking in takes):
+            return Decided(line.line_id, "refused", reason=TOO_MUCH), []
+        denied, shortfall = [], 0
+        for taking in takes:
             self._add(taking, 1)
+            product_id, quantity = taking.product_id, taking.quantity
             free = self._free(product_id, location_id)
             if free < 0:
                 shortfall += min(quantity, -free)
@@ -333,13 +360,16 @@ def restock(
     if not line.components:
         return None
     if line.supplier_id != seller_id and line.supplier_id not in connections:
-        return f"company {seller_id} never had a dropship connection with company {line.supplier_id}"
+        return f"product {line.product_id} is not yours, nor of a supplier you ever had a connection with"
     code = line.location or DEFAULT_LOCATION
     location = stock.location(line.supplier_id, code)
     if location is None:
         return f"the supplier has no location {code!r}"
-    for product_id, quantity_per_unit in line.components:
-        stock.move_on_hand(product_id, location.location_id, line.quantity * quantity_per_unit, cause, line.line_id)
+    back = [(product_id, line.quantity * quantity_per_unit) for product_id, quantity_per_unit in line.components]
+    if any(stock.level(product_id, location.location_id).on_hand + units > LEVEL_LIMIT for product_id, units in back):
+        return TOO_MUCH
+    for product_id, units in back:
+        stock.move_on_hand(product_id, location.location_id, units, cause, line.line_id)
     return None
 
 

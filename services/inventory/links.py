@@ -24,7 +24,16 @@ def linked(line: OrderLine | ReturnedLine, link: Link) -> Line:
     if link.waits_for is not None:
         return Line(line.line_id, line.quantity, line.location, parked=link.reason)
     components = link.components if len(link.components) < 2 else _merged(link.components)  # noqa: PLR2004 - of two on
-    return Line(line.line_id, line.quantity, line.location, link.owner_id or 0, link.supplier_id or 0, components)
+    return Line(
+        line.line_id,
+        line.quantity,
+        line.location,
+        link.owner_id or 0,
+        link.supplier_id or 0,
+        components,
+        product_id=line.product_id,
+        checked=isinstance(line, OrderLine) and line.checked,
+    )
 
 
 def _merged(components: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

@@ -12,12 +12,14 @@ from services.inventory.store import stock as stock_store
 from shared.access import Caller
 from shared.database import Session
 from shared.errors import FieldError, ProblemError
-from shared.events.orders import QUANTITY_LIMIT
 
 # PostgreSQL's text holds any character but this one.
 NO_NUL = r"^[^\x00]*$"
 
-Quantity = Annotated[int, Field(ge=-QUANTITY_LIMIT, le=QUANTITY_LIMIT)]
+# Far above any real count of one item at one location.
+UNITS_LIMIT = 1_000_000_000
+
+Quantity = Annotated[int, Field(ge=-UNITS_LIMIT, le=UNITS_LIMIT, strict=True)]
 Text = Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)]
 
 
@@ -51,7 +53,7 @@ class BulkRow(_Target):
 
     sku: Text | None = None
     barcode: Text | None = None
-    id: Annotated[int | None, Field(gt=0, lt=2**63)] = None
+    id: Annotated[int | None, Field(gt=0, lt=2**63, strict=True)] = None
     reason: Text | None = None
 
     @model_validator(mode="after")

@@ -28,6 +28,8 @@ Cursor = Annotated[str | None, Query(max_length=100)]
 BEFORE_ALL = 2**63 - 1
 # A week: past that a retailer is better served by asking.
 WINDOW_LIMIT_SECONDS = 604_800
+# Each one is a slot per product and a call per window: a retailer needs a few, and must not be a burden to the others.
+COMPANY_ENDPOINTS_LIMIT = 20
 
 
 class NewEndpoint(BaseModel):
@@ -98,7 +100,10 @@ class AttemptPage(BaseModel):
 
 @router.post("", status_code=status.HTTP_201_CREATED)
 async def register_endpoint(body: NewEndpoint, caller: CallerOf, context: ContextOf) -> RegisteredEndpoint:
-    """Register a URL that is called with the stock of connected suppliers. The secret is not shown again."""
+    """Register a URL that is called with the stock of connected suppliers, from the next change on.
+
+    The secret is not shown again. At most 20 per company.
+    """
     caller.require("retailer")
     company_id = caller.company(body.company_id)
     _check_url(body.url, context.settings)
@@ -107,6 +112,9 @@ async def register_endpoint(body: NewEndpoint, caller: CallerOf, context: Contex
         if caller.is_admin and not await endpoint_store.is_retailer(session, company_id):
             detail = f"There is no retailer {company_id} here (yet)."
             raise ProblemError(422, "unknown_retailer", detail, errors=[FieldError(field="company_id", detail=detail)])
+        if await endpoint_store.count_and_lock(session, company_id) >= COMPANY_ENDPOINTS_LIMIT:
+            detail = f"A retailer has at most {COMPANY_ENDPOINTS_LIMIT} webhook endpoints: remove one, then add this."
+            raise ProblemError(409, "too_many_endpoints", detail)
         endpoint = await endpoint_store.add(session, company_id, body.url, secret, body.window_seconds)
     return RegisteredEndpoint(**_answer(endpoint, context.settings).model_dump(), secret=secret)
 

@@ -118,7 +118,7 @@ def retry_after_seconds(value: str | None) -> float | None:
         return float(value)
     try:
         at = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for numbers that no date has
         return None
     return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - clock.utc_now()).total_seconds())
 

@@ -11,8 +11,9 @@ from shared.messaging.consumer import on
 
 
 async def copy_connections(session: Session, events: Sequence[ConnectionChanged]) -> None:
-    """Copy connections; a retailer whose connection is active again catches up."""
-    for event in await keep_connections(session, events):
+    """Copy connections; a retailer whose connection is active, now or again, is told the current levels once."""
+    news = await keep_connections(session, events)
+    for event in sorted(news, key=lambda event: event.supplier_id):
         if event.state == "active":
             await slot_store.resume(session, event.supplier_id, event.retailer_id)
 

@@ -153,11 +153,17 @@ def _call(
 
 
 async def send(deliverer: Deliverer, call: Call) -> Answered:
-    """Sign and make the call."""
+    """Sign and make the call; raises nothing, as one retailer's call must not end everybody's."""
     timestamp = int(clock.utc_now().timestamp())
-    headers = signed_headers(call.endpoint.secret, call.webhook_id, timestamp, call.body)
+    headers: dict[str, str] = {}
     started = clock.monotonic()
-    outcome = await deliverer.post(call.endpoint.url, headers, call.body, call.lease.deadline)
+    try:
+        headers = signed_headers(call.endpoint.secret, call.webhook_id, timestamp, call.body)
+        outcome = await deliverer.post(call.endpoint.url, headers, call.body, call.lease.deadline)
+    except Exception as error:
+        # Ours to mend, and nobody knows how far the call got: it counts as one that may have arrived.
+        log.exception("webhook_call_broke", endpoint_id=call.endpoint.endpoint_id, webhook_id=call.webhook_id)
+        outcome = domain.Outcome("reset", detail=f"the sender failed: {type(error).__name__}")
     seconds = clock.monotonic() - started
     CALLS.labels(outcome.error or "delivered").inc()
     CALL_SECONDS.observe(seconds)

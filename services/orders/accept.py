@@ -7,15 +7,25 @@ from typing import Literal
 from uuid import UUID
 
 from services.orders import store
-from services.orders.domain import Refusal, SubmittedOrder, SubmittedReturn, check_ordered, check_returned
+from services.orders.domain import (
+    Refusal,
+    SubmittedOrder,
+    SubmittedReturn,
+    check_ordered,
+    check_returned,
+    was_checked,
+)
 from shared import clock
-from shared.catalog_view import find_links
+from shared.catalog_view import Link, find_links
 from shared.database import Session
 from shared.events import Event
 from shared.events.orders import ItemsReturned, OrderCreated, OrderLine, ReturnedLine
 from shared.messaging.outbox import publish
 
 NO_CAUSES: Mapping[UUID, Event] = {}
+
+# Where each `(product id, variant sku or "")` leads.
+Links = Mapping[tuple[int, str], Link]
 
 
 class UnknownCompanyError(LookupError):
@@ -33,6 +43,11 @@ class Verdict:
     kind: Literal["created", "existing", "conflict", "refused"]
     id: UUID
     refusals: tuple[Refusal, ...] = ()
+
+    @property
+    def passing(self) -> bool:
+        """Whether it may be accepted later: nothing was found wrong but connections that are missing."""
+        return self.kind != "conflict" and all(refusal.passing for refusal in self.refusals)
 
     def conflict(self, what: Literal["order", "return"]) -> str:
         """Words for a conflict."""
@@ -52,7 +67,9 @@ async def accept_orders(
     """
     await _require_companies(session, {order.seller_id for order in submitted})
     known = await store.find_known_orders(session, [order.key for order in submitted])
-    refusals = await _refusals(session, [order for order in submitted if order.key not in known])
+    new = [order for order in submitted if order.key not in known]
+    links = await find_links(session, {line.part for order in new for line in order.lines})
+    refusals = await _refusals(session, new, links)
     wanted = [order for order in submitted if order.key not in known and not refusals[order.order_id]]
     received_at = clock.utc_now()
     created = await store.insert_orders(session, wanted, received_at)
@@ -61,7 +78,7 @@ async def accept_orders(
     verdicts = []
     for order in submitted:
         if order.order_id in created:
-            publish(session, _created(order, received_at), caused_by=causes.get(order.order_id))
+            publish(session, _created(order, links, received_at), caused_by=causes.get(order.order_id))
             verdicts.append(Verdict("created", order.order_id))
         elif refusals.get(order.order_id):
             verdicts.append(Verdict("refused", order.order_id, refusals[order.order_id]))
@@ -96,9 +113,10 @@ async def _require_companies(session: Session, company_ids: set[int]) -> None:
         raise UnknownCompanyError(message)
 
 
-async def _refusals(session: Session, orders: Sequence[SubmittedOrder]) -> dict[UUID, tuple[Refusal, ...]]:
+async def _refusals(
+    session: Session, orders: Sequence[SubmittedOrder], links: Links
+) -> dict[UUID, tuple[Refusal, ...]]:
     """Why each of these orders may not be accepted, by its id."""
-    links = await find_links(session, {line.part for order in orders for line in order.lines})
     suppliers = await store.find_suppliers(session, {order.seller_id for order in orders})
     return {
         order.order_id: tuple(check_ordered(order.lines, links, order.seller_id, suppliers[order.seller_id]))
@@ -108,7 +126,7 @@ async def _refusals(session: Session, orders: Sequence[SubmittedOrder]) -> dict[
 
 async def _refusals_of_return(session: Session, returned: SubmittedReturn) -> tuple[Refusal, ...]:
     links = await find_links(session, {line.part for line in returned.lines})
-    suppliers = await store.find_suppliers(session, {returned.seller_id})
+    suppliers = await store.find_suppliers(session, {returned.seller_id}, also_ended=True)
     refusals = check_returned(returned.lines, links, returned.seller_id, suppliers[returned.seller_id])
     if returned.order_id:
         own = {"order_id": returned.order_id, "seller_id": returned.seller_id}
@@ -122,7 +140,7 @@ def _compared(known: store.Known, fingerprint: bytes) -> Verdict:
     return Verdict("existing" if known.fingerprint == fingerprint else "conflict", known.id)
 
 
-def _created(order: SubmittedOrder, received_at: datetime) -> OrderCreated:
+def _created(order: SubmittedOrder, links: Links, received_at: datetime) -> OrderCreated:
     return OrderCreated(
         order_id=order.order_id,
         seller_id=order.seller_id,
@@ -136,6 +154,7 @@ def _created(order: SubmittedOrder, received_at: datetime) -> OrderCreated:
                 variant_sku=line.variant_sku,
                 quantity=line.quantity,
                 location=line.location,
+                checked=was_checked(links[line.part]),
             )
             for line_id, line in enumerate(order.lines, 1)
         ),

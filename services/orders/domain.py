@@ -83,10 +83,14 @@ class SubmittedReturn:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a submission is refused: `field` is a path like `lines[0].product_id`, `detail` is for people."""
+    """Why a submission is refused: `field` is a path like `lines[0].product_id`, `detail` is for people.
+
+    `passing` when only a connection is missing: catalog's event about it may be on its way.
+    """
 
     field: str
     detail: str
+    passing: bool = False
 
 
 def check_ordered(
@@ -100,10 +104,10 @@ def check_ordered(
     `links` says where each line's part leads. What is not known here is accepted: inventory parks it until the
     catalog's event arrives, and checks it then (architecture, section 5).
     """
-    refusals = check_returned(lines, links, seller_id, connected_suppliers)
+    refusals = _check(lines, links, seller_id, connected_suppliers, "it has an active connection")
     refused = {refusal.field for refusal in refusals}
     removed = [
-        Refusal(field, f"product {line.product_id} was removed and cannot be ordered any more")
+        Refusal(field, f"product {line.product_id}, or one that it is a version of, was removed: nobody can order it")
         for field, line in ((f"lines[{index}].product_id", line) for index, line in enumerate(lines))
         if links[line.part].removed and field not in refused
     ]
@@ -114,10 +118,29 @@ def check_returned(
     lines: Sequence[Line],
     links: Mapping[tuple[int, str], Link],
     seller_id: int,
-    connected_suppliers: Collection[int],
+    ever_connected_suppliers: Collection[int],
 ) -> list[Refusal]:
-    """Why this company may not take these lines back; the same as for ordering, but a removed product may come back."""
-    allowed = {seller_id, *connected_suppliers}
+    """Why this company may not take these lines back.
+
+    As for ordering, but goods may come back late: after their product was removed or the connection has ended.
+    """
+    return _check(lines, links, seller_id, ever_connected_suppliers, "it ever had a connection")
+
+
+def was_checked(link: Link) -> bool:
+    """Whether the owners of a line's product are known here, so that `check_ordered` has looked at them."""
+    return link.owner_id is not None
+
+
+def _check(
+    lines: Sequence[Line],
+    links: Mapping[tuple[int, str], Link],
+    seller_id: int,
+    suppliers: Collection[int],
+    connected: str,
+) -> list[Refusal]:
+    """Refuse products of others than the seller and these suppliers (with which `connected`), and wrong variants."""
+    allowed = {seller_id, *suppliers}
     refusals = []
     for index, line in enumerate(lines):
         link = links[line.part]
@@ -125,10 +148,10 @@ def check_returned(
         # Rule 10. First, so that nothing is told about the products of strangers.
         if not owners <= allowed:
             detail = (
-                f"product {line.product_id} is neither company {seller_id}'s own nor of a supplier with which it has "
-                "an active connection"
+                f"product {line.product_id} is neither company {seller_id}'s own nor of a supplier with which "
+                f"{connected}"
             )
-            refusals.append(Refusal(f"lines[{index}].product_id", detail))
+            refusals.append(Refusal(f"lines[{index}].product_id", detail, passing=True))
         elif owners and link.reason:
             refusals.append(Refusal(f"lines[{index}].variant_sku", link.reason))
     return refusals

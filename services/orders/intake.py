@@ -46,6 +46,10 @@ class ReceivedOrder(OrderBody):
         return self
 
 
+class NotConnectedError(LookupError):
+    """The seller may not sell a product, or not yet: catalog's event about the connection may be on its way."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Envelope:
     """One order in a message: its parsed `data`, under which id it came, and how to call it in a reason."""
@@ -94,7 +98,8 @@ def order_decoder(*, trust_seller_id: bool) -> Decoder:
 async def accept_received(session: Session, events: Sequence[ReceivedOrder]) -> None:
     """Accept orders from the queue.
 
-    Raises `EventError` with all that was refused, and why; `UnknownCompanyError` for a sender who may yet turn up.
+    Raises `EventError` with all that was refused, and why; for what may pass, so that it is tried again,
+    `UnknownCompanyError` (a sender who may yet turn up) and `NotConnectedError` (nothing but connections is missing).
     """
     companies = await store.find_company_ids(session, {event.sender for event in events if event.sender is not None})
     submitted = [event.submitted(_seller_of(event, companies), "amqp") for event in events]
@@ -103,6 +108,8 @@ async def accept_received(session: Session, events: Sequence[ReceivedOrder]) -> 
     problems = [
         problem for order, verdict in zip(submitted, verdicts, strict=True) for problem in _problems(order, verdict)
     ]
+    if problems and all(verdict.passing for verdict in verdicts):
+        raise NotConnectedError(_listed(problems))
     if problems:
         raise EventError(_listed(problems))
 

@@ -3,13 +3,15 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, StrictBool, field_validator
 
 from services.orders.domain import Line, ReturnedLine, SubmittedOrder, SubmittedReturn
 from shared import clock
 from shared.events.orders import OrderSource, OrderSubmitted, SubmittedLine
 
 LINES_LIMIT = 1000
+# What is older was no order: a clock that was never set, or a year of two digits.
+FIRST_YEAR = 1900
 # Pydantic's own limits on a tuple also complain that it is empty when one of its items is wrong.
 LINES = Field(json_schema_extra={"minItems": 1, "maxItems": LINES_LIMIT})
 
@@ -31,17 +33,21 @@ def storable(value: str | None) -> str | None:
 
 
 def in_utc(moment: datetime | None) -> datetime | None:
-    """The same moment in UTC; `ValueError` when it does not say in which time zone it is."""
+    """The same moment in UTC; `ValueError` when it does not say in which time zone it is, or is before 1900."""
     if moment is None:
         return None
     if moment.tzinfo is None:
         message = "needs a time zone, like 2026-01-31T12:00:00Z"
         raise ValueError(message)
     try:
-        return moment.astimezone(UTC)
+        in_utc_zone = moment.astimezone(UTC)
     except OverflowError as error:
         message = "is out of range"
         raise ValueError(message) from error
+    if in_utc_zone.year < FIRST_YEAR:
+        message = f"must not be before {FIRST_YEAR}"
+        raise ValueError(message)
+    return in_utc_zone
 
 
 class LineBody(SubmittedLine):
@@ -78,7 +84,7 @@ class OrderBody(OrderSubmitted):
 class ReturnLineBody(LineBody):
     """Units that came back; they go into stock again only with `restock`."""
 
-    restock: bool
+    restock: StrictBool
 
     def line(self) -> ReturnedLine:
         """As the domain knows it."""
@@ -89,7 +95,7 @@ class ReturnBody(BaseModel):
     """Items that came back: `external_ref` is unique among the seller's returns; `order_id` may be left out."""
 
     external_ref: str = Field(min_length=1, max_length=200)
-    seller_id: int | None = Field(None, gt=0, lt=2**63)
+    seller_id: int | None = Field(None, gt=0, lt=2**63, strict=True)
     order_id: UUID | None = None
     returned_at: datetime | None = None
     lines: tuple[ReturnLineBody, ...] = LINES

@@ -14,6 +14,8 @@ from pydantic_core import from_json, to_json
 
 SINGLE = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
+# Ours have 36; every id must fit into the key of the inbox, whose index takes 2,704 bytes.
+EVENT_ID_CHARACTERS = 200
 
 
 class EventError(ValueError):
@@ -123,6 +125,11 @@ def _event(envelope: Any, known: dict[str, type[Event]]) -> Event:  # noqa: ANN4
     event_id, wire_name = envelope.get("id"), envelope.get("type")
     if not isinstance(event_id, str) or not event_id:
         message = "the CloudEvent has no id"
+        raise EventError(message)
+    # JSON can spell NUL, which no text in PostgreSQL holds (lone surrogates it cannot: they are refused as no JSON).
+    if len(event_id) > EVENT_ID_CHARACTERS or "\0" in event_id:
+        message = f"CloudEvent {event_id[:EVENT_ID_CHARACTERS]!r}: its id has {len(event_id)} characters; "
+        message += f"at most {EVENT_ID_CHARACTERS} are allowed, and NUL is not among them"
         raise EventError(message)
     model = known.get(wire_name) if isinstance(wire_name, str) else None
     if model is None:

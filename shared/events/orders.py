@@ -12,18 +12,23 @@ from shared.events.catalog import Part
 OrderSource = Literal["api", "amqp", "pos", "integration", "console", "import"]
 OrderState = Literal["open", "cancelled"]
 
-# Far above any real order line, and small enough that sums over an order stay within PostgreSQL's bigint.
-QUANTITY_LIMIT = 1_000_000_000
+# Far above any real order line. Times catalog's limit of a million components per unit, over the thousand lines that an
+# order may have, it comes to 10^15 units: far from where PostgreSQL's bigint ends.
+QUANTITY_LIMIT = 1_000_000
 
 
 class OrderLine(Part):
-    """`quantity` units of a product or of its variant; `line_id` counts from 1 within the order."""
+    """`quantity` units of a product or of its variant; `line_id` counts from 1 within the order.
+
+    `checked` says that orders knew the product and found that the seller may sell it: nobody has to ask that again.
+    """
 
     line_id: int
     product_id: int
     variant_sku: str | None = None
     quantity: int
     location: str | None = None
+    checked: bool = False
 
 
 class OrderCreated(Event):
@@ -87,9 +92,9 @@ class ItemsReturned(Event):
 class SubmittedLine(Part):
     """A line of an order that comes in."""
 
-    product_id: int = Field(gt=0, lt=2**63)
+    product_id: int = Field(gt=0, lt=2**63, strict=True)
     variant_sku: str | None = Field(None, min_length=1, max_length=200)
-    quantity: int = Field(gt=0, le=QUANTITY_LIMIT)
+    quantity: int = Field(gt=0, le=QUANTITY_LIMIT, strict=True)
     location: str | None = Field(None, min_length=1, max_length=100)
 
 
@@ -103,7 +108,7 @@ class OrderSubmitted(Event):
     heard_by: ClassVar[tuple[str, ...]] = ()
 
     external_ref: str = Field(min_length=1, max_length=200)
-    seller_id: int | None = Field(None, gt=0, lt=2**63)
+    seller_id: int | None = Field(None, gt=0, lt=2**63, strict=True)
     placed_at: datetime | None = None
     lines: tuple[SubmittedLine, ...] = Field(min_length=1, max_length=1000)
 

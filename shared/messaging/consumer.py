@@ -158,8 +158,10 @@ class Consumer:
     async def _decode(self, inflow: Inflow, delivery: Delivery) -> Work | None:
         try:
             return Work(delivery, self._source.decode(delivery.message))
-        except EventError as error:
-            await self._bury(delivery.message, str(error))
+        except Exception as error:
+            # Whatever a decoder stumbles over is in the message; it would stumble again each time.
+            reason = str(error) if isinstance(error, EventError) else f"{type(error).__name__}: {error}"
+            await self._bury(delivery.message, reason)
             await inflow.ack([delivery])
             return None
 
@@ -179,7 +181,7 @@ class Consumer:
         except Exception as error:
             if len(events) == 1:
                 work, event = events[0]
-                log.warning("event_failed", queue=self._queue, event_id=event.event_id, error=str(error))
+                log.warning("event_failed", queue=self._queue, event_id=event.event_id, error=repr(error))
                 return [(work, event, error)]
             middle = len(events) // 2
             return await self._bisect(events[:middle]) + await self._bisect(events[middle:])
@@ -196,7 +198,7 @@ class Consumer:
             except Exception as error:
                 if not is_infrastructure(error):
                     raise
-                log.warning("consumer_paused", queue=self._queue, error=str(error))
+                log.warning("consumer_paused", queue=self._queue, error=repr(error))
                 await clock.sleep(PAUSE_SECONDS[min(failures, len(PAUSE_SECONDS) - 1)])
                 failures += 1
             else:
@@ -241,15 +243,17 @@ class Consumer:
                 await inflow.ack([delivery])
 
     async def _bury(self, message: Message, reason: str) -> None:
-        log.error("dead_letter", queue=self._queue, message_id=message.message_id, reason=reason)
+        reason = storable(reason)
+        message_id = storable(message.message_id)
+        log.error("dead_letter", queue=self._queue, message_id=message_id, reason=reason)
         DEAD.labels(self._queue).inc()
         row = {
             "queue": self._queue,
-            "message_id": message.message_id,
-            "topic": message.topic,
-            "content_type": message.content_type,
+            "message_id": message_id,
+            "topic": storable(message.topic),
+            "content_type": storable(message.content_type),
             "body": message.body,
-            "user_id": message.user_id,
+            "user_id": None if message.user_id is None else storable(message.user_id),
             "reason": reason,
         }
 
@@ -257,3 +261,8 @@ class Consumer:
             await session.execute(BURY, row)
 
         await self._persist(insert)
+
+
+def storable(value: str) -> str:
+    """`value` as a PostgreSQL text can hold it: without NUL, and in whole characters that UTF-8 has."""
+    return value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -29,6 +29,9 @@ log = structlog.get_logger()
 
 # Keeps a message well under a broker's frame and memory limits, and a poison event's neighbours few.
 EVENTS_PER_MESSAGE = 100
+# RabbitMQ 4 closes the channel on a message over 16 MiB, and the row would block the outbox for ever: events of up to a
+# few hundred kilobytes (an order of 1,000 lines) share a message as long as it stays far below. A bigger one is alone.
+BYTES_PER_MESSAGE = 2**20
 # Two relays at once: one message that waits for a slow consumer does not hold up the next batch.
 RELAYS = 2
 PAUSE_SECONDS = (0.1, 0.3, 1.0, 3.0)
@@ -76,11 +79,7 @@ async def write(session: AsyncSession) -> bool:
     by_type: dict[type[Event], list[Pending]] = defaultdict(list)
     for item in pending:
         by_type[type(item.event)].append(item)
-    messages = [
-        _message(event_type, items[start : start + EVENTS_PER_MESSAGE])
-        for event_type, items in by_type.items()
-        for start in range(0, len(items), EVENTS_PER_MESSAGE)
-    ]
+    messages = [message for event_type, items in by_type.items() for message in _messages(event_type, items)]
     await session.execute(
         INSERT,
         {
@@ -95,16 +94,33 @@ async def write(session: AsyncSession) -> bool:
     return True
 
 
-def _message(event_type: type[Event], items: list[Pending]) -> Message:
+def _messages(event_type: type[Event], items: list[Pending]) -> list[Message]:
+    """As few messages as the limits of events and bytes allow, in the order of the events."""
     now = clock.utc_now()
-    encoded = [encode(item.event, clock.uuid7_text(), now, item.traceparent) for item in items]
+    messages: list[Message] = []
+    together: list[bytes] = []
+    traceparent, size_bytes = "", 0
+    for item in items:
+        encoded = encode(item.event, clock.uuid7_text(), now, item.traceparent)
+        full = len(together) == EVENTS_PER_MESSAGE or size_bytes + len(encoded) > BYTES_PER_MESSAGE
+        if together and full:
+            messages.append(_message(event_type, together, traceparent))
+            together, size_bytes = [], 0
+        if not together:
+            traceparent = item.traceparent
+        together.append(encoded)
+        size_bytes += len(encoded)
+    return [*messages, _message(event_type, together, traceparent)]
+
+
+def _message(event_type: type[Event], encoded: list[bytes], traceparent: str) -> Message:
     single = len(encoded) == 1
     return Message(
         message_id=clock.uuid7_text(),
         topic=event_type.name,
         content_type=SINGLE if single else BATCH,
         body=encoded[0] if single else encode_batch(encoded),
-        headers={"traceparent": items[0].traceparent},
+        headers={"traceparent": traceparent},
         # An event that nobody must hear may vanish; any other stays in the outbox until its queues exist.
         mandatory=bool(event_type.heard_by),
     )
@@ -133,7 +149,7 @@ class Relay:
             except Exception as error:
                 if not isinstance(error, BusUnavailableError) and not is_infrastructure(error):
                     raise
-                log.warning("outbox_relay_paused", service=self._database.service, error=str(error))
+                log.warning("outbox_relay_paused", service=self._database.service, error=repr(error))
                 sent, kept = 0, 1
             failures = failures + 1 if kept else 0
             if failures:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -130,6 +131,7 @@ async def test_a_port_in_use_is_refused_in_words(tmp_path: Path) -> None:
         (["serve", "billing"], {}, "There is no service 'billing'"),
         (["up"], {"BASESTOCK_WEBHOOK_WINDOW_SECONDS": "soon"}, "BASESTOCK_WEBHOOK_WINDOW_SECONDS"),
         (["demo", "--url", "http://127.0.0.1:9"], {}, "BASESTOCK_ADMIN_KEY"),
+        (["up", "--dsn", "garbage"], {}, "BASESTOCK_DSN: it must start with postgresql://"),
     ],
 )
 async def test_mistakes_are_told_in_words(arguments: list[str], environment: dict[str, str], words: str) -> None:
@@ -137,6 +139,29 @@ async def test_mistakes_are_told_in_words(arguments: list[str], environment: dic
     assert status != 0
     assert words in said
     assert "Traceback" not in said
+
+
+async def test_a_database_that_is_not_there_is_told_in_words(database_dsn: str) -> None:
+    missing = urlsplit(database_dsn)._replace(path="/not_there").geturl()
+    status, said = await output_of("migrate", "--dsn", missing)
+    assert (status, "Traceback" in said) == (1, False), said
+    assert 'database "not_there" does not exist' in said
+    environment = {"BASESTOCK_DSN": database_dsn, "BASESTOCK_BROKER_URL": "amqp://127.0.0.1:1"}
+    status, said = await output_of("serve", "orders", **environment)
+    assert (status, "Traceback" in said) == (1, False), said
+    assert "basestock migrate" in said
+
+
+async def test_ctrl_c_ends_it_while_it_waits_for_the_broker(tmp_path: Path) -> None:
+    nowhere = "amqp://127.0.0.1:1"
+    process = await command("up", "--port", "0", "--data-dir", str(tmp_path / "data"), "--broker", nowhere)
+    assert process.stdout is not None
+    async with asyncio.timeout(60):
+        while b"waiting" not in await process.stdout.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        await process.communicate()
+    assert process.returncode == 0
 
 
 async def test_the_openapi_document_is_printed() -> None:

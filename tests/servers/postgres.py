@@ -29,15 +29,18 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
-    """Give the tests' PostgreSQL to code without an event loop; a private one lives in a thread of its own."""
+def postgres_server(*, durable: bool = False) -> Iterator[PostgresServer]:
+    """Give the tests' PostgreSQL to code without an event loop; a private one lives in a thread of its own.
+
+    A test that kills the server wants a `durable` one: that is always private, and loses no commit.
+    """
     given_dsn = os.environ.get("BASESTOCK_TEST_DSN")
-    if given_dsn:
+    if given_dsn and not durable:
         yield PostgresServer(given_dsn)
         return
     with tempfile.TemporaryDirectory(prefix="basestock-postgres-") as folder:
         Path(folder).chmod(0o711)  # its user must be able to enter when the tests run as root
-        with _running_in_thread(EmbeddedPostgres(Path(folder), fast=True)) as server:
+        with _running_in_thread(EmbeddedPostgres(Path(folder), fast=not durable)) as server:
             yield server
 
 

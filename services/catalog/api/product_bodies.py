@@ -236,7 +236,10 @@ class StockLink(BaseModel):
 
 
 class StockLinks(BaseModel):
-    """Where a product's stock comes from: `bases` are its virtual bases in order, the last one's links are `parts`."""
+    """Where a product's stock comes from: `bases` are its virtual bases in order, the last one's links are `parts`.
+
+    Where the last one was removed, or is of a supplier the caller is not connected with any more, `parts` is empty.
+    """
 
     product_id: int
     bases: list[int]

@@ -30,6 +30,7 @@ from services.catalog.api.requests import (
     refuse,
 )
 from services.catalog.store import products as store
+from services.catalog.store.access import find_cut_off
 from shared.database import Session
 from shared.errors import FieldError, ProblemError
 from shared.events.catalog import ProductType
@@ -81,7 +82,7 @@ async def list_products(  # noqa: PLR0913 - each is one filter
             limit=limit + 1,
         )
     return Products(
-        items=[Product.of(product) for product in found[:limit]],
+        items=[Product.of(domain.as_seen_by(product, caller.company_id)) for product in found[:limit]],
         next_cursor=next_cursor((product.product_id for product in found), limit),
     )
 
@@ -93,17 +94,23 @@ async def show_product(product_id: IdInPath, caller: Calling, context: Here) -> 
         found = await store.find_readable(session, product_id, caller.company_id)
     if found is None:
         raise _no_product(product_id)
-    return Product.of(found)
+    return Product.of(domain.as_seen_by(found, caller.company_id))
 
 
 @router.get("/products/{product_id}/stock-links")
 async def show_stock_links(product_id: IdInPath, caller: Calling, context: Here) -> StockLinks:
-    """The base stock products that a product and its variants draw on, through all virtual bases."""
+    """The base stock products that a product and its variants draw on, through all virtual bases.
+
+    Where a base belongs to a supplier that the caller has no active connection with, the way ends there.
+    """
     async with context.database.transaction() as session:
         product = await store.find_readable(session, product_id, caller.company_id)
         if product is None:
             raise _no_product(product_id)
         _, *bases = await store.find_chain(session, product_id)
+        cut_off = await find_cut_off(session, bases, caller.company_id)
+        if cut_off is not None:
+            return _cut_off(product_id, bases[: bases.index(cut_off) + 1])
         end = product if not bases else next(iter(await store.find_products(session, bases[-1:])), None)
         ends = end.parts if end else ()
         skus = await store.find_skus(session, {item.product_id for part in ends for item in part.components})
@@ -168,6 +175,17 @@ async def _refuse_if_needed(session: Session, product: domain.Product, company_i
         who, listed = domain.dependants_in_words(dependants, company_id)
         detail = f"{product} cannot {verb} while others need it: {who}."
         raise ProblemError(409, "product_linked", detail, errors=field_errors_of(listed))
+
+
+def _cut_off(product_id: int, bases: list[int]) -> StockLinks:
+    """What is left of a product's stock links when the last of `bases` is out of the caller's reach."""
+    return StockLinks(
+        product_id=product_id,
+        bases=bases,
+        tracked=False,
+        parts=[],
+        reason=f"product {bases[-1]}, which it is based on, is of a supplier you have no active connection with",
+    )
 
 
 def _stock_link(part: domain.Variant, skus: dict[int, str]) -> StockLink:

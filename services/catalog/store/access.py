@@ -1,6 +1,6 @@
 """Companies, API keys and dropship connections; each is given as the event that tells its full state."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -69,6 +69,15 @@ FIND_CONNECTION = text("""
 END_CONNECTION = text("""
     update connections set state = 'ended', version = version + 1
     where connection_id = :connection_id and state <> 'ended' returning *
+""")
+# The admin's company is null, which no comparison finds.
+FIND_CUT_OFF = text("""
+    select p.product_id from products p
+    where p.product_id = any(cast(:product_ids as bigint[])) and p.owner_id <> cast(:company_id as bigint)
+        and not exists (
+            select from connections c
+            where c.supplier_id = p.owner_id and c.retailer_id = :company_id and c.state = 'active')
+    order by array_position(cast(:product_ids as bigint[]), p.product_id) limit 1
 """)
 
 
@@ -158,6 +167,12 @@ async def find_connection(session: Session, connection_id: int, company_id: int 
     """A connection of this company (of any, for `None`)."""
     values = {"connection_id": connection_id, "company_id": company_id}
     return next(iter(await _read(session, ConnectionChanged, FIND_CONNECTION, values)), None)
+
+
+async def find_cut_off(session: Session, product_ids: Sequence[int], company_id: int | None) -> int | None:
+    """The first of these products whose owner is not connected with this company (`None`, the admin, sees all)."""
+    found = await session.execute(FIND_CUT_OFF, {"product_ids": list(product_ids), "company_id": company_id})
+    return found.scalar_one_or_none()
 
 
 async def end_connection(session: Session, connection_id: int, company_id: int | None) -> bool:

@@ -7,6 +7,8 @@ from sqlalchemy import text
 
 from shared.database import Session
 
+# A list and what is found by a code are what can be stocked now. One item by its id, or a ledger, is history as well:
+# also that of products that were removed or are not tracked any more.
 LIST_ITEMS = text("""
     select i.product_id, i.supplier_id, p.sku, p.title, p.barcode,
         coalesce(i.policy, c.oversell_policy, 'backorder') as policy, i.version
@@ -16,6 +18,7 @@ LIST_ITEMS = text("""
       and (cast(:supplier_id as bigint) is null or i.supplier_id = :supplier_id)
       and (cast(:sku as text) is null or p.sku = :sku)
       and i.product_id > :after_product_id
+      and (cast(:product_id as bigint) is not null or not p.removed and p.type in ('stock', 'stock_customisable'))
     order by i.product_id limit :limit
 """)
 LIST_LEVELS = text("""
@@ -38,12 +41,14 @@ FIND_BY_SKU = text("""
     select distinct on (p.sku) p.sku as code, i.product_id
     from products p join stock_items i on i.product_id = p.product_id
     where p.owner_id = :supplier_id and p.sku = any(cast(:codes as text[]))
+      and not p.removed and p.type in ('stock', 'stock_customisable')
     order by p.sku, p.type <> 'stock', i.product_id
 """)
 FIND_BY_BARCODE = text("""
     select p.barcode as code, i.product_id
     from products p join stock_items i on i.product_id = p.product_id
     where p.owner_id = :supplier_id and p.barcode = any(cast(:codes as text[]))
+      and not p.removed and p.type in ('stock', 'stock_customisable')
 """)
 FIND_OWN = text("""
     select product_id from stock_items
@@ -62,7 +67,7 @@ async def list_items(
     sku: str | None = None,
     after_product_id: int = 0,
 ) -> list[Row]:
-    """Items by product id, each with `levels`; `None` filters nothing."""
+    """Items by product id, each with `levels`; `None` filters nothing, but only `product_id` finds a removed one."""
     parameters = {
         "product_id": product_id,
         "supplier_id": supplier_id,

@@ -16,6 +16,11 @@ ADD = text("""
     values (:company_id, :url, :secret, :window_seconds, 'active', 1, db_now())
     returning endpoint_id, company_id, url, window_seconds, state, reason, version, created_at
 """)
+# Until the transaction ends nobody else adds one for the company; it may have no row in this schema yet.
+LOCK_COMPANY = text("""
+    select pg_advisory_xact_lock(hashtextextended('basestock.notifier.company.' || cast(:company_id as bigint), 0))
+""")
+COUNT = text("select count(*) from endpoints where company_id = :company_id")
 LIST = text("""
     select endpoint_id, company_id, url, window_seconds, state, reason, version, created_at from endpoints
     where company_id = :company_id and endpoint_id > :after order by endpoint_id limit :limit
@@ -110,6 +115,12 @@ async def add(session: Session, company_id: int, url: str, secret: str, window_s
     """Add an active endpoint."""
     values = {"company_id": company_id, "url": url, "secret": secret, "window_seconds": window_seconds}
     return Endpoint(**(await session.execute(ADD, values)).mappings().one())
+
+
+async def count_and_lock(session: Session, company_id: int) -> int:
+    """How many endpoints the company has; none is added by others until the transaction ends."""
+    await session.execute(LOCK_COMPANY, {"company_id": company_id})
+    return int((await session.execute(COUNT, {"company_id": company_id})).scalar_one())
 
 
 async def page(session: Session, company_id: int, after: int, limit: int) -> list[Endpoint]:

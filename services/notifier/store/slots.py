@@ -26,11 +26,17 @@ KEEP_STOCK = text("""
             else old.fanned_out_version end
     where old.version < excluded.version
 """)
+# Products of a supplier whose connections are being resumed wait: fan-out would not see who is connected just now.
 LOCK_CHANGED = text("""
     select product_id from stock_products where fanned_out_version < version
+      and pg_try_advisory_xact_lock_shared(hashtextextended('basestock.notifier.supplier.' || supplier_id, 0))
     order by product_id limit :limit for no key update skip locked
 """)
-# A clean slot of a product that is locked here can only be made dirty, and only here.
+LOCK_FAN_OUT = text("""
+    select pg_advisory_xact_lock(hashtextextended('basestock.notifier.supplier.' || cast(:supplier_id as bigint), 0))
+""")
+# A clean slot of a product that is locked here can only be made dirty, and only here. Endpoints are locked, so that
+# one that is removed just now is left out, and not missed when its slot is added.
 FAN_OUT = text("""
     with hearers as (
         select e.endpoint_id, p.product_id, p.available, p.fanned_out_changes
@@ -38,6 +44,7 @@ FAN_OUT = text("""
         join connections c on c.supplier_id = p.supplier_id and c.state = 'active'
         join endpoints e on e.company_id = c.retailer_id
         where p.product_id = any(cast(:product_ids as bigint[]))
+        for key share of e
     ), marked as (
         update slots s set dirty = true from hearers h
         where s.endpoint_id = h.endpoint_id and s.product_id = h.product_id
@@ -50,17 +57,24 @@ FAN_OUT = text("""
     update stock_products set fanned_out_version = version, fanned_out_changes = changes
     where product_id = any(cast(:product_ids as bigint[]))
 """)
-SHARE_SUPPLIERS_STOCK = text("""
-    select product_id from stock_products where supplier_id = :supplier_id order by product_id for share
-""")
-# A retailer that is connected again catches up with what it missed; it was due, so its window is over.
+# A retailer that is connected is told all that it does not know. What was parked was due, so its window is over; what
+# has no slot was fanned out before the connection was heard of, and is told as its last change at least.
 RESUME = text("""
-    update slots s set dirty = true,
-        not_before = case when s.not_before = 'infinity' then db_now() else s.not_before end
-    from stock_products p, endpoints e
-    where p.supplier_id = :supplier_id and s.product_id = p.product_id
-      and s.endpoint_id = e.endpoint_id and e.company_id = :retailer_id
-      and (s.not_before = 'infinity' or (not s.dirty and s.told_available is distinct from p.available))
+    with hearers as (
+        select e.endpoint_id, p.product_id, p.available, least(p.fanned_out_changes, p.changes - 1) as told_changes
+        from stock_products p cross join endpoints e
+        where p.supplier_id = :supplier_id and e.company_id = :retailer_id
+        for key share of e
+    ), marked as (
+        update slots s set dirty = true,
+            not_before = case when s.not_before = 'infinity' then db_now() else s.not_before end
+        from hearers h
+        where s.endpoint_id = h.endpoint_id and s.product_id = h.product_id
+          and (s.not_before = 'infinity' or (not s.dirty and s.told_available is distinct from h.available))
+    )
+    insert into slots (endpoint_id, product_id, dirty, not_before, sent_changes, told_changes)
+    select endpoint_id, product_id, true, db_now(), told_changes, told_changes from hearers
+    on conflict (endpoint_id, product_id) do nothing
 """)
 FIND_DUE_ENDPOINTS = text("""
     select e.endpoint_id, e.company_id, e.url, e.secret, greatest(e.window_seconds, :floor_seconds) as window_seconds
@@ -246,8 +260,11 @@ async def fan_out(session: Session, limit: int) -> int:
 
 
 async def resume(session: Session, supplier_id: int, retailer_id: int) -> None:
-    """Tell the retailer's endpoints what they missed of this supplier's stock while it was not connected."""
-    await session.execute(SHARE_SUPPLIERS_STOCK, {"supplier_id": supplier_id})
+    """Tell the retailer's endpoints what they do not know of this supplier's stock: once, what is now.
+
+    Until the transaction ends fan-out leaves the supplier's changes alone; resume suppliers in the order of their ids.
+    """
+    await session.execute(LOCK_FAN_OUT, {"supplier_id": supplier_id})
     await session.execute(RESUME, {"supplier_id": supplier_id, "retailer_id": retailer_id})
 
 

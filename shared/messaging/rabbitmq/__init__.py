@@ -17,6 +17,7 @@ from aiormq.channel import Channel as RawChannel
 from pamqp.commands import Basic
 
 from shared.messaging.bus import BusUnavailableError, Message, Queue
+from shared.messaging.rabbitmq import tolerant
 from shared.messaging.rabbitmq.connection import Link, beneath, reporting_loss
 from shared.messaging.rabbitmq.inflow import RabbitInflow
 from shared.messaging.rabbitmq.topology import QueueDiffersError, declare
@@ -24,6 +25,7 @@ from shared.messaging.rabbitmq.topology import QueueDiffersError, declare
 __all__ = ["QueueDiffersError", "RabbitBus"]
 
 log = structlog.get_logger()
+tolerant.install()
 
 PERSISTENT = 2
 # Enough to keep the broker busy between two round trips; more only lengthens the wait for the first confirm.

@@ -124,16 +124,17 @@ class RabbitInflow:
 
 
 def _delivery(received: DeliveredMessage) -> _RabbitDelivery:
-    """Our view of a delivery; a dead letter shows the topic that it was published with."""
+    """Our view of a delivery; a dead letter shows the topic that it was published with.
+
+    Senders may set any header to anything, the broker's own too: what does not fit is not believed.
+    """
     properties = received.header.properties
     headers: dict[str, Any] = properties.headers or {}
-    topic = received.routing_key or ""
-    if headers.get("x-death"):
-        topic = headers["x-death"][-1]["routing-keys"][0]
+    count = headers.get("x-delivery-count")
     return _RabbitDelivery(
         message=Message(
             message_id=properties.message_id or "",
-            topic=topic,
+            topic=_first_topic(headers.get("x-death")) or received.routing_key or "",
             content_type=properties.content_type or "",
             body=received.body,
             headers={name: value for name, value in headers.items() if isinstance(value, str)},
@@ -141,6 +142,14 @@ def _delivery(received: DeliveredMessage) -> _RabbitDelivery:
             correlation_id=properties.correlation_id,
             reply_to=properties.reply_to,
         ),
-        earlier_deliveries=int(headers.get("x-delivery-count", 0)),
+        earlier_deliveries=count if isinstance(count, int) else 0,
         tag=received.delivery_tag or 0,
     )
+
+
+def _first_topic(deaths: object) -> str | None:
+    """The topic in the oldest entry of a dead letter's `x-death`, `[{"routing-keys": [topic, ...], ...}, ...]`."""
+    match deaths:
+        case [*_, {"routing-keys": [str(topic), *_]}]:
+            return topic
+    return None

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from shared.events.catalog import ProductChanged, ProductRemoved
-from tests.app import Answer
+from tests.app import Answer, Client
 from tests.integration.catalog.conftest import (
     RETAILER_A,
     RETAILER_B,
@@ -122,6 +122,14 @@ async def test_kits_name_their_components_and_quantities(seeds: Catalog) -> None
         (201, {"base_stock_product_id": 999}, "base_stock_product_id"),
         (201, {"base_stock_product_id": 201}, "base_stock_product_id"),
         (201, {"type": "configurable_stock", "base_stock_product_id": None}, "variants"),
+        (
+            102,
+            {
+                "type": "configurable_stock",
+                "variants": [T01_VARIANTS[0], T01_VARIANTS[1] | {"base_stock_product_id": 100}],
+            },
+            "variants[1].base_stock_product_id",
+        ),
         (201, {"base_product_id": 102}, "base_product_id"),
         (300, {"base_product_id": None}, "base_product_id"),
         (300, {"base_product_id": 300}, "base_product_id"),
@@ -185,6 +193,33 @@ async def test_versions_of_retailers_whose_connection_has_ended_block_nothing(se
     assert (renamed.status, renamed.body["version"]) == (200, 2)
 
 
+async def test_a_retailer_whose_connection_has_ended_reads_no_more_of_what_its_version_is_based_on(
+    seeds: Catalog,
+) -> None:
+    supplier, retailer = await seeds.client_of(SUPPLIER_A), await seeds.client_of(RETAILER_A)
+    virtual = {"sku": "SPRING", "name": "Spring shirt", "type": "virtual"}
+    inner = (await supplier.post("/v1/products", virtual | {"base_product_id": 102})).body["id"]
+    own = (await retailer.post("/v1/products", virtual | {"base_product_id": inner})).body["id"]
+    outer = (await retailer.post("/v1/products", virtual | {"sku": "V", "base_product_id": own})).body["id"]
+    path = f"/v1/products/{outer}/stock-links"
+    connected = await retailer.get(path)
+    (connection,) = (await retailer.get("/v1/connections")).body["items"]
+
+    await supplier.delete(f"/v1/connections/{connection['id']}")
+    ended, for_admin = await retailer.get(path), await seeds.admin.get(path)
+    await seeds.admin.post("/v1/connections", {"supplier_id": SUPPLIER_A, "retailer_id": RETAILER_A})
+    connected_again = await retailer.get(path)
+
+    assert (ended.status, ended.body["parts"], ended.body["tracked"]) == (200, [], False)
+    assert ended.body["bases"] == [own, inner]  # what lies beyond it is the supplier's business
+    assert ended.body["reason"] == (
+        f"product {inner}, which it is based on, is of a supplier you have no active connection with"
+    )
+    assert connected.body["reason"] is None
+    assert connected.body == for_admin.body == connected_again.body
+    assert draws(connected) == {"T01-S": [(100, 1)], "T01-L": [(101, 1)]}
+
+
 async def test_versions_grow_across_removal_and_only_the_owner_gets_the_id_back(seeds: Catalog) -> None:
     assert (await seeds.admin.delete("/v1/products/202")).status == 204
     gone = [await seeds.admin.get("/v1/products/202"), await seeds.admin.delete("/v1/products/202")]
@@ -238,6 +273,20 @@ async def test_retailers_see_what_connected_suppliers_show_them(seeds: Catalog) 
     assert (await retailer.patch("/v1/products/102", {"name": "Mine"})).status == 404
     assert (await unconnected.get("/v1/products")).body["items"] == []
     assert [item["id"] for item in stock.body["items"]] == [200]
+
+
+async def test_a_retailer_does_not_learn_who_else_is_shown_a_product(seeds: Catalog) -> None:
+    await seeds.admin.post("/v1/connections", {"supplier_id": SUPPLIER_A, "retailer_id": RETAILER_B})
+    supplier, retailer = await seeds.client_of(SUPPLIER_A), await seeds.client_of(RETAILER_A)
+    changed = await supplier.patch("/v1/products/102", {"visibility": [RETAILER_A, RETAILER_B]})
+
+    async def shown_to(caller: Client) -> list[object]:
+        one, page = await caller.get("/v1/products/102"), await caller.get("/v1/products", params={"sku": "T01"})
+        return [one.body["visibility"], *(item["visibility"] for item in page.body["items"] if item["id"] == 102)]
+
+    assert await shown_to(retailer) == [[RETAILER_A]] * 2
+    assert await shown_to(supplier) == await shown_to(seeds.admin) == [[RETAILER_A, RETAILER_B]] * 2
+    assert changed.body["visibility"] == [RETAILER_A, RETAILER_B]
 
 
 async def test_pages_of_products_follow_their_ids(seeds: Catalog) -> None:

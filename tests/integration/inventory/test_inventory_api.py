@@ -10,11 +10,20 @@ from pydantic import SecretStr
 from services.inventory.service import SERVICE
 from shared.access import sha256_of
 from shared.catalog_view import keep_api_keys
-from shared.events.catalog import ApiKeyChanged, KeyRole
+from shared.events.catalog import ApiKeyChanged, KeyRole, ProductRemoved
 from shared.messaging.in_process import InProcessBus
 from shared.settings import Settings
 from tests.app import Client, serving
-from tests.integration.inventory.world import RETAILER, SUPPLIER, World, order, stock_product
+from tests.integration.inventory.world import (
+    CASE,
+    LARGE,
+    RETAILER,
+    SHORTCUT,
+    SUPPLIER,
+    World,
+    order,
+    stock_product,
+)
 
 ADMIN_KEY = "bsk_the_platform_admin"
 OTHER_SUPPLIER = 4
@@ -89,6 +98,19 @@ class TestReading:
         found = await callers.supplier.get("/v1/stock", params={"sku": "S7"})
         assert [item["product_id"] for item in found.body["items"]] == [200, 202]
         assert (await callers.supplier.get("/v1/stock", params={"sku": "s7"})).body["items"] == []
+
+    async def test_a_removed_or_untracked_item_is_listed_no_more_but_its_levels_can_be_seen(
+        self, world: World, callers: Callers
+    ) -> None:
+        await world.hear(
+            ProductRemoved(product_id=200, owner_id=SUPPLIER, version=2),
+            stock_product(101, "T01-L", version=2, type="customisable"),
+        )
+        listed = await callers.supplier.get("/v1/stock")
+        assert [item["product_id"] for item in listed.body["items"]] == [100, 202]
+        for product_id in (101, 200):
+            shown = await callers.supplier.get(f"/v1/stock/{product_id}")
+            assert (shown.status, shown.body["on_hand"]) == (200, 10)
 
     async def test_everybody_sees_their_own_only(self, callers: Callers) -> None:
         own = await callers.other_supplier.get("/v1/stock")
@@ -202,6 +224,30 @@ class TestBulk:
         """Rule 9: `S7` is the SKU of 200 (stock), 201 (customisable) and 202 (stock and customisable)."""
         await callers.supplier.post("/v1/stock/bulk", [{"sku": "S7", "on_hand": 3}])
         assert await world.levels() == {100: 10, 101: 10, 200: 3, 202: 10, 900: 0}
+
+    async def test_codes_find_live_tracked_stock_only(self, world: World, callers: Callers) -> None:
+        await world.hear(
+            CASE.model_copy(update={"version": 2, "barcode": "4000"}),
+            SHORTCUT.model_copy(update={"version": 2, "barcode": "4000"}),
+            LARGE.model_copy(update={"version": 2, "barcode": "4001", "type": "customisable"}),
+        )
+        await world.hear(ProductRemoved(product_id=200, owner_id=SUPPLIER, version=3))
+        rows: list[dict[str, Any]] = [
+            {"sku": "S7", "on_hand": 3},
+            {"barcode": "4000", "adjustment": 1},
+            {"sku": "T01-L", "on_hand": 3},
+            {"barcode": "4001", "on_hand": 3},
+        ]
+        answer = await callers.supplier.post("/v1/stock/bulk", rows)
+        assert [row["product_id"] for row in answer.body["rows"]] == [202, 202, None, None]
+        assert await world.levels() == {100: 10, 101: 10, 200: 10, 202: 4, 900: 0}
+
+    @pytest.mark.parametrize("row", [{"on_hand": True}, {"adjustment": "3"}, {"on_hand": 1.0}, {"id": "100"}])
+    async def test_numbers_are_whole_numbers(self, world: World, callers: Callers, row: dict[str, Any]) -> None:
+        bulk = await callers.supplier.post("/v1/stock/bulk", [{"id": 100, "adjustment": 3} | row])
+        one = await callers.supplier.post("/v1/stock/100/adjustments", {"reason": "?"} | row)
+        assert (bulk.status, one.status) == (422, 422)
+        assert (await world.levels())[100] == 10
 
     async def test_good_rows_are_written_and_bad_ones_are_named(self, world: World, callers: Callers) -> None:
         await world.hear(

@@ -6,9 +6,11 @@ from itertools import permutations
 import pytest
 
 from services.inventory.handlers import take_stock
+from shared.events.catalog import ConnectionChanged, ProductRemoved
 from shared.events.inventory import Level, LineDecision, OrderAllocated, OrderShort, StockChanged, Take
 from tests.integration.inventory.world import (
     CASE,
+    COMPANIES,
     CONNECTION,
     CUSTOM_CASE,
     LARGE,
@@ -19,6 +21,7 @@ from tests.integration.inventory.world import (
     STRANGER,
     SUPPLIER,
     World,
+    an_empty_world,
     link,
     order,
     returned,
@@ -113,7 +116,21 @@ async def test_a_stranger_gets_nothing_and_is_told_why(world: World) -> None:
     assert (await world.levels())[100] == 10
     (decided,) = await world.told(OrderShort)
     assert decided.lines[0].outcome == "refused"
-    assert decided.lines[0].reason == f"company {STRANGER} has no active dropship connection with company {SUPPLIER}"
+    said = "product 102 is not yours, nor of a supplier you have an active connection with"
+    assert decided.lines[0].reason == said
+
+
+@pytest.mark.parametrize("connection", [None, CONNECTION.model_copy(update={"state": "ended", "version": 2})])
+async def test_what_orders_has_checked_is_taken_however_late_or_early_the_connections_events_come(
+    database_dsn: str, connection: ConnectionChanged | None
+) -> None:
+    async with an_empty_world(database_dsn) as world:
+        await world.hear(*COMPANIES, SMALL, *([connection] if connection else []))
+        checked, unchecked = order((100, None, 3), checked=True), order((100, None, 2))
+        await world.hear(checked, unchecked)
+        assert await world.levels() == {100: -3}
+        await world.hear(CONNECTION, checked, unchecked)
+        assert await world.levels() == {100: -3}
 
 
 async def test_an_ended_connection_refuses_new_orders_and_leaves_old_ones(world: World) -> None:
@@ -253,6 +270,34 @@ class TestParked:
         await world.hear(SMALL)
         assert await world.levels() == {100: 0}
 
+    async def test_a_line_that_orders_has_checked_is_not_checked_when_the_product_comes(
+        self, empty_world: World
+    ) -> None:
+        world = empty_world
+        await world.hear(order((100, None, 1), checked=True))
+        await world.hear(CONNECTION.model_copy(update={"state": "ended", "version": 2}))
+        await world.hear(SMALL)
+        assert await world.levels() == {100: -1}
+
+    @pytest.mark.parametrize("arrival", list(permutations(["removed", "product", "order"])))
+    async def test_an_order_of_a_removed_product_ends_the_same_in_whatever_order_events_come(
+        self, empty_world: World, arrival: tuple[str, ...]
+    ) -> None:
+        world = empty_world
+        events = {
+            "removed": ProductRemoved(product_id=201, owner_id=SUPPLIER, version=2),
+            "product": CUSTOM_CASE,
+            "order": order((201, None, 1)),
+        }
+        await world.hear(CASE)
+        for name in arrival:
+            await world.hear(events[name])
+        assert await world.levels() == {200: -1}
+        assert await world.rows("select removed, version from products where product_id = 201") == [(True, 2)]
+        assert await world.rows("select * from parked_lines") == []
+        await world.hear(CUSTOM_CASE.model_copy(update={"version": 3}))
+        assert await world.rows("select removed, version from products where product_id = 201") == [(False, 3)]
+
     async def test_permission_is_checked_when_the_product_comes(self, empty_world: World) -> None:
         world = empty_world
         await world.hear(order((100, None, 1), seller_id=STRANGER))
@@ -287,7 +332,16 @@ class TestReturns:
         assert (await world.levels())[100] == 10
         ((refused,),) = await world.rows("select refused from return_states")
         assert [one["line_id"] for one in refused] == [1]
-        assert "never had a dropship connection" in refused[0]["reason"]
+        assert refused[0]["reason"].startswith("product 100 is not yours")
+
+
+async def test_an_order_beyond_all_stock_is_refused_and_no_dead_letter(world: World) -> None:
+    await world.hear(stock_product(500, "MANY", type="customisable", components=(link(100, 1_000_000),)))
+    await world.hear(order(*((500, None, 1_000_000) for _ in range(1001)), (100, None, 1)))
+    (decided,) = await world.told(OrderShort)
+    assert [line.outcome for line in decided.lines] == ["allocated"] * 1000 + ["refused", "allocated"]
+    assert (await world.levels())[100] == 10 - 10**15 - 1
+    await world.assert_the_ledger_explains_every_level()
 
 
 async def test_a_relinked_product_draws_on_its_new_base(world: World) -> None:

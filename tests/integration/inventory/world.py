@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from services.inventory.domain import Cause
 from services.inventory.handlers import (
+    forget_products,
     learn_companies,
     learn_connections,
     learn_products,
@@ -20,7 +21,7 @@ from services.inventory.record import record
 from services.inventory.store.stock import lock_stock
 from shared.database import Database
 from shared.events import Event, decode, types_by_wire_name
-from shared.events.catalog import CompanyChanged, Component, ConnectionChanged, ProductChanged, Variant
+from shared.events.catalog import CompanyChanged, Component, ConnectionChanged, ProductChanged, ProductRemoved, Variant
 from shared.events.inventory import OrderAllocated, OrderShort, StockChanged
 from shared.events.orders import ItemsReturned, OrderCreated, OrderLine, ReturnedLine
 from shared.migrations import upgrade
@@ -78,12 +79,13 @@ def order(
     order_id: UUID | None = None,
     version: int = 1,
     seller_id: int = RETAILER,
+    checked: bool = False,
     **more: Any,  # noqa: ANN401
 ) -> OrderCreated:
-    """An order of `(product id, variant, quantity)` lines."""
+    """An order of `(product id, variant, quantity)` lines, `checked` by orders or left to inventory to check."""
     order_id = order_id or uuid4()
     lines = tuple(
-        OrderLine(line_id=n, product_id=product_id, variant_sku=variant, quantity=quantity)
+        OrderLine(line_id=n, product_id=product_id, variant_sku=variant, quantity=quantity, checked=checked)
         for n, (product_id, variant, quantity) in enumerate(asked, 1)
     )
     fixed = {"order_id": order_id, "seller_id": seller_id, "external_ref": str(order_id), "source": "api"}
@@ -118,6 +120,7 @@ class World:
             (CompanyChanged, learn_companies),
             (ConnectionChanged, learn_connections),
             (ProductChanged, learn_products),
+            (ProductRemoved, forget_products),
             (OrderCreated, take_stock),
             (ItemsReturned, restock),
         ]

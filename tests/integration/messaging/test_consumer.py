@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from shared.database import Session
-from shared.events import SINGLE
+from shared.events import SINGLE, Event
 from shared.events.catalog import CompanyChanged
 from shared.messaging import inbox
 from shared.messaging.bus import EVENTS_EXCHANGE, BusUnavailableError, Message
@@ -23,6 +24,8 @@ from tests.integration.messaging.kitchen import (
     note_effects,
     rows,
 )
+
+TOPIC = "catalog.company_changed"
 
 
 async def test_a_duplicate_has_no_second_effect(database_dsn: str) -> None:
@@ -204,3 +207,60 @@ async def test_two_bad_messages_without_an_id_of_their_own_are_both_kept(databas
             b"one",
             b"two",
         ]
+
+
+@pytest.mark.parametrize(
+    ("bad", "stored_id", "reason"),
+    [
+        (Message("m\0d", TOPIC, "a\0b", b"x", user_id="u\0"), "m\ufffdd", "content type 'a\\x00b' is neither"),
+        (Message("m\udcff", TOPIC, "\ud800", b"x"), "m\ufffd", "is neither"),
+        (Message("m", TOPIC, SINGLE, b'{"id": "a\\u0000b", "type": "x"}'), "m", "NUL is not among them"),
+        (Message("m", TOPIC, SINGLE, b'{"id": "e", "type": "a\\u0000b"}'), "m", "unknown type"),
+    ],
+)
+async def test_what_no_text_column_can_hold_is_buried_all_the_same(
+    database_dsn: str, bad: Message, stored_id: str, reason: str
+) -> None:
+    async with kitchen(database_dsn) as database, listening(database) as kitchen_ear:
+        await kitchen_ear.publish(message_of(company(1)), bad, message_of(company(2)))
+        assert sorted(await effects(database)) == ["company-1", "company-2"]
+        (dead,) = await rows(database, "select message_id, reason, body from dead_letters")
+        assert (dead.message_id, dead.body) == (stored_id, bad.body)
+        assert reason in dead.reason
+
+
+@pytest.mark.parametrize("odd", ["\0", "\ud800"])
+async def test_a_handlers_odd_words_are_buried_all_the_same(database_dsn: str, odd: str) -> None:
+    async def complain(_: Session, events: Sequence[CompanyChanged]) -> None:
+        message = f"no{odd}{len(events)}"
+        raise ValueError(message)
+
+    async with kitchen(database_dsn) as database, listening(database, complain) as kitchen_ear:
+        await kitchen_ear.publish(message_of(company(1)))
+        (dead,) = await rows(database, "select reason from dead_letters")
+        assert dead.reason == "ValueError: no\ufffd1"
+
+
+async def test_a_message_that_breaks_its_decoder_is_buried_and_the_others_go_through(database_dsn: str) -> None:
+    async with kitchen(database_dsn) as database:
+        bus = InProcessBus(publish_timeout_seconds=20)
+        (source,) = sources_of("kitchen", (on(CompanyChanged, note_effects),), limit_messages=10)
+        await bus.declare([source.queue])
+
+        def stumble(message: Message) -> list[Event]:
+            if message.body == b"bad":
+                raise RecursionError(message.message_id)
+            return source.decode(message)
+
+        stumbling = replace(source, decode=stumble)
+        consumer = Consumer(database, bus, stumbling, batch_events=10, linger_seconds=0, retry_seconds=())
+        task = asyncio.create_task(consumer.run())
+        bad = Message("deep", TOPIC, SINGLE, b"bad")
+        assert await bus.publish(EVENTS_EXCHANGE, [bad, message_of(company(1))]) == {}
+        assert await effects(database) == ["company-1"]
+        assert [row.reason for row in await rows(database, "select reason from dead_letters")] == [
+            "RecursionError: deep"
+        ]
+        task.cancel()
+        await asyncio.wait([task])
+        await bus.close()

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from shared.events import BATCH, SINGLE, decode, types_by_wire_name
 from shared.events.catalog import CompanyChanged
@@ -144,3 +145,39 @@ async def test_two_relays_share_the_rows(database_dsn: str) -> None:
         relays = [Relay(database, bus, batch_messages=10, poll_seconds=1) for _ in range(3)]
         assert sorted(await asyncio.gather(*(relay.relay_batch() for relay in relays))) == [(10, 0)] * 3
         assert len({message.message_id for message in bus.published}) == 30
+
+
+async def test_big_events_travel_in_messages_that_the_broker_takes(database_dsn: str) -> None:
+    """RabbitMQ 4 refuses more than 16 MiB, for ever; a hundred big orders in one message had 20."""
+    async with kitchen(database_dsn) as database:
+        sizes = [400_000] * 5 + [3_000_000, 10, 10]
+        async with database.transaction() as session:
+            for number, size in enumerate(sizes):
+                publish(session, company(number).model_copy(update={"display_name": "x" * size}))
+        bus = RecordingBus()
+        await relay_of(database, bus).relay_batch()
+        carried = [
+            [int(event.subject()) for event in decode(message.content_type, message.body, KNOWN)]
+            for message in bus.published
+        ]
+        assert sorted(carried) == [[0, 1], [2, 3], [4], [5], [6, 7]], "the one above the limit stands alone"
+        assert sorted(len(message.body) > 2**20 for message in bus.published) == [False, False, False, False, True]
+
+
+async def test_a_pause_of_the_relay_says_what_happened(database_dsn: str) -> None:
+    class TimingOut(RecordingBus):
+        async def publish(self, *_: object) -> Mapping[str, str]:
+            raise TimeoutError
+
+    async with kitchen(database_dsn) as database:
+        async with database.transaction() as session:
+            publish(session, company(1))
+        with capture_logs() as logs:
+            task = asyncio.create_task(relay_of(database, TimingOut()).run())
+            async with asyncio.timeout(20):
+                while not logs:
+                    await asyncio.sleep(0.01)
+            task.cancel()
+            await asyncio.wait([task])
+        assert logs[0]["event"] == "outbox_relay_paused"
+        assert logs[0]["error"] == "TimeoutError()"

@@ -183,4 +183,6 @@ async def test_retry_after_is_heard_as_seconds_or_as_a_date() -> None:
     assert retry_after_seconds("Fri, 31 Dec 1999 23:59:59 GMT") == 0
     assert (retry_after_seconds("Fri, 31 Dec 2100 23:59:59 GMT") or 0) > 86_400
     assert retry_after_seconds("soon") is None
+    assert retry_after_seconds("Mon, 20 Nov 1995 19:12:08 +99999999999999999999") is None
+    assert retry_after_seconds("Mon Nov 20 19:12:07777777777778 1995") is None
     assert retry_after_seconds(None) is None

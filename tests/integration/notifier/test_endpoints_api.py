@@ -1,6 +1,7 @@
 """Webhook endpoints over HTTP, and the whole service telling a retailer by itself."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -191,17 +192,17 @@ async def test_a_restart_lets_the_call_under_way_end(database_dsn: str) -> None:
 async def test_many_retailers_are_told_and_none_is_left_waiting(notifier: Running) -> None:
     async with receiver() as shop, receiver() as slow, notifier.client(RETAILER_A) as client:
         slow.hold()
-        for target in (slow, *(shop for _ in range(20))):
+        for target in (slow, *(shop for _ in range(19))):
             registered = await client.post("/v1/webhook-endpoints", {"url": target.url})
             target.secrets.append(registered.body["secret"])
         for version, product_id in enumerate((100, 101, 200), 1):
             await notifier.publish(stock_changed(product_id, 10, version))
-            await shop.wait_for_calls(20 * version)
+            await shop.wait_for_calls(19 * version)
         assert len(slow.calls) == 1
-        await notifier.wait_for_rows(60, "select 1 from attempts")
+        await notifier.wait_for_rows(57, "select 1 from attempts")
         # Long after the others the slow one answers, and is told the rest in one call.
         slow.release()
-        await notifier.wait_for_rows(62, "select 1 from attempts")
+        await notifier.wait_for_rows(59, "select 1 from attempts")
         await notifier.wait_for_rows(0, "select 1 from slots where dirty or lease_id is not null")
         assert [call.available for call in slow.calls] == [{100: 10}, {101: 10, 200: 10}]
 
@@ -230,6 +231,22 @@ async def test_endpoints_are_listed_page_by_page(notifier: Running) -> None:
         assert [item["id"] for page in (first, second) for item in page.body["items"]] == ids
         refused = await client.get("/v1/webhook-endpoints", params={"cursor": "nonsense"})
         assert (refused.status, refused.body["code"]) == (422, "invalid_cursor")
+
+
+async def test_a_retailer_has_at_most_20_endpoints_however_many_it_registers_at_once(notifier: Running) -> None:
+    async with notifier.client(RETAILER_A) as client, notifier.client(RETAILER_B) as other:
+        answers = await asyncio.gather(
+            *(client.post("/v1/webhook-endpoints", {"url": f"https://shop.example/{number}"}) for number in range(25))
+        )
+        assert Counter(answer.status for answer in answers) == {201: 20, 409: 5}
+        refused = next(answer for answer in answers if answer.status == 409)
+        assert refused.body["code"] == "too_many_endpoints"
+        assert "at most 20 webhook endpoints: remove one" in refused.body["detail"]
+        mine = (await client.get("/v1/webhook-endpoints")).body["items"]
+        assert len(mine) == 20
+        assert (await other.post("/v1/webhook-endpoints", {"url": "https://other.example/"})).status == 201
+        await client.delete(f"/v1/webhook-endpoints/{mine[0]['id']}")
+        assert (await client.post("/v1/webhook-endpoints", {"url": "https://shop.example/new"})).status == 201
 
 
 async def test_another_company_finds_nothing(notifier: Running) -> None:

@@ -1,7 +1,13 @@
 """Endpoints that fail: how often they are called, and that nobody else notices."""
 
 import asyncio
+from http import HTTPStatus
 
+import pytest
+from structlog.testing import capture_logs
+
+from services.notifier import deliver
+from services.notifier.domain import Outcome
 from services.notifier.sender import finish
 from tests.integration.notifier.conftest import RETAILER_A, RETAILER_B, WINDOW_SECONDS, Desk, connection, stock_changed
 from tests.receiver import receiver
@@ -62,6 +68,44 @@ async def test_retry_after_lengthens_the_wait(desk: Desk) -> None:
         await desk.hear_stock(stock_changed(100, 10, 1))
         await desk.tell()
         await desk.move(3598)
+        assert await desk.tell() == []
+        await desk.move(3)
+        assert len(await desk.tell()) == 1
+
+
+async def test_a_date_that_cannot_be_is_no_reason_to_stop_calling(desk: Desk) -> None:
+    async with receiver() as shop:
+        await desk.register(shop)
+        shop.answer_with(503, headers={"Retry-After": "Mon, 20 Nov 1995 19:12:08 +99999999999999999999"})
+        await desk.hear_stock(stock_changed(100, 10, 1))
+        assert [item.outcome.status for item in await desk.tell()] == [503]
+        await desk.move(WINDOW_SECONDS + 1)
+        assert len(await desk.tell()) == 1
+
+
+async def test_a_call_that_breaks_the_sender_counts_as_sent_and_harms_no_other(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_at(status: int, *_: object) -> Outcome:
+        if status == HTTPStatus.IM_A_TEAPOT:
+            message = "an answer that nobody thought of"
+            raise RuntimeError(message)
+        return Outcome(None, status)
+
+    monkeypatch.setattr(deliver, "_answered", break_at)
+    async with receiver() as odd, receiver() as shop:
+        await desk.hear_connections(connection("active", 1, RETAILER_B))
+        await desk.register(odd, RETAILER_A)
+        await desk.register(shop, RETAILER_B)
+        odd.answer_with(HTTPStatus.IM_A_TEAPOT)
+        await desk.hear_stock(stock_changed(100, 10, 1))
+        with capture_logs() as logged:
+            await desk.tell()
+        (broke,) = [line for line in logged if line["event"] == "webhook_call_broke"]
+        assert (broke["log_level"], broke["exc_info"]) == ("error", True)
+        attempts = await desk.execute("select error, detail from attempts order by endpoint_id")
+        assert [tuple(attempt) for attempt in attempts] == [("reset", "the sender failed: RuntimeError"), (None, None)]
+        await desk.move(WINDOW_SECONDS - 2)
         assert await desk.tell() == []
         await desk.move(3)
         assert len(await desk.tell()) == 1

@@ -2,10 +2,14 @@
 
 import asyncio
 
+import pytest
+
+from services.notifier import handlers
 from services.notifier.sender import claim, finish
+from services.notifier.store import endpoints as endpoint_store
 from services.notifier.store import slots as slot_store
 from services.notifier.store.slots import Finished
-from tests.integration.notifier.conftest import WINDOW_SECONDS, Desk, connection, stock_changed
+from tests.integration.notifier.conftest import RETAILER_B, WINDOW_SECONDS, Desk, connection, stock_changed
 from tests.receiver import receiver
 
 DEADLINE_SECONDS = 20
@@ -145,3 +149,50 @@ async def test_a_connection_resumed_while_its_slots_are_parked_is_not_forgotten(
         await resumed
         await desk.tell()
         assert [call.available for call in shop.calls] == [{100: 10}]
+
+
+async def test_stock_that_is_new_while_its_supplier_is_being_connected_is_told(desk: Desk) -> None:
+    async with receiver() as shop:
+        await desk.register(shop, RETAILER_B)
+        async with desk.database.transaction() as session:
+            await handlers.copy_connections(session, [connection("active", 1, RETAILER_B)])
+            # The connection is written, and not committed: fanned out now the stock would find nobody to tell.
+            await desk.hear_stock(stock_changed(100, 10, 1))
+            await desk.fan_out()
+        await desk.tell()
+        assert [call.available for call in shop.calls] == [{100: 10}]
+
+
+async def test_a_supplier_that_is_being_connected_waits_for_the_fan_out_of_its_stock(desk: Desk) -> None:
+    async with receiver() as shop:
+        await desk.register(shop, RETAILER_B)
+        await desk.hear_stock(stock_changed(100, 10, 1))
+        async with desk.database.transaction() as session:
+            await slot_store.fan_out(session, 10)
+            await slot_store.keep_stock(session, [stock_changed(101, 20, 1)])
+            connected = asyncio.create_task(desk.hear_connections(connection("active", 1, RETAILER_B)))
+            await done_or_waiting_for_a_lock(desk, connected)
+            assert not connected.done()
+        await connected
+        await desk.tell()
+        assert [call.available for call in shop.calls] == [{100: 10, 101: 20}]
+
+
+@pytest.mark.parametrize("step", ["fan-out", "connection"])
+async def test_an_endpoint_that_is_removed_while_its_slots_are_added_is_left_out(desk: Desk, step: str) -> None:
+    async with receiver() as gone, receiver() as shop:
+        gone_id = await desk.register(gone)
+        await desk.register(shop)
+        await desk.hear_stock(stock_changed(100, 10, 1))
+        if step == "connection":
+            await desk.hear_connections(connection("paused", 2))
+            await desk.fan_out()
+        async with desk.database.transaction() as session:
+            await endpoint_store.remove(session, gone_id, None)
+            adding = asyncio.create_task(
+                desk.fan_out() if step == "fan-out" else desk.hear_connections(connection("active", 3))
+            )
+            await done_or_waiting_for_a_lock(desk, adding)
+        await adding
+        await desk.tell()
+        assert (gone.calls, [call.available for call in shop.calls]) == ([], [{100: 10}])

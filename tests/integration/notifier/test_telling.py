@@ -269,6 +269,50 @@ async def test_a_paused_connection_tells_nothing_and_a_resumed_one_catches_up(de
         assert [call.available for call in shop.calls] == [{100: 10, 101: 20}, {100: 9, 101: 19}]
 
 
+async def test_a_connection_heard_of_after_the_stock_tells_the_current_levels_once(desk: Desk) -> None:
+    async with receiver() as mine, receiver() as shop:
+        await desk.register(mine, RETAILER_A)
+        await desk.register(shop, RETAILER_B)
+        await desk.hear_stock(stock_changed(100, 11, 1, previous=12), stock_changed(101, 20, 1))
+        await desk.tell()
+        await desk.hear_stock(stock_changed(100, 10, 2, previous=11))
+        await desk.tell()
+        assert shop.calls == []
+        await desk.hear_connections(connection("active", 1, RETAILER_B))
+        await desk.tell()
+        assert [call.available for call in shop.calls] == [{100: 10, 101: 20}]
+        item = shop.calls[0].stock[0]
+        assert (item["version"], item["previous_quantity_available"], item["changes"]) == (2, 11, 1)
+
+        await desk.move(WINDOW_SECONDS + 1)
+        await desk.tell()
+        assert len(shop.calls) == 1
+        # Whoever was connected all the time is told what changed, and no more.
+        assert [call.available for call in mine.calls] == [{100: 11, 101: 20}, {100: 10}]
+
+
+async def test_a_connection_heard_of_before_the_stock_is_fanned_out_tells_all_changes(desk: Desk) -> None:
+    async with receiver() as shop:
+        await desk.register(shop, RETAILER_B)
+        await desk.hear_stock(stock_changed(100, 11, 1, previous=12))
+        await desk.hear_stock(stock_changed(100, 10, 2, previous=11))
+        await desk.hear_connections(connection("active", 1, RETAILER_B))
+        await desk.tell()
+        assert [call.available for call in shop.calls] == [{100: 10}]
+        assert shop.calls[0].stock[0]["changes"] == 2
+
+
+async def test_a_new_endpoint_is_told_from_the_next_change_on(desk: Desk) -> None:
+    async with receiver() as shop:
+        await desk.hear_stock(stock_changed(100, 10, 1), stock_changed(101, 20, 1))
+        await desk.tell()
+        await desk.register(shop)
+        assert await desk.tell() == []
+        await desk.hear_stock(stock_changed(100, 9, 2))
+        await desk.tell()
+        assert [call.available for call in shop.calls] == [{100: 9}]
+
+
 async def test_a_removed_endpoint_is_called_no_more(desk: Desk) -> None:
     async with receiver() as shop:
         endpoint_id = await desk.register(shop)

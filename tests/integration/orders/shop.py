@@ -123,6 +123,14 @@ class Shop:
         async with self.database.transaction() as session:
             await catalog_view.remove_products(session, [removed])
 
+    async def add_version(self, product_id: int, *, of: int) -> None:
+        """The retailer makes its own version of a product."""
+        version = ProductChanged(
+            product_id=product_id, owner_id=RETAILER, type="virtual", sku="V", title="V", base_product_id=of, version=1
+        )
+        async with self.database.transaction() as session:
+            await catalog_view.keep_products(session, [version])
+
     async def add_company(self, company_id: int, ref: str) -> None:
         async with self.database.transaction() as session:
             await catalog_view.keep_companies(session, [company(company_id, ref)])

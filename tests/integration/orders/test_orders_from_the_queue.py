@@ -8,7 +8,7 @@ import pytest
 
 from services.orders.accept import UnknownCompanyError, accept_orders
 from services.orders.domain import SubmittedOrder
-from services.orders.intake import ReceivedOrder, accept_received, order_decoder
+from services.orders.intake import NotConnectedError, ReceivedOrder, accept_received, order_decoder
 from services.orders.submissions import OrderBody
 from shared.events import BATCH, SINGLE
 from shared.events.orders import OrderCreated
@@ -130,7 +130,21 @@ async def test_of_a_batch_the_good_orders_are_taken_and_the_bad_one_explained(sh
     await shop.submit([event(body, f"e-{number}") for number, body in enumerate(bodies)], BATCH)
     assert [ref for _, ref, _ in await stored(shop)] == ["R-1", "R-3"]
     (reason,) = await shop.dead_letters()
-    assert reason.startswith("EventError: order 'R-2' of company 2: lines[0].product_id: product 900 is neither")
+    assert reason.startswith("NotConnectedError: order 'R-2' of company 2: lines[0].product_id: product 900 is neither")
+
+
+async def test_an_order_that_overtakes_its_connection_is_taken_when_it_comes(shop: Shop) -> None:
+    await shop.connect("ended", version=2)
+    body = json.dumps(ORDER).encode()
+    message = Message("m-1", "orders.submitted", "application/json", body, user_id=REFS[RETAILER])
+    orders = [order for order in order_decoder(trust_seller_id=False)(message) if isinstance(order, ReceivedOrder)]
+    with pytest.raises(NotConnectedError, match="neither company 2's own"):
+        async with shop.database.transaction() as session:
+            await accept_received(session, orders)
+    await shop.connect("active", version=3)
+    async with shop.database.transaction() as session:
+        await accept_received(session, orders)
+    assert await stored(shop) == [(RETAILER, "R-1", "amqp")]
 
 
 async def test_another_order_under_a_used_reference_is_set_aside(shop: Shop) -> None:

@@ -47,7 +47,7 @@ async def test_a_new_order_is_received_and_told_once(shop: Shop) -> None:
     assert isinstance(event, OrderCreated)
     assert (str(event.order_id), event.version, event.seller_id) == (order["order_id"], 1, RETAILER)
     assert event.placed_at == datetime(2026, 1, 31, 12, tzinfo=UTC)
-    assert [line.model_dump() for line in event.lines] == [{"line_id": 1, **SMALL, "location": None}]
+    assert [line.model_dump() for line in event.lines] == [{"line_id": 1, **SMALL, "location": None, "checked": True}]
 
 
 async def test_the_same_order_again_answers_with_it_as_it_is_now(shop: Shop) -> None:
@@ -114,14 +114,24 @@ async def test_of_many_that_use_one_reference_for_different_orders_one_wins(shop
         ({"product_id": 102, "variant_sku": "T01-X"}, "variant_sku", "product 102 has no variant 'T01-X'"),
         ({"product_id": 300, "variant_sku": "T01-X"}, "variant_sku", "product 102 has no variant 'T01-X'"),
         ({"product_id": 200, "variant_sku": "T01-S"}, "variant_sku", "product 200 has no variant 'T01-S'"),
-        ({"product_id": 101}, "product_id", "product 101 was removed and cannot be ordered any more"),
+        ({"product_id": 101}, "product_id", "product 101, or one that it is a version of, was removed"),
+        ({"product_id": 301}, "product_id", "product 301, or one that it is a version of, was removed"),
     ],
-    ids=["not connected", "no variant", "wrong variant", "of a version", "none to choose", "removed"],
+    ids=[
+        "not connected",
+        "no variant",
+        "wrong variant",
+        "of a version",
+        "none to choose",
+        "removed",
+        "its base removed",
+    ],
 )
 async def test_what_may_not_be_sold_is_refused_by_field(
     shop: Shop, line: dict[str, object], field: str, detail: str
 ) -> None:
     await shop.remove(101)
+    await shop.add_version(301, of=101)
     async with shop.client() as retailer:
         answer = await retailer.post("/v1/orders", order_of(SMALL, line | {"quantity": 1}))
     assert (answer.status, answer.body["code"]) == (422, "order_refused")
@@ -139,11 +149,14 @@ async def test_without_an_active_connection_not_even_the_own_version_can_be_sold
     assert sorted(errors_of(answer)) == ["lines[0].product_id", "lines[1].product_id"]
 
 
-async def test_a_product_nobody_knows_yet_is_accepted(shop: Shop) -> None:
+async def test_a_product_nobody_knows_yet_is_accepted_and_left_to_inventory_to_check(shop: Shop) -> None:
+    unknown = {"product_id": 5000, "variant_sku": "V", "quantity": 1}
     async with shop.client() as retailer:
-        answer = await retailer.post("/v1/orders", order_of({"product_id": 5000, "variant_sku": "V", "quantity": 1}))
+        answer = await retailer.post("/v1/orders", order_of(SMALL, unknown))
     assert answer.status == 201
-    assert len(await shop.told()) == 1
+    (event,) = await shop.told()
+    assert isinstance(event, OrderCreated)
+    assert [line.checked for line in event.lines] == [True, False]
 
 
 async def test_a_body_that_cannot_be_is_refused_by_field(shop: Shop) -> None:

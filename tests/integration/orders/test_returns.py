@@ -1,12 +1,15 @@
 """Items that come back."""
 
 import asyncio
+from typing import Any
 from uuid import UUID
+
+import pytest
 
 from shared.events.orders import ItemsReturned
 from tests.integration.orders.shop import ORDER, RETAILER, SMALL, STRANGER, Shop
 
-BACK = {"external_ref": "B-1", "lines": [SMALL | {"quantity": 1, "restock": True}]}
+BACK: dict[str, Any] = {"external_ref": "B-1", "lines": [SMALL | {"quantity": 1, "restock": True}]}
 
 
 async def test_a_return_may_stand_alone_and_is_told_once(shop: Shop) -> None:
@@ -52,6 +55,34 @@ async def test_nobody_returns_what_is_a_strangers_and_restock_must_be_said(shop:
     assert (foreign.status, [error["field"] for error in foreign.body["errors"]]) == (422, ["lines[0].product_id"])
     assert silent.body["errors"] == [{"field": "lines[0].restock", "detail": "Field required"}]
     assert await shop.told() == []
+
+
+async def test_goods_may_come_back_after_the_connection_has_ended(shop: Shop) -> None:
+    await shop.connect("ended", version=2)
+    async with shop.client() as retailer:
+        assert (await retailer.post("/v1/orders", ORDER)).status == 422
+        assert (await retailer.post("/v1/returns", BACK)).status == 201
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [({"quantity": True}, "quantity"), ({"quantity": "3"}, "quantity"), ({"quantity": 1.0}, "quantity")]
+    + [({"restock": restock}, "restock") for restock in ("yes", 1, "true")],
+)
+async def test_quantities_are_whole_numbers_and_restock_is_true_or_false(
+    shop: Shop, line: dict[str, object], field: str
+) -> None:
+    async with shop.client() as retailer:
+        answer = await retailer.post("/v1/returns", {**BACK, "lines": [BACK["lines"][0] | line]})
+        ordered = await retailer.post("/v1/orders", {**ORDER, "lines": [SMALL | line]})
+    assert (answer.status, [error["field"] for error in answer.body["errors"]]) == (422, [f"lines[0].{field}"])
+    assert ordered.status == (422 if field == "quantity" else 201)
+
+
+async def test_nothing_came_back_before_1900(shop: Shop) -> None:
+    async with shop.client() as retailer:
+        answer = await retailer.post("/v1/returns", BACK | {"returned_at": "0026-01-31T12:00:00Z"})
+    assert answer.body["errors"] == [{"field": "returned_at", "detail": "Value error, must not be before 1900"}]
 
 
 async def test_a_removed_product_may_still_come_back(shop: Shop) -> None:

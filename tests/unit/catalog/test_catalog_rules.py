@@ -148,6 +148,21 @@ def test_configurable_stock_has_variants_and_each_has_its_stock_product() -> Non
     ]
 
 
+def test_variants_of_configurable_stock_never_share_a_stock_product_but_customisable_ones_may() -> None:
+    shirt = replace(product(103, "configurable_stock", "T02"), variants=(linked("S", 100), linked("M", 100)))
+    kits = replace(shirt, variants=(linked("S", 100, 200), linked("M", 101, 200)))
+
+    assert violations(shirt, facts()) == [
+        Violation(
+            "variants[1].base_stock_product_id",
+            "variants 'S' and 'M' of product 103 share the stock product 100: "
+            "each variant of configurable_stock needs its own",
+        )
+    ]
+    assert fields(violations(kits, facts())) == ["variants[1].components[1].product_id"]
+    assert violations(replace(shirt, type="customisable"), facts()) == []
+
+
 def test_a_virtual_product_takes_everything_from_its_base() -> None:
     own_things = replace(OWN_VERSION, owner_id=SUPPLIER, variants=(linked("S", 100),), components=(Component(100),))
 
@@ -266,6 +281,15 @@ def test_a_product_is_shown_to_connected_retailers_only() -> None:
 
     assert fields(violations(shown, connected)) == ["visibility[1]"]
     assert violations(replace(shown, name="Case"), facts(), shown) == []
+
+
+def test_a_retailer_sees_itself_only_among_those_a_product_is_shown_to() -> None:
+    shown = replace(PHONE_CASE, visibility=(RETAILER, 4))
+
+    assert domain.as_seen_by(shown, RETAILER) == replace(shown, visibility=(RETAILER,))
+    assert domain.as_seen_by(shown, SUPPLIER) == domain.as_seen_by(shown, None) == shown
+    for_all = replace(shown, visibility="connected")
+    assert domain.as_seen_by(for_all, RETAILER) == for_all
 
 
 def test_an_owner_must_exist() -> None:

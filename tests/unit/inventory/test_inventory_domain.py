@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.inventory.domain import (
+    LEVEL_LIMIT,
     Cause,
     Connection,
     Decided,
@@ -152,6 +153,55 @@ class TestOversell:
         assert decide(late, stock)[0].outcome == "short"
         assert on_hand(stock) == {SMALL: 5}
 
+    @pytest.mark.parametrize(
+        ("drawn", "said"),
+        [
+            (frozenset[int](), "nothing is taken from supplier 1"),
+            (
+                frozenset({SUPPLIER}),
+                "nothing is taken from supplier 1 for this line; the lines decided before keep what they took",
+            ),
+        ],
+    )
+    def test_a_late_line_that_is_short_says_what_the_others_keep(self, drawn: frozenset[int], said: str) -> None:
+        late = order(line(ON_102_SMALL, 6))._replace(drawn_suppliers=drawn)
+        assert decide(late, stock_of("deny", T01_S=5))[0].reason == f"not enough of T01_S (100): {said}"
+
+
+class TestTheLimitOfALevel:
+    """More than 10^15 units are no stock: the line is refused, and the database never asked."""
+
+    @pytest.mark.parametrize("policy", ["backorder", "deny"])
+    def test_a_line_that_would_go_beyond_it_is_refused_and_the_others_go_on(self, policy: str) -> None:
+        stock = stock_of(policy, T01_S=5, S7=5)
+        stock.items[SMALL].levels[MAIN].on_hand = 5 - LEVEL_LIMIT
+        kit = line(((CASE, 1), (SMALL, 6)), 1, 1)
+        outcomes = decide(order(kit, line(((CASE, 1),), 2, 2)), stock)
+        assert [(decided.outcome, decided.takes) for decided in outcomes] == [
+            ("refused", ()),
+            ("allocated", (Taking(2, CASE, MAIN, 2),)),
+        ]
+        assert outcomes[0].reason == "that many units would take a stock level beyond 1,000,000,000,000,000 units"
+        assert on_hand(stock) == {SMALL: 5 - LEVEL_LIMIT, CASE: 3}
+
+    def test_the_lines_of_an_order_count_together(self) -> None:
+        stock = stock_of(T01_S=0)
+        half = ((SMALL, LEVEL_LIMIT // 2),)
+        outcomes = decide(order(*(line(half, 1, number) for number in (1, 2, 3))), stock)
+        assert [decided.outcome for decided in outcomes] == ["allocated", "allocated", "refused"]
+        assert on_hand(stock) == {SMALL: -LEVEL_LIMIT}
+
+    def test_a_refused_line_stays_refused_when_the_others_are_short(self) -> None:
+        stock = stock_of("deny", T01_S=1)
+        outcomes = decide(order(line(((SMALL, LEVEL_LIMIT),), 2, 1), line(ON_102_SMALL, 2, 2)), stock)
+        assert [decided.outcome for decided in outcomes] == ["refused", "short"]
+
+    def test_nothing_of_a_return_goes_beyond_it(self) -> None:
+        stock = stock_of(T01_S=1, S7=1)
+        back = line(((CASE, 1), (SMALL, LEVEL_LIMIT)), 1)
+        assert "beyond" in (restock(RETAILER, back, CONNECTED, stock, CAUSE) or "")
+        assert on_hand(stock) == {SMALL: 1, CASE: 1}
+
 
 class TestTheDifference:
     """A newer version of an order is decided against what the order holds."""
@@ -220,11 +270,18 @@ class TestWhoMayOrder:
 
     def test_a_refused_line_takes_nothing_and_the_others_go_on(self) -> None:
         stock = stock_of(T01_S=5)
-        foreign = Line(2, 1, None, STRANGER, STRANGER, ((SMALL, 1),))
+        foreign = Line(2, 1, None, STRANGER, STRANGER, ((SMALL, 1),), product_id=5)
         outcomes = decide(order(line(ON_102_SMALL, 1, 1), foreign), stock)
         assert [decided.outcome for decided in outcomes] == ["allocated", "refused"]
         assert on_hand(stock) == {SMALL: 4}
-        assert f"company {STRANGER}" in (outcomes[1].reason or "")
+        # Whose it is, is none of the seller's business.
+        said = "product 5 is not yours, nor of a supplier you have an active connection with"
+        assert outcomes[1].reason == said
+
+    def test_what_orders_has_checked_is_not_asked_again(self) -> None:
+        stock = stock_of(T01_S=5)
+        checked = line(ON_102_SMALL, 1)._replace(checked=True)
+        assert decide(order(checked)._replace(connections={}), stock)[0].outcome == "allocated"
 
 
 class TestWhere:
@@ -297,7 +354,9 @@ class TestReturns:
 
     def test_a_stranger_cannot_raise_a_suppliers_stock(self) -> None:
         stock = stock_of(T01_S=1)
-        assert "never had" in (restock(STRANGER, line(ON_102_SMALL, 1), {}, stock, CAUSE) or "")
+        back = line(ON_102_SMALL, 1)._replace(product_id=102)
+        said = "product 102 is not yours, nor of a supplier you ever had a connection with"
+        assert restock(STRANGER, back, {}, stock, CAUSE) == said
         assert on_hand(stock) == {SMALL: 1}
 
     def test_an_unknown_location_is_refused(self) -> None:

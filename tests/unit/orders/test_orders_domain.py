@@ -16,6 +16,7 @@ from services.orders.domain import (
     check_ordered,
     check_returned,
     status_of,
+    was_checked,
 )
 from shared.catalog_view import Link
 from shared.events.inventory import LineOutcome
@@ -99,14 +100,16 @@ def test_a_supplier_sells_its_own_products() -> None:
     ids=["a supplier's", "its own version of it", "a stranger's version", "removed too", "wrong variant too"],
 )
 def test_without_a_connection_only_the_product_is_refused_and_nothing_told_about_it(link: Link) -> None:
-    detail = "product 102 is neither company 2's own nor of a supplier with which it has an active connection"
-    for check in (check_ordered, check_returned):
-        assert check([SMALL], {SMALL.part: link}, RETAILER, set()) == [Refusal("lines[0].product_id", detail)]
+    detail = "product 102 is neither company 2's own nor of a supplier with which it "
+    for check, ending in ((check_ordered, "has an active connection"), (check_returned, "ever had a connection")):
+        refusal = Refusal("lines[0].product_id", detail + ending, passing=True)
+        assert check([SMALL], {SMALL.part: link}, RETAILER, set()) == [refusal]
 
 
 def test_a_removed_product_cannot_be_ordered_but_may_come_back() -> None:
     links = {ORDER.lines[1].part: supplied(removed=True), SMALL.part: supplied()}
-    refusal = Refusal("lines[1].product_id", "product 200 was removed and cannot be ordered any more")
+    detail = "product 200, or one that it is a version of, was removed: nobody can order it"
+    refusal = Refusal("lines[1].product_id", detail)
     assert check_ordered(ORDER.lines, links, RETAILER, {SUPPLIER}) == [refusal]
     assert check_returned(ORDER.lines, links, RETAILER, {SUPPLIER}) == []
 
@@ -120,6 +123,8 @@ def test_a_wrong_variant_of_a_known_product_is_refused() -> None:
 def test_an_unknown_product_is_accepted_to_be_parked() -> None:
     links = {SMALL.part: Link(waits_for=102, reason="product 102 is not known yet")}
     assert check_ordered([SMALL], links, RETAILER, set()) == []
+    assert not was_checked(links[SMALL.part])
+    assert was_checked(supplied())
 
 
 @pytest.mark.parametrize(

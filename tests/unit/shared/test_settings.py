@@ -23,7 +23,15 @@ def test_they_are_frozen() -> None:
         setattr(Settings(), "port", 1)  # noqa: B010 - the type checker would refuse it as well
 
 
-@pytest.mark.parametrize(("name", "value"), [("WEBHOOK_WINDOW_SECONDS", "soon"), ("PORT", "70000"), ("LOG_LEVEL", "x")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("WEBHOOK_WINDOW_SECONDS", "soon"),
+        ("PORT", "70000"),
+        ("LOG_LEVEL", "x"),
+        ("PUBLISH_TIMEOUT_SECONDS", "30"),  # twice that is when PostgreSQL ends the relay's transaction
+    ],
+)
 def test_wrong_ones_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"BASESTOCK_{name}", value)
     with pytest.raises(ValidationError, match=name.lower()):
