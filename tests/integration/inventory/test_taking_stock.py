@@ -252,6 +252,18 @@ class TestParked:
         await world.hear(SHIRT.model_copy(update={"version": 3, "variants": (*SHIRT.variants, medium)}))
         assert (await world.levels())[100] == 9
 
+    async def test_a_late_line_that_is_short_under_deny_leaves_what_the_others_took(self, empty_world: World) -> None:
+        world = empty_world
+        await world.rows("update companies set oversell_policy = 'deny' where company_id = 1 returning 1")
+        await world.hear(CASE)
+        await world.count(_200=10)
+        await world.hear(order((100, None, 1), (200, None, 2)))
+        await world.hear(SMALL)
+        (decided,) = await world.told(OrderShort)
+        assert [line.outcome for line in decided.lines] == ["short", "allocated"]
+        assert decided.lines[0].reason.endswith("for this line; the lines decided before keep what they took")
+        assert await world.levels() == {100: 0, 200: 8}
+
     async def test_a_newer_version_takes_a_parked_line_away(self, empty_world: World) -> None:
         world = empty_world
         await world.hear(CASE)
