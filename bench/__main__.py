@@ -10,6 +10,7 @@ from rich.table import Table
 
 from bench import orders_queue, webhooks
 from shared.embedded_postgres import EmbeddedPostgres
+from shared.serve import tune_garbage_collection
 from tests.servers.rabbitmq import RabbitNode
 
 RESULTS = Path(__file__).parent / "results"
@@ -17,6 +18,7 @@ RESULTS = Path(__file__).parent / "results"
 
 async def measure() -> list[dict[str, object]]:
     """Every measurement, one after the other; each gets a database of its own."""
+    tune_garbage_collection()  # as every process that serves does
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory(prefix="basestock-bench-") as folder, RabbitNode() as broker:
         async with EmbeddedPostgres(Path(folder)) as server:

@@ -1,6 +1,7 @@
 """Serve one or several services over HTTP until told to stop."""
 
 import asyncio
+import gc
 import signal
 import socket
 import sys
@@ -42,6 +43,17 @@ def bus_of(settings: Settings) -> Bus:
     )
 
 
+def tune_garbage_collection() -> None:
+    """Let Python look for cyclic garbage less often; for processes that serve.
+
+    A batch of events makes tens of thousands of objects that soon go by themselves. By default every 700th starts a
+    collection that walks them all: measured on the orders queue, that was a third of the time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
 @asynccontextmanager
 async def app_of(services: Sequence[Service], settings: Settings, bus: Bus) -> AsyncIterator[FastAPI]:
     """Run these services on one bus, and yield the app with all their routes."""
@@ -59,6 +71,7 @@ async def serve_services(
 
     Set while they are still starting (waiting for a broker, say), `stop` ends it at once.
     """
+    tune_garbage_collection()
     bus = bus_of(settings)
     this = asyncio.current_task()
     assert this is not None  # noqa: S101 - a coroutine always runs in a task
