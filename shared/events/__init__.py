@@ -4,6 +4,7 @@ Each module holds the events of one producer, and only that producer constructs 
 Source of the format: https://github.com/cloudevents/spec (v1.0, JSON and JSON batch).
 """
 
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import cache
@@ -40,13 +41,13 @@ class Event(BaseModel):
     event_id: ClassVar[str] = ""
     traceparent: ClassVar[str | None] = None
 
+    @abstractmethod
     def subject(self) -> str:
         """The id of the thing the event is about."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sequence(self) -> int:
         """The thing's version: of two events with one subject the higher is the newer."""
-        raise NotImplementedError
 
     def received_as(self, event_id: str, traceparent: str | None) -> Self:
         """Remember the envelope it came in; returns itself."""
