@@ -65,7 +65,6 @@ class System:
 
     url: str
     dsn: str
-    bus: Bus
     admin: Client
     supplier: Client
     retailer: Client
@@ -123,18 +122,29 @@ async def running_system(dsn: str, bus: Bus, retailer_ref: str) -> AsyncIterator
         webhook_allow_networks=(ip_network("127.0.0.0/8"),),
         _env_file=None,
     )
+    async with (
+        serving(SERVICES, settings, bus) as url,
+        with_seeds(url, dsn, lambda key: Client(url, key), ADMIN_KEY, retailer_ref) as system,
+    ):
+        yield system
+
+
+@asynccontextmanager
+async def with_seeds(
+    url: str, dsn: str, client: Callable[[str], Client], admin_key: str, retailer_ref: str
+) -> AsyncIterator[System]:
+    """Load the fixture into a running Basestock; `client` makes one for a key."""
     async with AsyncExitStack() as stack:
-        url = await stack.enter_async_context(serving(SERVICES, settings, bus))
-        admin = await stack.enter_async_context(Client(url, ADMIN_KEY))
+        admin = await stack.enter_async_context(client(admin_key))
         keys = await _companies(admin, retailer_ref)
-        supplier = await stack.enter_async_context(Client(url, keys[SUPPLIER]))
-        retailer = await stack.enter_async_context(Client(url, keys[RETAILER]))
+        supplier = await stack.enter_async_context(client(keys[SUPPLIER]))
+        retailer = await stack.enter_async_context(client(keys[RETAILER]))
         for product in PRODUCTS:
             answer = await admin.post("/v1/products", product)
             assert answer.status == 201, answer.body
         await _until_known(supplier, retailer)
         webhooks = await stack.enter_async_context(receiver())
-        yield System(url, dsn, bus, admin, supplier, retailer, webhooks)
+        yield System(url, dsn, admin, supplier, retailer, webhooks)
 
 
 async def _companies(admin: Client, retailer_ref: str) -> dict[int, str]:
