@@ -5,7 +5,7 @@ PY := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check format bench migrate revision requirements clean
+.PHONY: help demo run up down test soak check format fault guards bench migrate revision requirements clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -13,11 +13,20 @@ help: ## List the targets
 demo: .venv/ready ## Set everything up and show the main job on real input (ARGS=--exit ends afterwards)
 	@$(PY) -m services demo $(ARGS)
 
-run: .venv/ready ## Run everything in one process until Ctrl-C (ARGS="--port 9000 --broker amqp://...")
-	@$(PY) -m services up $(ARGS)
+run: .venv/ready ## Run each service in a process of its own behind one port until Ctrl-C (ARGS="--port 9000 --broker amqp://...")
+	@$(PY) -m services run $(ARGS)
+
+up: ## Build and start the containers, and wait until they are ready (docs/operators.md)
+	@docker compose up --detach --build --wait $(ARGS)
+
+down: ## Stop the containers; their data stay (ARGS=-v removes them)
+	@docker compose down $(ARGS)
 
 test: .venv/ready-dev ## Set everything up and run all tests (ARGS="tests/unit -k virtual")
 	@$(PY) -m pytest $(ARGS)
+
+soak: .venv/ready-dev ## Run the tests that are too long for `make test`
+	@$(PY) -m pytest -m soak $(ARGS)
 
 check: .venv/ready-dev ## Lint, formatting, types, the rules between modules, the house rules
 	@$(PY) -m ruff check .
@@ -29,6 +38,12 @@ check: .venv/ready-dev ## Lint, formatting, types, the rules between modules, th
 format: .venv/ready-dev ## Format the code
 	@$(PY) -m ruff format .
 	@$(PY) -m ruff check --fix .
+
+fault: .venv/ready-dev ## Kill processes, broker and database under real orders (ARGS="--rounds 120 --seed 7")
+	@$(PY) -m tests.fault $(ARGS)
+
+guards: .venv/ready-dev ## Take away what keeps each promise, and see its tests fail (ARGS=P4 for one promise)
+	@$(PY) -m tests.fault.guards $(ARGS)
 
 bench: .venv/ready-dev ## Measure, each figure beside the ceiling of the same run
 	@$(PY) -m bench $(ARGS)

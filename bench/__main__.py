@@ -10,8 +10,8 @@ from rich.table import Table
 
 from bench import orders_queue, webhooks
 from shared.embedded_postgres import EmbeddedPostgres
+from shared.private_rabbitmq import RabbitNode
 from shared.serve import tune_garbage_collection
-from tests.servers.rabbitmq import RabbitNode
 
 RESULTS = Path(__file__).parent / "results"
 

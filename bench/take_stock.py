@@ -1,4 +1,4 @@
-"""How fast `take_stock` itself is: orders of two lines on 5,000 products, 500 a transaction, no broker between.
+"""How fast `move_stock` itself is: orders of two lines on 5,000 products, 500 a transaction, no broker between.
 
 `python -m bench.take_stock [--connections 2] [--profile] DSN`, on an empty database.
 """
@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import text
 
-from services.inventory.handlers import learn_companies, learn_products, take_stock
+from services.inventory.handlers import learn_catalog, move_stock
 from shared import clock
 from shared.database import Database
 from shared.events.catalog import CompanyChanged, ProductChanged
@@ -49,8 +49,8 @@ async def fill(database: Database) -> None:
         for number in range(1, PRODUCTS + 1)
     ]
     async with database.transaction() as session:
-        await learn_companies(session, [company])
-        await learn_products(session, products)
+        await learn_catalog(session, [company])
+        await learn_catalog(session, products)
 
 
 async def run(database: Database, batches: Sequence[Sequence[OrderCreated]], connections: int = 1) -> float:
@@ -60,7 +60,7 @@ async def run(database: Database, batches: Sequence[Sequence[OrderCreated]], con
     async def drain() -> None:
         while left:
             async with database.transaction() as session:
-                await take_stock(session, left.pop())
+                await move_stock(session, left.pop())
 
     started = clock.monotonic()
     async with asyncio.TaskGroup() as group:

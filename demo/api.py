@@ -11,6 +11,8 @@ from shared import clock
 # A new key reaches the other services by an event: milliseconds, but not none.
 NEW_KEY_SECONDS = 5
 ANSWER_SECONDS = 30
+# A database that is away or too busy for longer is not the demo's to wait for.
+BUSY_SECONDS = 60
 NOT_FOUND = 404
 
 
@@ -77,6 +79,7 @@ class Api:
         query: Mapping[str, str | int] | None = None,
     ) -> Any:  # noqa: ANN401 - JSON
         url = f"{self._base_url}{path}"
+        patience_ends = clock.monotonic() + BUSY_SECONDS
         while True:
             try:
                 async with self._session.request(method, url, json=body, params=query) as response:
@@ -87,9 +90,12 @@ class Api:
             if response.ok:
                 return answer
             failure = _failure(f"{method} {path}", response.status, answer)
-            if failure.code != "unknown_key" or clock.monotonic() > self._known_by:
+            if failure.code == "unavailable" and clock.monotonic() < patience_ends:  # nothing was done
+                await clock.sleep(float(response.headers.get("Retry-After", 1)))
+            elif failure.code != "unknown_key" or clock.monotonic() > self._known_by:
                 raise failure
-            await clock.sleep(0.05)
+            else:
+                await clock.sleep(0.05)
 
 
 async def _json(response: aiohttp.ClientResponse) -> Any:  # noqa: ANN401 - JSON

@@ -14,6 +14,7 @@ from rich.text import Text
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
+LOOPBACK = "127.0.0.1"
 SIGNATURE_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
 
 
@@ -85,17 +86,21 @@ def _parsed(raw: bytes) -> Any:  # noqa: ANN401 - JSON
 
 
 @asynccontextmanager
-async def demo_retailer(console: Console) -> AsyncIterator[Retailer]:
-    """A retailer listening on a free loopback port until the block ends."""
+async def demo_retailer(console: Console, host: str = LOOPBACK) -> AsyncIterator[Retailer]:
+    """A retailer listening on a free port until the block ends.
+
+    `host` is the name or address under which Basestock reaches this machine; unless it is loopback, the retailer
+    listens on all of this machine's addresses.
+    """
     retailer = Retailer(console)
     app = web.Application()
     app.router.add_post("/webhooks/stock", retailer.receive)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, LOOPBACK if host == LOOPBACK else "0.0.0.0", 0)
         await site.start()
-        host, port = runner.addresses[0][:2]
+        port = runner.addresses[0][1]
         retailer.url = f"http://{host}:{port}/webhooks/stock"
         yield retailer
     finally:

@@ -15,7 +15,7 @@ from demo.fixture import load_fixture
 from demo.orders_file import OrdersFile, OrdersFileError, read_orders_file
 from demo.plan import Assortment, Message, assortment_of, messages_of, sending_sequence, without_one_order
 from demo.replay import Sent, create_products, open_run, send, set_start_levels, settled_levels
-from demo.retailer import demo_retailer
+from demo.retailer import LOOPBACK, demo_retailer
 from demo.story import forget_endpoints, tell_story
 from shared import clock
 
@@ -57,24 +57,26 @@ class Outcome:
         return not self.mismatches and not self.sent.doubled
 
 
-async def run_demo(
+async def run_demo(  # noqa: PLR0913 - what a user may choose
     base_url: str,
     admin_key: str,
     *,
     orders_file: Path,
     drop_one: bool,
     console: Console,
+    webhook_host: str = LOOPBACK,
     linger: Callable[[], Awaitable[None]] | None = None,
 ) -> bool:
     """Play the demo against the Basestock at `base_url` and print it; says whether everything came out right.
 
-    `drop_one` withholds one order, so that the verdict must be wrong. `linger` is awaited after the verdict, while the
-    demo's retailer still listens and prints webhooks. Raises `RuntimeError` (a sentence for people) for a file that
+    `drop_one` withholds one order, so that the verdict must be wrong. `webhook_host` is the name or address under which
+    that Basestock reaches this machine, where the demo's retailer listens. `linger` is awaited after the verdict, while
+    the demo's retailer still listens and prints webhooks. Raises `RuntimeError` (a sentence for people) for a file that
     cannot be read and for calls that fail.
     """
     plan = _plan(orders_file, drop_one=drop_one)
     run = f"{clock.utc_now():%Y%m%d-%H%M%S}-{clock.uuid7().hex[-4:]}"
-    async with Api(base_url, admin_key) as admin, demo_retailer(console) as retailer:
+    async with Api(base_url, admin_key) as admin, demo_retailer(console, webhook_host) as retailer:
         fixture = await load_fixture(admin)
         async with Api(base_url, fixture.supplier_key) as supplier, Api(base_url, fixture.retailer_key) as shop:
             story_right = await tell_story(supplier, shop, retailer, run=run, console=console)
@@ -85,7 +87,7 @@ async def run_demo(
             _print_outcome(console, outcome, story_right=story_right)
             if linger:
                 await linger()
-            await forget_endpoints(shop)
+            await forget_endpoints(shop, retailer)
     return story_right and outcome.is_right
 
 

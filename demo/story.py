@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,7 +17,11 @@ SMALL, LARGE, SHIRT, SMALL_SHIRT = 100, 101, 102, "T01-S"
 START_LEVELS = {SMALL: (40, 50), LARGE: (60, 70)}
 ORDERED = 3
 HEARD_SECONDS = 20
-LOOPBACK = "http://127.0.0.1:"
+ALLOW = (
+    "Start it with BASESTOCK_WEBHOOK_ALLOW_NETWORKS naming the network of that address (127.0.0.0/8 on the same "
+    "machine), and where it runs in containers use --webhook-host host.docker.internal."
+)
+REACH = "Name this machine as Basestock reaches it with --webhook-host, and let its firewall pass such calls."
 
 
 async def tell_story(supplier: Api, shop: Api, retailer: Retailer, *, run: str, console: Console) -> bool:
@@ -26,7 +31,7 @@ async def tell_story(supplier: Api, shop: Api, retailer: Retailer, *, run: str, 
     endpoint registered.
     """
     console.rule("[bold]One order, one webhook")
-    await forget_endpoints(shop)
+    await forget_endpoints(shop, retailer)
     start = await _set_levels(supplier, shop, retailer, console)
     # The window is per endpoint and product (900 s, if nothing else is set); the start levels have used it up.
     await _register(shop, retailer)
@@ -51,16 +56,24 @@ async def tell_story(supplier: Api, shop: Api, retailer: Retailer, *, run: str, 
     return not complaints
 
 
-async def forget_endpoints(shop: Api) -> None:
+async def forget_endpoints(shop: Api, retailer: Retailer) -> None:
     """Remove the retailer's endpoints on this machine: those of earlier runs have nobody listening any more."""
+    this_machine = urlsplit(retailer.url).hostname
     endpoints = [endpoint async for endpoint in shop.pages("/v1/webhook-endpoints", limit=100)]
     for endpoint in endpoints:
-        if endpoint["url"].startswith(LOOPBACK):
+        if urlsplit(endpoint["url"]).hostname == this_machine:
             await shop.delete(f"/v1/webhook-endpoints/{endpoint['id']}")
 
 
 async def _register(shop: Api, retailer: Retailer) -> int:
-    made = await shop.post("/v1/webhook-endpoints", {"url": retailer.url})
+    """Register the retailer's URL; `RuntimeError` says what to do where this Basestock may not call it."""
+    try:
+        made = await shop.post("/v1/webhook-endpoints", {"url": retailer.url})
+    except ApiError as error:
+        if error.code != "forbidden_address":
+            raise
+        message = f"This Basestock may not call Retailer A's webhook {retailer.url}: {error}. {ALLOW}"
+        raise RuntimeError(message) from error
     retailer.secret = made["secret"]
     return int(made["id"])
 
@@ -83,13 +96,23 @@ async def _set_levels(supplier: Api, shop: Api, retailer: Retailer, console: Con
         await supplier.post(f"/v1/stock/{product_id}/adjustments", body)
     for product_id, on_hand in start.items():
         if not await _is_told(retailer, product_id, on_hand):
-            message = (
-                f"Retailer A's webhook did not tell of {on_hand} of product {product_id} within {HEARD_SECONDS} s. May "
-                "this Basestock call this machine (BASESTOCK_WEBHOOK_ALLOW_NETWORKS=127.0.0.0/8), and is it the same?"
-            )
+            cause = await _why_not_told(shop, endpoint_id)
+            message = f"Retailer A did not hear of {on_hand} of product {product_id} within {HEARD_SECONDS} s: {cause}"
             raise RuntimeError(message)
     await shop.delete(f"/v1/webhook-endpoints/{endpoint_id}")
     return start
+
+
+async def _why_not_told(shop: Api, endpoint_id: int) -> str:
+    """What became of the newest call, and what to do, in words."""
+    attempts = (await shop.get(f"/v1/webhook-endpoints/{endpoint_id}/attempts", limit=1))["items"]
+    if not attempts:
+        return "this Basestock made no call. Is its notifier running, and does it hear from its broker?"
+    (attempt,) = attempts
+    if attempt["error"] is None:
+        return "the newest call arrived, but told something else."
+    advice = ALLOW if attempt["error"] == "forbidden" else REACH
+    return f"the call failed ({attempt['detail'] or attempt['error']}). {advice}"
 
 
 async def _until_known(supplier: Api, *product_ids: int) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import sys
 from ipaddress import ip_network
 from pathlib import Path
@@ -12,8 +13,10 @@ from pydantic import SecretStr, ValidationError
 from rich.console import Console
 from rich.markup import escape
 
+from demo.retailer import LOOPBACK
 from demo.run import run_demo
 from services.all_in_one import SERVICES, migrate, up
+from services.one_process_each import Place, run
 from shared.access import new_key
 from shared.http import create_app
 from shared.logs import configure_logs
@@ -40,6 +43,7 @@ DataDir = Annotated[
 ]
 Dsn = Annotated[str | None, typer.Option(help="A PostgreSQL to use instead of the embedded one: postgresql://...")]
 Broker = Annotated[str | None, typer.Option(help="A RabbitMQ to use instead of the in-process bus: amqp://...")]
+PrivateBroker = Annotated[str | None, typer.Option(help="A RabbitMQ to use instead of a private one: amqp://...")]
 
 
 def read_settings(**changes: object) -> Settings:
@@ -61,6 +65,36 @@ def up_command(
             errors.print(f"Basestock answers at [bold]{url}[/]  API: {url}/docs")
 
         await up(settings, stop_on_signals(), on_ready=tell)
+
+    run_to_end(main())
+
+
+@app.command(name="run")
+def run_command(
+    port: Port = None, host: Host = None, data_dir: DataDir = None, dsn: Dsn = None, broker: PrivateBroker = None
+) -> None:
+    """Run each service in a process of its own behind one port, with PostgreSQL and RabbitMQ of its own or yours."""
+    settings = read_settings(port=port, host=host, data_dir=data_dir, dsn=dsn, broker_url=broker)
+    if "log_format" not in settings.model_fields_set:  # this is for people; containers run services one by one
+        settings = settings.model_copy(update={"log_format": "console"})
+    configure_logs(settings)
+
+    def tell(url: str, places: list[Place]) -> None:
+        rows = [("name", "pid", "address", "log")]
+        rows += [(place.name, str(place.pid or ""), place.address, place.log) for place in places]
+        for row in rows:
+            errors.print(escape("{:<10} {:>7}  {:<28} {}".format(*row)))
+        errors.print(f"Basestock answers at [bold]{url}[/]  Ctrl-C ends it.")
+
+    async def main() -> None:
+        stop, at_once = asyncio.Event(), asyncio.Event()
+
+        def hear() -> None:
+            (at_once if stop.is_set() else stop).set()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, hear)
+        await run(settings, stop, at_once, on_ready=tell)
 
     run_to_end(main())
 
@@ -107,7 +141,7 @@ def migrate_command(
 
 
 @app.command()
-def demo(
+def demo(  # noqa: PLR0913 - each is an option
     port: Port = None,
     data_dir: DataDir = None,
     orders: Annotated[Path, typer.Option(help="Order lines to replay.", exists=True, dir_okay=False)] = DEMO_ORDERS,
@@ -115,6 +149,9 @@ def demo(
     exit_: Annotated[bool, typer.Option("--exit", help="End after the verdict instead of staying up.")] = False,
     drop_one: Annotated[bool, typer.Option(help="Withhold one order: the verdict must be wrong.")] = False,
     url: Annotated[str | None, typer.Option(help="A running Basestock; BASESTOCK_ADMIN_KEY is its key.")] = None,
+    webhook_host: Annotated[
+        str, typer.Option(help="With --url: name or address under which that Basestock reaches this machine.")
+    ] = LOOPBACK,
 ) -> None:
     """Show the main job on real input: an order lowers base stock, the retailer hears, every level is checked."""
     settings = read_settings(port=port, data_dir=data_dir)
@@ -124,7 +161,8 @@ def demo(
             errors.print("basestock: set BASESTOCK_ADMIN_KEY to the platform admin's key of the system at --url.")
             raise typer.Exit(1)
         key = settings.admin_key.get_secret_value()
-        ok = run_to_end(run_demo(url, key, orders_file=orders, drop_one=drop_one, console=console))
+        story = run_demo(url, key, orders_file=orders, drop_one=drop_one, console=console, webhook_host=webhook_host)
+        ok = run_to_end(story)
     else:
         ok = run_to_end(_demo_embedded(settings, orders, drop_one=drop_one, stay=not exit_))
     raise typer.Exit(0 if ok else 1)

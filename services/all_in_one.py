@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 
@@ -10,6 +10,7 @@ from services.catalog.service import SERVICE as CATALOG
 from services.inventory.service import SERVICE as INVENTORY
 from services.notifier.service import SERVICE as NOTIFIER
 from services.orders.service import SERVICE as ORDERS
+from shared import clock
 from shared.database import Database
 from shared.embedded_postgres import EmbeddedPostgres
 from shared.migrations import upgrade
@@ -22,14 +23,39 @@ log = structlog.get_logger()
 SERVICES: tuple[Service, ...] = (CATALOG, ORDERS, INVENTORY, NOTIFIER)
 
 
+def names_all_databases(settings: Settings) -> bool:
+    """Whether the settings name a PostgreSQL for every service."""
+    return bool(settings.dsn) or all(getattr(settings, f"{service.name}_dsn") for service in SERVICES)
+
+
 @asynccontextmanager
 async def with_database(settings: Settings) -> AsyncIterator[Settings]:
     """Settings that name a database for every service: as given, else with an embedded PostgreSQL in `data_dir`."""
-    if settings.dsn or all(getattr(settings, f"{service.name}_dsn") for service in SERVICES):
+    if names_all_databases(settings):
         yield settings
         return
     async with EmbeddedPostgres(settings.data_dir) as dsn:
         yield settings.model_copy(update={"dsn": dsn})
+
+
+@asynccontextmanager
+async def left_when(stop: asyncio.Event) -> AsyncIterator[None]:
+    """Leave the block quietly once `stop` is set: for what takes long at the start."""
+    this = asyncio.current_task()
+    assert this is not None  # noqa: S101 - a coroutine always runs in a task
+
+    async def cancel_when_set() -> None:
+        await stop.wait()
+        this.cancel()
+
+    watching = asyncio.create_task(cancel_when_set())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not stop.is_set() or this.uncancel():
+            raise
+    finally:
+        watching.cancel()
 
 
 async def migrate(settings: Settings, services: tuple[Service, ...] = SERVICES) -> None:
@@ -38,7 +64,8 @@ async def migrate(settings: Settings, services: tuple[Service, ...] = SERVICES) 
         dsn = settings.dsn_of(service.name)
         database = Database(service.name, dsn, pool_size=1)
         try:
-            await wait_for(f"{service.name}: the database", database.check)
+            deadline = clock.monotonic() + settings.start_seconds
+            await wait_for(f"{service.name}: the database", database.check, deadline)
         finally:
             await database.close()
         await upgrade(service.name, dsn)
@@ -47,6 +74,9 @@ async def migrate(settings: Settings, services: tuple[Service, ...] = SERVICES) 
 
 async def up(settings: Settings, stop: asyncio.Event, *, on_ready: OnReady = lambda _: None) -> None:
     """Run everything until `stop` is set: database, migrations, the four services on one port."""
-    async with with_database(settings) as complete:
-        await migrate(complete)
-        await serve_services(SERVICES, complete, stop, on_ready=on_ready)
+    async with AsyncExitStack() as stack:
+        async with left_when(stop):
+            complete = await stack.enter_async_context(with_database(settings))
+            await migrate(complete)
+        if not stop.is_set():
+            await serve_services(SERVICES, complete, stop, on_ready=on_ready)

@@ -165,7 +165,6 @@ REMOVE_PRODUCT = text("""
     insert into products (product_id, owner_id, removed, version) values (:product_id, :owner_id, true, :version)
     on conflict (product_id) do update set removed = true, version = excluded.version
     where products.version < excluded.version
-    returning product_id
 """)
 
 
@@ -200,12 +199,22 @@ async def keep_connections(session: Session, events: Sequence[ConnectionChanged]
     ]
 
 
-async def keep_products(session: Session, events: Sequence[ProductChanged]) -> list[ProductChanged]:
-    """Copy products and their links; returns those that were news, in the order of their ids.
+async def keep_products(session: Session, events: Sequence[ProductChanged | ProductRemoved]) -> list[ProductChanged]:
+    """Copy products and their links, and mark those that are removed; returns the changes that were news, by id.
 
     News too is a product that is known to be removed, and nothing else of it.
     Their rows stay locked until the transaction ends: whoever wants to wait for one of them waits for it here.
     """
+    changed = [event for event in events if isinstance(event, ProductChanged)]
+    removed = [event for event in events if isinstance(event, ProductRemoved)]
+    if changed and removed:  # each kind goes through the rows by itself, so they are all locked before
+        await wait_for_products(session, (event.product_id for event in events))
+    news = await _keep_changed(session, changed) if changed else []
+    await _mark_removed(session, removed)
+    return news
+
+
+async def _keep_changed(session: Session, events: Sequence[ProductChanged]) -> list[ProductChanged]:
     newest = _newest(events)
     products = [
         event.model_dump(include={"product_id", "owner_id", "type", "sku", "title", "barcode", "base_product_id"})
@@ -223,19 +232,9 @@ async def keep_products(session: Session, events: Sequence[ProductChanged]) -> l
     return news
 
 
-async def remove_products(session: Session, events: Sequence[ProductRemoved]) -> list[ProductRemoved]:
-    """Mark products as removed; returns those that were news."""
-    return [
-        event
-        for event in _newest(events)
-        if (
-            await session.execute(
-                REMOVE_PRODUCT,
-                {"product_id": event.product_id, "owner_id": event.owner_id, "version": event.version},
-            )
-        ).one_or_none()
-        is not None
-    ]
+async def _mark_removed(session: Session, events: Sequence[ProductRemoved]) -> None:
+    for event in _newest(events):
+        await session.execute(REMOVE_PRODUCT, event.model_dump(include={"product_id", "owner_id", "version"}))
 
 
 def _newest(events: Sequence[E]) -> list[E]:
@@ -310,14 +309,12 @@ FIND_PARTS = text("""
     select product_id, variant_sku, component_ids, quantities from product_parts
     where product_id = any(cast(:product_ids as bigint[]))
 """)
-ADD_PLACEHOLDERS = text("""
-    insert into products (product_id, version)
-    select product_id, 0 from unnest(cast(:product_ids as bigint[])) as product_id
-    on conflict (product_id) do nothing
-""")
+# An update of nothing locks the rows that are there, in one order with those that are added. Adding first and locking
+# then would wait for a known product while holding a later one that is new.
 LOCK_PRODUCTS = text("""
-    select product_id from products where product_id = any(cast(:product_ids as bigint[]))
-    order by product_id for update
+    insert into products (product_id, version)
+    select product_id, 0 from unnest(cast(:product_ids as bigint[])) as product_id order by product_id
+    on conflict (product_id) do update set version = products.version where false
 """)
 
 
@@ -346,9 +343,7 @@ async def wait_for_products(session: Session, product_ids: Iterable[int]) -> Non
 
     Look them up again afterwards: whoever still finds them missing may wait, and `keep_products` comes after it.
     """
-    ids = sorted(set(product_ids))
-    await session.execute(ADD_PLACEHOLDERS, {"product_ids": ids})
-    await session.execute(LOCK_PRODUCTS, {"product_ids": ids})
+    await session.execute(LOCK_PRODUCTS, {"product_ids": sorted(set(product_ids))})
 
 
 def _chain(product_id: int, products: Mapping[int, _Product]) -> list[int]:

@@ -26,6 +26,11 @@ async def sleep(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
+def block(seconds: float) -> None:
+    """Sleep with the whole thread: never where an event loop runs."""
+    time.sleep(seconds)
+
+
 async def wait_until_set(event: asyncio.Event, timeout_seconds: float) -> bool:
     """Wait for `event`, at most `timeout_seconds`, and clear it; says whether it was set."""
     try:

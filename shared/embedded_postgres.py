@@ -14,19 +14,14 @@ survive all of it.
 """
 
 import asyncio
-import ctypes
-import fcntl
 import os
 import pwd
 import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +31,7 @@ import asyncpg
 import structlog
 
 from shared import clock
+from shared.machine import FolderInUseError, command_lines, ending_with_parent, kept_ports, own
 from shared.postgres_binaries import EmbeddedPostgresError, User, as_user, choose_binaries, digest, run_as
 
 _NAME = "basestock"  # of the role and of the database
@@ -47,7 +43,6 @@ _POLL_SECONDS = 0.02
 _RESTART_PAUSE_SECONDS = 1
 _LOG_LIMIT_BYTES = 10_000_000
 _LOG_TAIL_CHARACTERS = 1500
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",  # a socket's path must not exceed 107 bytes, a folder's may
@@ -80,12 +75,15 @@ class EmbeddedPostgres:
     async def __aenter__(self) -> str:
         """Start the server; gives the DSN `postgresql://basestock:<password>@127.0.0.1:<port>/basestock?...`."""
         self._user, self.home = _find_home(self._data_dir)
-        self._lock = _own(self.home)
+        try:
+            self._lock = own(self.home)
+        except FolderInUseError as error:
+            raise EmbeddedPostgresError(str(error)) from None
         try:
             self._binaries = await asyncio.to_thread(_prepare, self.home, self._user)
             self._cluster_name = _cluster_name(self.home)
             self._password = (self.home / "password").read_text()
-            self._port = _choose_port(self.home / "port")
+            [self._port] = kept_ports(self.home / "port", 1)
             await self._start()
         except BaseException:
             await self._stop()
@@ -133,7 +131,7 @@ class EmbeddedPostgres:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for us: the services drain first, then we stop the server
-                preexec_fn=_stop_with_parent(),
+                preexec_fn=ending_with_parent(signal.SIGINT),
                 **as_user(self._user),
             )
         await self._wait_until_ready(self._process)
@@ -254,23 +252,6 @@ def _unprivileged_user(home: Path) -> User | None:
     return User(entry.pw_uid, entry.pw_gid)
 
 
-def _own(home: Path) -> BinaryIO:
-    """Take the folder for this process, until the returned lock is closed; the kernel closes it when we are killed."""
-    lock = (home / "lock").open("a+b")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        owner = lock.read().decode()
-        lock.close()
-        message = f"{home} is already in use by process {owner}: stop that one first, or use another folder."
-        raise EmbeddedPostgresError(message) from None
-    lock.truncate(0)
-    lock.write(str(os.getpid()).encode())
-    lock.flush()
-    return lock
-
-
 def _prepare(home: Path, user: User | None) -> Path:
     """Make the password and the empty cluster if they are not there yet; gives the folder of the server's binaries."""
     version_file = home / "data/PG_VERSION"
@@ -302,20 +283,6 @@ def _initialize(home: Path, user: User | None, binaries: Path, major: int) -> No
     new_data.rename(home / "data")
 
 
-def _choose_port(port_file: Path) -> int:
-    """Take the port of last time if it is free, else any free one, and keep it for the next time."""
-    kept = int(port_file.read_text()) if port_file.exists() else 0
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", kept))
-        except OSError:
-            probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    port_file.write_text(str(port))
-    return port
-
-
 def _open_log(path: Path) -> BinaryIO:
     if path.exists() and path.stat().st_size > _LOG_LIMIT_BYTES:
         path.rename(path.with_suffix(".old"))
@@ -323,40 +290,13 @@ def _open_log(path: Path) -> BinaryIO:
     return path.open("ab")
 
 
-def _stop_with_parent() -> Callable[[], None] | None:
-    """Make what a child runs first on Linux, so that it gets SIGINT when the thread that started it ends."""
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None).prctl
-    parent = os.getpid()
-
-    def ask_kernel() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
-        if os.getppid() != parent:
-            os._exit(1)  # the parent died before we asked
-
-    return ask_kernel
-
-
 def _processes_of(cluster_name: str) -> dict[int, bool]:
     """Find the pids of a cluster's live processes by their command lines; the value says which is the postmaster."""
     postmaster = re.compile(rf".*/postgres -D .*-ccluster_name={cluster_name}( |$)")
     found = {}
-    for pid, command_line in _command_lines():
+    for pid, command_line in command_lines():
         if postmaster.match(command_line):
             found[pid] = True
         elif command_line.startswith(f"postgres: {cluster_name}: "):
             found[pid] = False
     return found
-
-
-def _command_lines() -> Iterator[tuple[int, str]]:
-    if sys.platform == "linux":
-        for folder in Path("/proc").glob("[0-9]*"):
-            with suppress(FileNotFoundError, ProcessLookupError):  # ended meanwhile
-                yield int(folder.name), (folder / "cmdline").read_text(errors="replace").replace("\0", " ").strip()
-        return
-    listing = run_as(["ps", "-axww", "-o", "pid=,args="], None)
-    for line in listing.stdout.splitlines():
-        pid, _, command_line = line.strip().partition(" ")
-        yield int(pid), command_line.strip()

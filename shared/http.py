@@ -132,8 +132,10 @@ def _add_operations(app: FastAPI, contexts: Mapping[str, Context]) -> None:
 
     @app.get("/readyz", tags=["operations"])
     async def readyz() -> dict[str, str]:
-        """Database and bus answer, so work sent here will be done; else 503 with what is away."""
+        """Database and bus answer, so work sent here will be done; else, or while it is ending, 503 with the reason."""
         for context in contexts.values():
+            if context.draining.is_set():
+                raise ProblemError(503, "draining", f"{context.service} is ending: send new work elsewhere")
             for what, check in (("database", context.database.check), ("bus", context.bus.check)):
                 try:
                     await check()

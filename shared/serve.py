@@ -25,7 +25,7 @@ from shared.settings import Settings, in_words
 
 log = structlog.get_logger()
 
-# Open requests may finish; the longest answer (`?wait=`) takes 10 s.
+# Open requests may finish, while everything else drains; the slowest are those whose client is.
 SHUTDOWN_SECONDS = 12
 
 OnReady = Callable[[str], None]
@@ -96,12 +96,15 @@ async def _cancel_when(stop: asyncio.Event, task: asyncio.Task[None]) -> None:
 async def serve_app(
     app: FastAPI, host: str, port: int, stop: asyncio.Event, *, on_ready: OnReady = lambda _: None
 ) -> None:
-    """Serve `app` until `stop` is set, then let open requests finish. Raises `RuntimeError` if the port is taken."""
+    """Serve `app` until `stop` is set, then drain: open requests and its services, all at the same time.
+
+    Raises `RuntimeError` if the port is taken.
+    """
     config = uvicorn.Config(
         app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS
     )
     server = Server(config, on_ready)
-    stopping = asyncio.create_task(server.exit_when(stop))
+    stopping = asyncio.create_task(_drain_when(stop, app, server))
     try:
         await server.serve()
     except SystemExit as error:  # uvicorn's way to say that it could not listen
@@ -109,6 +112,13 @@ async def serve_app(
         raise RuntimeError(message) from error
     finally:
         stopping.cancel()
+
+
+async def _drain_when(stop: asyncio.Event, app: FastAPI, server: uvicorn.Server) -> None:
+    await stop.wait()
+    for context in app.state.contexts.values():
+        context.draining.set()
+    server.should_exit = True
 
 
 class Server(uvicorn.Server):
@@ -125,11 +135,6 @@ class Server(uvicorn.Server):
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             self._on_ready(f"http://{host}:{port}")
-
-    async def exit_when(self, stop: asyncio.Event) -> None:
-        """Begin to shut down once `stop` is set."""
-        await stop.wait()
-        self.should_exit = True
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

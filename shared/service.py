@@ -14,7 +14,7 @@ from shared.database import Database
 from shared.events import Event, catalogue
 from shared.faults import is_infrastructure
 from shared.messaging import inbox
-from shared.messaging.bus import Bus, BusUnavailableError, Queue
+from shared.messaging.bus import Bus, BusRefusedError, BusUnavailableError, Queue
 from shared.messaging.consumer import Consumer, Source, Subscription, sources_of
 from shared.messaging.outbox import Relay
 from shared.service_context import Context
@@ -24,8 +24,8 @@ log = structlog.get_logger()
 
 Worker = Callable[[Context], Coroutine[None, None, None]]
 INBOX_PURGE_SECONDS = 60
-# Long enough for a broker or a database that is started together with us; then say so and give up.
-START_SECONDS = 60
+START_POLL_SECONDS = 0.5
+SAY_AGAIN_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,11 @@ def queues_of_hearers(service: str, limit_messages: int) -> list[Queue]:
 async def running(service: Service, settings: Settings, bus: Bus) -> AsyncIterator[Context]:
     """Run `service` on this bus until the block ends: relay, consumers, workers; yields its context.
 
-    Raises `RuntimeError` with what is missing when database or bus do not answer within `START_SECONDS`. A part that
-    dies of a bug ends the block with its error: a service that only seems alive helps nobody.
+    They drain once the block has ended, or while it still runs, from when the context's `draining` is set.
+
+    Raises `RuntimeError` with what is missing when database and bus do not answer within the settings' `start_seconds`,
+    or at once when the schema was never made: whoever runs us starts us again, or a person has to. A part that dies of
+    a bug ends the block with its error: a service that only seems alive helps nobody.
     """
     database = Database(service.name, settings.dsn_of(service.name), pool_size=settings.database_pool_size)
     context = Context(service.name, settings, database, bus)
@@ -76,23 +79,31 @@ async def running(service: Service, settings: Settings, bus: Bus) -> AsyncIterat
     queues = [*(source.queue for source in sources), *queues_of_hearers(service.name, limit)]
     failure: Exception | None = None
     try:
-        await wait_for(f"{service.name}: the database", database.check)
-        await wait_for(f"{service.name}: its schema", database.check_schema)
-        await wait_for(f"{service.name}: the bus", lambda: bus.declare(queues))
+        deadline = clock.monotonic() + settings.start_seconds
+        await wait_for(f"{service.name}: the database", database.check, deadline)
+        await wait_for(f"{service.name}: its schema", database.check_schema, deadline)
+        await wait_for(f"{service.name}: the broker", lambda: bus.declare(queues), deadline)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(run) for run in _parts(service, context, sources)]
+            parts = [group.create_task(run) for run in _parts(service, context, sources)]
+            group.create_task(_drain(parts, context.draining))
             log.info("service_running", service=service.name, queues=[source.queue.name for source in sources])
             try:
                 yield context
             except Exception as error:  # the block's own error, to be raised as it is and not in the parts' group
                 failure = error
             finally:
-                for task in tasks:
-                    task.cancel()
+                context.draining.set()
         if failure:
             raise failure
     finally:
         await database.close()
+
+
+async def _drain(parts: Sequence[asyncio.Task[None]], draining: asyncio.Event) -> None:
+    """Tell all parts at once to end, when it is time; each finishes what it has begun (`shared/draining.py`)."""
+    await draining.wait()
+    for part in parts:
+        part.cancel()
 
 
 def _parts(service: Service, context: Context, sources: Sequence[Source]) -> list[Coroutine[None, None, None]]:
@@ -136,24 +147,35 @@ async def _purge_inbox(context: Context) -> None:
             log.warning("inbox_purge_paused", service=context.service, error=repr(error))
 
 
-async def wait_for(what: str, check: Callable[[], Awaitable[None]]) -> None:
-    """Try `check` until it passes.
+async def wait_for(what: str, check: Callable[[], Awaitable[None]], deadline: float) -> None:
+    """Try `check` until it passes; says what it waits for when the wait begins, and then seldom.
 
-    Raises `RuntimeError`, in words, when it does not within `START_SECONDS`, or at once for what waiting does not mend.
+    Raises `RuntimeError`, in words, when it does not by `deadline` (of `clock.monotonic`), or at once for what waiting
+    does not mend: a wrong password, a database that is not there, a schema never made.
     """
-    deadline = clock.monotonic() + START_SECONDS
+    say_again_at = clock.monotonic()
     while True:
         try:
-            await check()
+            async with asyncio.timeout(max(START_POLL_SECONDS, deadline - clock.monotonic())):
+                await check()
         except Exception as error:
-            words = getattr(error, "orig", None) or error  # the driver's own, without SQLAlchemy's around them
-            if not isinstance(error, BusUnavailableError) and not is_infrastructure(error):
+            words = str(getattr(error, "orig", None) or error)  # the driver's own, without SQLAlchemy's around them
+            if not _mends_itself(error):
                 message = f"{what}: {words}"
                 raise RuntimeError(message) from error
-            if clock.monotonic() > deadline:
-                message = f"{what} did not answer within {START_SECONDS} s: {words}"
+            now = clock.monotonic()
+            if now >= deadline:
+                message = f"{what} did not answer within BASESTOCK_START_SECONDS: {words or 'no answer at all'}"
                 raise RuntimeError(message) from error
-            log.info("waiting", what=what, error=str(words))
-            await clock.sleep(0.5)
+            if now >= say_again_at:
+                log.warning("waiting", what=what, error=words, gives_up_in_seconds=round(deadline - now))
+                say_again_at = now + SAY_AGAIN_SECONDS
+            await clock.sleep(START_POLL_SECONDS)
         else:
             return
+
+
+def _mends_itself(error: Exception) -> bool:
+    if isinstance(error, BusUnavailableError):
+        return not isinstance(error, BusRefusedError)
+    return is_infrastructure(error)

@@ -1,7 +1,8 @@
 """What a running service hands to its routes, handlers and workers."""
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastapi import Request
 
@@ -12,12 +13,13 @@ from shared.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One service as it runs in this process."""
+    """One service as it runs in this process; once `draining` is set it takes no new work, and ends what it has."""
 
     service: str
     settings: Settings
     database: Database
     bus: Bus
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 def context_of(service: str) -> Callable[[Request], Context]:

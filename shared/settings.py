@@ -3,6 +3,7 @@
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -30,6 +31,8 @@ class Settings(BaseSettings):
     broker_url: str | None = Field(None, description="RabbitMQ, amqp://...; empty uses the in-process bus.")
     # RabbitMQ's own default of 60 s would notice a dead peer only after three minutes.
     broker_heartbeat_seconds: int = Field(10, ge=1, description="AMQP heartbeat.")
+    # Long enough for servers that are started together with us.
+    start_seconds: int = Field(60, ge=1, description="Longest wait for database and broker at the start.")
     # A confirm takes milliseconds; past this the outcome is unknown and the outbox row is kept.
     # The relay waits in a transaction, twice at worst (for a channel, for the confirm): PostgreSQL ends it after 60 s.
     publish_timeout_seconds: float = Field(10, gt=0, le=25, description="Longest wait for a publisher confirm.")
@@ -76,6 +79,9 @@ class Settings(BaseSettings):
         if value is not None and not value.startswith(schemes):
             message = f"it must start with {schemes[0]}, like {schemes[0]}user:password@host/name"
             raise ValueError(message)
+        if value is not None and not _has_readable_address(value):
+            message = "its host or port cannot be read; in a password write / as %2F, # as %23, ? as %3F, [ as %5B"
+            raise ValueError(message)
         return value
 
     def dsn_of(self, service: str) -> str:
@@ -88,6 +94,14 @@ class Settings(BaseSettings):
             )
             raise ValueError(message)
         return dsn
+
+
+def _has_readable_address(url: str) -> bool:
+    try:
+        _ = urlsplit(url).port
+    except ValueError:  # its words may hold half a password
+        return False
+    return True
 
 
 def in_words(error: ValidationError) -> list[str]:

@@ -10,8 +10,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from shared.private_rabbitmq import RabbitNode
 from tests.servers.postgres import PostgresServer, postgres_server
-from tests.servers.rabbitmq import RabbitNode
 
 
 @dataclass(frozen=True, slots=True)

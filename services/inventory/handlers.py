@@ -1,46 +1,20 @@
-"""What inventory does with each event it hears."""
+"""What inventory does with each event it hears.
+
+Events that lock the same rows go to one handler, which locks them all in one order (docs/architecture.md).
+"""
 
 from collections.abc import Sequence
 from uuid import UUID
 
 from services.inventory import deciding
-from services.inventory.links import find_links_or_wait, key_of, lock_with_ancestors
+from services.inventory.links import find_links_or_wait, key_of, lock_with_what_they_need
 from services.inventory.store import orders as order_store
 from services.inventory.store import stock as stock_store
-from shared.catalog_view import keep_api_keys, keep_companies, keep_connections, keep_products, remove_products
+from shared.catalog_view import keep_api_keys, keep_companies, keep_connections, keep_products
 from shared.database import Session
 from shared.events.catalog import ApiKeyChanged, CompanyChanged, ConnectionChanged, ProductChanged, ProductRemoved
-from shared.events.orders import ItemsReturned, OrderCreated
+from shared.events.orders import ItemsReturned, OrderCreated, OrderLine, ReturnedLine
 from shared.messaging.consumer import on
-
-
-async def take_stock(session: Session, events: Sequence[OrderCreated]) -> None:
-    """Let orders take their stock: the newest version of each; one that is not newer than the known changes nothing."""
-    newest: dict[UUID, OrderCreated] = {}
-    for event in events:
-        known = newest.get(event.order_id)
-        if known is None or known.version < event.version:
-            newest[event.order_id] = event
-    links = await find_links_or_wait(session, {key_of(line) for event in newest.values() for line in event.lines})
-    decisions = await order_store.keep_orders(session, list(newest.values()))
-    orders = [deciding.order_as_it_came(newest[order_id], decision, links) for order_id, decision in decisions.items()]
-    await deciding.decide(session, orders, [])
-
-
-async def restock(session: Session, events: Sequence[ItemsReturned]) -> None:
-    """Put returned items back into stock where the line says so, once per return (rule 15)."""
-    returns = {event.return_id: event for event in events}
-    lines = [line for event in returns.values() for line in event.lines if line.restock]
-    links = await find_links_or_wait(session, {key_of(line) for line in lines})
-    fresh = await order_store.add_returns(session, list(returns.values()))
-    to_restock = [deciding.return_as_it_came(returns[return_id], links) for return_id in sorted(fresh)]
-    await deciding.decide(session, [], to_restock)
-
-
-async def learn_companies(session: Session, events: Sequence[CompanyChanged]) -> None:
-    """Copy companies; every supplier has the location `main`."""
-    await keep_companies(session, events)
-    await stock_store.add_main_locations(session, {event.company_id for event in events if event.role == "supplier"})
 
 
 async def learn_connections(session: Session, events: Sequence[ConnectionChanged]) -> None:
@@ -48,28 +22,53 @@ async def learn_connections(session: Session, events: Sequence[ConnectionChanged
     await keep_connections(session, events)
 
 
-async def learn_products(session: Session, events: Sequence[ProductChanged]) -> None:
-    """Copy products, begin to keep stock of those that are tracked, and go on with the lines that waited for one."""
-    await lock_with_ancestors(session, events)
-    news = {event.product_id: event for event in await keep_products(session, events)}
-    tracked = {product_id: event.owner_id for product_id, event in news.items() if event.is_tracked_stock}
-    if tracked:
-        await stock_store.add_main_locations(session, set(tracked.values()))
-        await stock_store.add_items(session, tracked)
+async def learn_catalog(session: Session, events: Sequence[CompanyChanged | ProductChanged | ProductRemoved]) -> None:
+    """Copy companies and products, begin to keep stock of what is tracked, go on with the lines that waited for it.
+
+    Every supplier has the location `main`. A removed product's stock stays, and orders that were accepted before still
+    lower it.
+    """
+    companies = [event for event in events if isinstance(event, CompanyChanged)]
+    products = [event for event in events if not isinstance(event, CompanyChanged)]
+    stocked = [event for event in products if isinstance(event, ProductChanged) and event.is_tracked_stock]
+    suppliers = {event.company_id for event in companies if event.role == "supplier"}
+    await keep_companies(session, companies)
+    await stock_store.add_main_locations(session, suppliers | {event.owner_id for event in stocked})
+    if not products:
+        return
+    await lock_with_what_they_need(session, products)
+    news = {event.product_id: event for event in await keep_products(session, products)}
+    await stock_store.add_items(session, {id_: event.owner_id for id_, event in news.items() if event.is_tracked_stock})
     await deciding.go_on(session, news)
 
 
-async def forget_products(session: Session, events: Sequence[ProductRemoved]) -> None:
-    """Mark products as removed; their stock stays, and orders that were accepted before still lower it."""
-    await remove_products(session, events)
+async def move_stock(session: Session, events: Sequence[OrderCreated | ItemsReturned]) -> None:
+    """Let orders take their stock, and put returned items back where the line says so, once per return (rule 15).
+
+    Of each order the newest version counts; one that is not newer than the known changes nothing.
+    """
+    newest: dict[UUID, OrderCreated] = {}
+    returns: dict[UUID, ItemsReturned] = {}
+    for event in events:
+        if isinstance(event, ItemsReturned):
+            returns[event.return_id] = event
+        elif event.order_id not in newest or newest[event.order_id].version < event.version:
+            newest[event.order_id] = event
+    lines: list[OrderLine | ReturnedLine] = [line for event in newest.values() for line in event.lines]
+    lines += [line for event in returns.values() for line in event.lines if line.restock]
+    links = await find_links_or_wait(session, {key_of(line) for line in lines})
+    decisions = await order_store.keep_orders(session, list(newest.values()))
+    fresh = await order_store.add_returns(session, list(returns.values()))
+    await deciding.decide(
+        session,
+        [deciding.order_as_it_came(newest[order_id], decision, links) for order_id, decision in decisions.items()],
+        [deciding.return_as_it_came(returns[return_id], links) for return_id in sorted(fresh)],
+    )
 
 
 SUBSCRIPTIONS = (
-    on(CompanyChanged, learn_companies),
     on(ApiKeyChanged, keep_api_keys),
     on(ConnectionChanged, learn_connections),
-    on(ProductChanged, learn_products),
-    on(ProductRemoved, forget_products),
-    on(OrderCreated, take_stock),
-    on(ItemsReturned, restock),
+    on((CompanyChanged, ProductChanged, ProductRemoved), learn_catalog),
+    on((OrderCreated, ItemsReturned), move_stock),
 )

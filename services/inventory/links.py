@@ -7,7 +7,7 @@ from services.inventory.domain import Line
 from services.inventory.store import stock as stock_store
 from shared.catalog_view import Link, find_links, wait_for_products
 from shared.database import Session
-from shared.events.catalog import ProductChanged
+from shared.events.catalog import ProductChanged, ProductRemoved
 from shared.events.orders import OrderLine, ReturnedLine
 
 # What is looked up: a product, and its variant or "".
@@ -58,15 +58,20 @@ async def find_links_or_wait(session: Session, wanted: Collection[Key]) -> dict[
     return links
 
 
-async def lock_with_ancestors(session: Session, events: Sequence[ProductChanged]) -> None:
-    """Lock these products together with the unknown ends of their chains, which parked lines may come to wait for."""
-    bases = {(event.base_product_id, "") for event in events if event.base_product_id is not None}
-    if not bases:
-        return
-    links = await find_links(session, bases)
-    ends = {link.waits_for for link in links.values() if link.waits_for is not None}
-    if ends:
-        await wait_for_products(session, ends | {event.product_id for event in events})
+async def lock_with_what_they_need(session: Session, events: Sequence[ProductChanged | ProductRemoved]) -> None:
+    """Lock these products together with those they lead to and that are unknown: parked lines may come to wait for one.
+
+    That is the unknown end of a chain of virtual bases, and a base stock product that no stock is kept of yet.
+    """
+    changed = [event for event in events if isinstance(event, ProductChanged)]
+    bases = {(event.base_product_id, "") for event in changed if event.base_product_id is not None}
+    links = await _find(session, bases) if bases else {}
+    components = [item for event in changed for item in event.components]
+    components += [item for event in changed for variant in event.variants for item in variant.components]
+    missing = await stock_store.without_item(session, {item.product_id for item in components})
+    missing |= {link.waits_for for link in links.values() if link.waits_for is not None}
+    if missing:
+        await wait_for_products(session, missing | {event.product_id for event in events})
 
 
 async def _find(session: Session, wanted: Collection[Key]) -> dict[Key, Link]:

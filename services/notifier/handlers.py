@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from services.notifier.store import slots as slot_store
-from shared.catalog_view import keep_api_keys, keep_companies, keep_connections, keep_products, remove_products
+from shared.catalog_view import keep_api_keys, keep_companies, keep_connections, keep_products
 from shared.database import Session
 from shared.events.catalog import ApiKeyChanged, CompanyChanged, ConnectionChanged, ProductChanged, ProductRemoved
 from shared.events.inventory import StockChanged
@@ -18,14 +18,9 @@ async def copy_connections(session: Session, events: Sequence[ConnectionChanged]
             await slot_store.resume(session, event.supplier_id, event.retailer_id)
 
 
-async def copy_products(session: Session, events: Sequence[ProductChanged]) -> None:
-    """Copy products and their links, for what a payload lists."""
+async def copy_products(session: Session, events: Sequence[ProductChanged | ProductRemoved]) -> None:
+    """Copy products and their links, for what a payload lists; it does not list those that are removed."""
     await keep_products(session, events)
-
-
-async def forget_products(session: Session, events: Sequence[ProductRemoved]) -> None:
-    """Mark products as removed: payloads do not list them any more."""
-    await remove_products(session, events)
 
 
 async def keep_stock(session: Session, events: Sequence[StockChanged]) -> None:
@@ -37,7 +32,6 @@ SUBSCRIPTIONS = (
     on(CompanyChanged, keep_companies),
     on(ApiKeyChanged, keep_api_keys),
     on(ConnectionChanged, copy_connections),
-    on(ProductChanged, copy_products),
-    on(ProductRemoved, forget_products),
+    on((ProductChanged, ProductRemoved), copy_products),
     on(StockChanged, keep_stock),
 )

@@ -22,6 +22,7 @@ from services.notifier.store.endpoints import Made
 from services.notifier.store.slots import DueEndpoint, DueSlot, Finished, Taken
 from shared import clock
 from shared.database import Database, Session
+from shared.draining import DRAIN_SECONDS, SHORT_DRAIN_SECONDS, to_its_end
 from shared.faults import is_infrastructure
 from shared.service_context import Context
 from shared.settings import Settings
@@ -43,8 +44,6 @@ ROOM_FOR_CLAIM = 128
 # Only fan-out in this process wakes the sender; windows end, and other replicas fan out, without a word.
 POLL_SECONDS = 0.1
 PAUSE_SECONDS = 1.0
-# Most endpoints answer within milliseconds; those that take longer must not hold up a restart.
-DRAIN_SECONDS = 2.0
 CALLS = Counter("basestock_webhook_calls_total", "Webhook calls made", ["outcome"])
 CALL_SECONDS = Histogram("basestock_webhook_call_seconds", "Time a webhook call took")
 
@@ -226,7 +225,7 @@ class Sender:
         self._some_answered = asyncio.Event()
 
     async def run(self) -> None:
-        """Send until cancelled; then calls under way have a moment to end, as a restart need not cost them a window."""
+        """Send until cancelled; then make the calls that are claimed, as a restart need not cost them a window."""
         async with (
             delivering(self._settings.webhook_allow_networks) as deliverer,
             asyncio.TaskGroup() as group,
@@ -235,7 +234,7 @@ class Sender:
             try:
                 await self._claim(deliverer, group)
             finally:
-                await self._drain()
+                await self._drain(deliverer, group)
 
     async def _claim(self, deliverer: Deliverer, group: asyncio.TaskGroup) -> None:
         after = 0
@@ -246,18 +245,22 @@ class Sender:
                 await clock.wait_until_set(self._room, POLL_SECONDS)
                 continue
             try:
-                claimed = await claim(self._database, self._settings, after, room)
+                claimed = await to_its_end(self._claim_some(after, room), SHORT_DRAIN_SECONDS)
             except Exception as error:
                 if not is_infrastructure(error):
                     raise
                 log.warning("webhook_claim_paused", error=str(error))
                 await clock.sleep(PAUSE_SECONDS)
                 continue
-            self._under_way += len(claimed.calls)
-            self._waiting.extend(claimed.calls)
             ended, after = after == 0 and not claimed.calls, claimed.last_endpoint_id
             if ended and not after:
                 await clock.wait_until_set(self._woken, POLL_SECONDS)
+
+    async def _claim_some(self, after: int, limit: int) -> Claimed:
+        claimed = await claim(self._database, self._settings, after, limit)
+        self._under_way += len(claimed.calls)
+        self._waiting.extend(claimed.calls)
+        return claimed
 
     def _open_lanes(self, deliverer: Deliverer, group: asyncio.TaskGroup) -> None:
         wanted = min(len(self._waiting), QUICK_LANES - self._lanes)
@@ -275,10 +278,12 @@ class Sender:
             self._some_answered.set()
         self._lanes -= 1
 
-    async def _drain(self) -> None:
+    async def _drain(self, deliverer: Deliverer, group: asyncio.TaskGroup) -> None:
+        """Make what is claimed, and write it down: no call begins, or goes on, past the end of its lease."""
         deadline = clock.monotonic() + DRAIN_SECONDS
         while self._under_way and clock.monotonic() < deadline:
-            await clock.wait_until_set(self._room, POLL_SECONDS)
+            self._open_lanes(deliverer, group)
+            await clock.sleep(POLL_SECONDS)
 
     async def _finish(self) -> None:
         while True:

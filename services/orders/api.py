@@ -197,7 +197,7 @@ def _raise_unless_accepted(verdict: Verdict, what: Literal["order", "return"]) -
 
 
 async def _when_decided(context: Context, order_id: UUID, wait_seconds: float) -> Order:
-    """The order as soon as inventory has decided, or as it is after `wait_seconds`."""
+    """The order as soon as inventory has decided, or as it is after `wait_seconds`, or when the process is to end."""
     deadline = clock.monotonic() + wait_seconds
     pause_seconds = FIRST_POLL_SECONDS
     while True:
@@ -206,7 +206,7 @@ async def _when_decided(context: Context, order_id: UUID, wait_seconds: float) -
             (row,) = await store.find_orders(session, {"order_id": order_id}, limit=1)
         order = Order.model_validate(row)
         left_seconds = deadline - clock.monotonic()
-        if order.decision > 0 or left_seconds <= 0:
+        if order.decision > 0 or left_seconds <= 0 or context.draining.is_set():
             return order
         await clock.sleep(min(pause_seconds, left_seconds))
         pause_seconds = min(2 * pause_seconds, LONGEST_POLL_SECONDS)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from services.orders import store
-from shared.catalog_view import keep_api_keys, keep_companies, keep_connections, keep_products, remove_products
+from shared.catalog_view import keep_api_keys, keep_companies, keep_connections, keep_products
 from shared.database import Session
 from shared.events.catalog import ApiKeyChanged, CompanyChanged, ConnectionChanged, ProductChanged, ProductRemoved
 from shared.events.inventory import OrderAllocated, OrderShort
@@ -15,14 +15,9 @@ async def copy_connections(session: Session, events: Sequence[ConnectionChanged]
     await keep_connections(session, events)
 
 
-async def copy_products(session: Session, events: Sequence[ProductChanged]) -> None:
-    """Copy products and their links: what can be ordered."""
+async def copy_products(session: Session, events: Sequence[ProductChanged | ProductRemoved]) -> None:
+    """Copy products and their links: what can be ordered, and what cannot be ordered any more."""
     await keep_products(session, events)
-
-
-async def forget_products(session: Session, events: Sequence[ProductRemoved]) -> None:
-    """Mark products as removed: they cannot be ordered any more."""
-    await remove_products(session, events)
 
 
 async def record_decisions(session: Session, events: Sequence[OrderAllocated | OrderShort]) -> None:
@@ -34,8 +29,6 @@ SUBSCRIPTIONS = (
     on(CompanyChanged, keep_companies),
     on(ApiKeyChanged, keep_api_keys),
     on(ConnectionChanged, copy_connections),
-    on(ProductChanged, copy_products),
-    on(ProductRemoved, forget_products),
-    on(OrderAllocated, record_decisions),
-    on(OrderShort, record_decisions),
+    on((ProductChanged, ProductRemoved), copy_products),
+    on((OrderAllocated, OrderShort), record_decisions),
 )

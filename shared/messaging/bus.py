@@ -18,6 +18,10 @@ class BusUnavailableError(Exception):
     """The broker cannot be reached now; nothing is known of what was being published. Try again later."""
 
 
+class BusRefusedError(BusUnavailableError):
+    """The broker answers, but not us: wrong user, password or virtual host. Who starts says so instead of waiting."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message: the exact bytes, and what the transport knows about them.

@@ -4,6 +4,8 @@ Order of things: decode, claim in the inbox, handle, write the outbox, commit, a
 commit leaves nothing, one after it leaves an inbox row that makes the redelivery harmless. A batch that fails on its
 data is split in halves until the poison event stands alone; that one is tried again aside, then dead-lettered. When
 the database or the broker is away nothing is split or counted: the consumer pauses and tries the same again.
+
+Cancelled, it finishes the batch that it works on, to the acknowledgement, and hands back the rest.
 """
 
 import asyncio
@@ -11,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import structlog
 from prometheus_client import Counter, Histogram
@@ -20,6 +22,7 @@ from structlog.contextvars import bound_contextvars
 
 from shared import clock
 from shared.database import Database, Session
+from shared.draining import to_its_end
 from shared.events import Event, EventError, decode, types_by_wire_name
 from shared.faults import is_infrastructure
 from shared.messaging import inbox
@@ -28,10 +31,14 @@ from shared.messaging.bus import Bus, BusUnavailableError, Delivery, Inflow, Mes
 log = structlog.get_logger()
 
 E = TypeVar("E", bound=Event)
+F = TypeVar("F", bound=Event)
+G = TypeVar("G", bound=Event)
 Handler = Callable[[Session, Sequence[E]], Awaitable[None]]
 Decoder = Callable[[Message], list[Event]]
 
 PAUSE_SECONDS = (0.1, 0.3, 1.0, 3.0)
+# What came back so often alone, too, is what its consumer dies of.
+TRIES_ALONE = 5
 # Poison is tried again aside, so that it delays nobody; past this many at once the flow itself is sick, and waits.
 RETRIES_AT_ONCE = 100
 
@@ -49,15 +56,25 @@ BURY = text("""
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """That a service hears an event, and with which handler; made by `on`, which checks that the two fit."""
+    """That a service hears these events, and with which handler; made by `on`, which checks that they fit."""
 
-    event: type[Event]
+    events: tuple[type[Event], ...]
     handle: Callable[[Session, Sequence[Any]], Awaitable[None]]
 
 
-def on(event: type[E], handle: Handler[E]) -> Subscription:
-    """Pair an event with the handler that takes lists of it, in the caller's transaction."""
-    return Subscription(event, handle)
+@overload
+def on(heard: type[E], handle: Handler[E]) -> Subscription: ...
+@overload
+def on(heard: tuple[type[E], type[F]], handle: Handler[E | F]) -> Subscription: ...
+@overload
+def on(heard: tuple[type[E], type[F], type[G]], handle: Handler[E | F | G]) -> Subscription: ...
+def on(heard: type[Event] | tuple[type[Event], ...], handle: Handler[Any]) -> Subscription:
+    """Pair an event, or several, with the handler that takes lists of them, in the caller's transaction.
+
+    A batch reaches a handler in one call: events whose effects lock the same rows belong to one handler, which can
+    lock them all in order (docs/architecture.md, "Lock order").
+    """
+    return Subscription(heard if isinstance(heard, tuple) else (heard,), handle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +90,18 @@ def sources_of(service: str, subscriptions: Sequence[Subscription], limit_messag
     """One queue per producer that `service` hears, so that a catalog replay does not stand in the way of orders."""
     by_producer: dict[str, list[Subscription]] = defaultdict(list)
     for subscription in subscriptions:
-        by_producer[subscription.event.producer()].append(subscription)
-    return [
-        Source(
-            queue=Queue(
-                name=f"{service}.{producer}",
-                topics=tuple(subscription.event.name for subscription in heard),
-                limit_messages=limit_messages,
-            ),
-            subscriptions=tuple(heard),
-            decode=cloudevents_decoder(tuple(subscription.event for subscription in heard)),
-        )
-        for producer, heard in by_producer.items()
-    ]
+        (producer,) = {event.producer() for event in subscription.events}
+        by_producer[producer].append(subscription)
+    return [_source(f"{service}.{producer}", heard, limit_messages) for producer, heard in by_producer.items()]
+
+
+def _source(queue: str, subscriptions: Sequence[Subscription], limit_messages: int) -> Source:
+    events = [event for subscription in subscriptions for event in subscription.events]
+    return Source(
+        queue=Queue(name=queue, topics=tuple(event.name for event in events), limit_messages=limit_messages),
+        subscriptions=tuple(subscriptions),
+        decode=cloudevents_decoder(events),
+    )
 
 
 def cloudevents_decoder(events: Sequence[type[Event]]) -> Decoder:
@@ -106,6 +122,10 @@ class Work:
     events: list[Event]
 
 
+# A message, those of its events that fail even alone, and how the last of them did.
+Poison = tuple[Work, list[Event], Exception]
+
+
 class Consumer:
     """Drains one queue of one service into its handlers."""
 
@@ -123,37 +143,59 @@ class Consumer:
         self._database, self._bus, self._source = database, bus, source
         self._queue = source.queue.name
         self._batch_events, self._linger_seconds, self._retry_seconds = batch_events, linger_seconds, retry_seconds
+        self._aside = asyncio.Semaphore(RETRIES_AT_ONCE)
+        self._leaving = False
 
     async def run(self) -> None:
         """Consume until cancelled, opening the queue anew whenever the broker takes it away."""
         async with asyncio.TaskGroup() as group:
-            slots = asyncio.Semaphore(RETRIES_AT_ONCE)
-            group.create_task(self._reopen(self._queue, lambda inflow: self._drain(inflow, group, slots)))
-            group.create_task(self._reopen(self._source.queue.dead_letter_queue, self._bury_given_up))
+            given_up = self._source.queue.dead_letter_queue
+            group.create_task(self._reopen(self._queue, 2 * self._batch_events, lambda i: self._consume(i, group)))
+            group.create_task(self._reopen(given_up, 1, self._consume_given_up))
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self._leaving = True
 
-    async def _reopen(self, queue: str, drain: Callable[[Inflow], Awaitable[None]]) -> None:
+    async def _reopen(self, queue: str, prefetch: int, consume: Callable[[Inflow], Awaitable[None]]) -> None:
         failures = 0
         while True:
             try:
-                async with self._bus.consume(queue, prefetch=2 * self._batch_events) as inflow:
+                async with self._bus.consume(queue, prefetch) as inflow:
                     failures = 0
-                    await drain(inflow)
+                    await consume(inflow)
             except BusUnavailableError as error:
                 log.warning("consumer_reopening", queue=queue, error=str(error))
             await clock.sleep(PAUSE_SECONDS[min(failures, len(PAUSE_SECONDS) - 1)])
             failures += 1
 
-    async def _drain(self, inflow: Inflow, aside: asyncio.TaskGroup, slots: asyncio.Semaphore) -> None:
+    async def _consume(self, inflow: Inflow, group: asyncio.TaskGroup) -> None:
         while True:
             deliveries = await inflow.batch(self._batch_events, self._linger_seconds)
-            works = [work for delivery in deliveries if (work := await self._decode(inflow, delivery))]
-            poison = await self._settle(works)
-            lonely = {id(work) for work, _, _ in poison}
-            await inflow.ack([work.delivery for work in works if id(work) not in lonely])
-            for work, events, error in poison:
-                await slots.acquire()
-                task = aside.create_task(self._retry_aside(inflow, work, events, error))
-                task.add_done_callback(lambda _: slots.release())
+            for poison in await to_its_end(self._work_off(inflow, deliveries)):
+                await self._aside.acquire()
+                task = group.create_task(self._retry_aside(inflow, poison))
+                task.add_done_callback(lambda _: self._aside.release())
+
+    async def _consume_given_up(self, inflow: Inflow) -> None:
+        """Handle alone what the bus gave up on: it came back too often, but perhaps beside what killed its consumer."""
+        while True:
+            for delivery in await inflow.batch(1, 0):
+                # RabbitMQ 4 hands a dead letter out first with the count of the queue that gave up on it.
+                is_first_time = delivery.earlier_deliveries > self._source.queue.delivery_limit
+                if is_first_time or delivery.earlier_deliveries < TRIES_ALONE:
+                    for poison in await to_its_end(self._work_off(inflow, [delivery])):
+                        await self._retry_aside(inflow, poison)
+                else:
+                    await to_its_end(self._bury_killer(inflow, delivery))
+
+    async def _work_off(self, inflow: Inflow, deliveries: Sequence[Delivery]) -> list[Poison]:
+        """Handle and acknowledge these; returns what fails even alone, which is still to be acknowledged."""
+        works = [work for delivery in deliveries if (work := await self._decode(inflow, delivery))]
+        poison = await self._settle(works)
+        lonely = {id(work) for work, _, _ in poison}
+        await inflow.ack([work.delivery for work in works if id(work) not in lonely])
+        return poison
 
     async def _decode(self, inflow: Inflow, delivery: Delivery) -> Work | None:
         try:
@@ -165,10 +207,10 @@ class Consumer:
             await inflow.ack([delivery])
             return None
 
-    async def _settle(self, works: list[Work]) -> list[tuple[Work, list[Event], Exception]]:
+    async def _settle(self, works: list[Work]) -> list[Poison]:
         """Handle all events of these messages; returns the messages with events that fail even alone."""
         events = [(work, event) for work in works for event in work.events]
-        failed: dict[int, tuple[Work, list[Event], Exception]] = {}
+        failed: dict[int, Poison] = {}
         for work, event, error in await self._bisect(events):
             failed.setdefault(id(work), (work, [], error))[1].append(event)
         return list(failed.values())
@@ -199,6 +241,8 @@ class Consumer:
                 if not is_infrastructure(error):
                     raise
                 log.warning("consumer_paused", queue=self._queue, error=repr(error))
+                if self._leaving:  # nobody waits here for a server to come back
+                    raise asyncio.CancelledError from error
                 await clock.sleep(PAUSE_SECONDS[min(failures, len(PAUSE_SECONDS) - 1)])
                 failures += 1
             else:
@@ -213,18 +257,20 @@ class Consumer:
                 fresh.discard(event.event_id)  # a message and its duplicate may lie in one batch
                 by_type[type(event)].append(event)
         for subscription in self._source.subscriptions:
-            heard = by_type.get(subscription.event)
+            heard = [event for kind in subscription.events for event in by_type.get(kind, ())]
             if heard:
                 with bound_contextvars(queue=self._queue, event_ids=[event.event_id for event in heard[:3]]):
                     await subscription.handle(session, heard)
-                HANDLED.labels(self._queue, subscription.event.name).inc(len(heard))
+        for kind, handled in by_type.items():
+            HANDLED.labels(self._queue, kind.name).inc(len(handled))
 
-    async def _retry_aside(self, inflow: Inflow, work: Work, events: list[Event], error: Exception) -> None:
+    async def _retry_aside(self, inflow: Inflow, poison: Poison) -> None:
+        work, events, error = poison
         for seconds in self._retry_seconds:
             if isinstance(error, EventError):
                 break  # refused for what it says: saying it again changes nothing
             await clock.sleep(seconds)
-            failed = await self._bisect([(work, event) for event in events])
+            failed = await to_its_end(self._bisect([(work, event) for event in events]))
             events = [event for _, event, _ in failed]
             if not events:
                 break
@@ -234,13 +280,10 @@ class Consumer:
         with suppress(BusUnavailableError):  # then it comes again, and the inbox or the dead letter knows it
             await inflow.ack([work.delivery])
 
-    async def _bury_given_up(self, inflow: Inflow) -> None:
-        """Keep what the bus itself gave up on (a message that killed its consumer again and again)."""
-        while True:
-            for delivery in await inflow.batch(self._batch_events, self._linger_seconds):
-                reason = "it came back too often: its consumer died or disconnected each time it was handed out"
-                await self._bury(delivery.message, reason)
-                await inflow.ack([delivery])
+    async def _bury_killer(self, inflow: Inflow, delivery: Delivery) -> None:
+        reason = "it came back too often: its consumer died or disconnected each time it was handed out, alone as well"
+        await self._bury(delivery.message, reason)
+        await inflow.ack([delivery])
 
     async def _bury(self, message: Message, reason: str) -> None:
         reason = storable(reason)

@@ -9,11 +9,12 @@ CLAIM = text("""
     insert into inbox (event_id) select * from unnest(cast(:event_ids as text[]))
     on conflict do nothing returning event_id
 """)
-# In chunks, so that no purge ever holds many rows or much log at once.
+# In chunks, so that no purge ever holds many rows or much log at once. Two replicas purge different rows.
 PURGE = text("""
     delete from inbox where event_id in (
         select event_id from inbox
-        where received_at < clock_timestamp() - make_interval(days => :keep_days) limit 10000)
+        where received_at < clock_timestamp() - make_interval(days => :keep_days) limit 10000
+        for update skip locked)
 """)
 
 

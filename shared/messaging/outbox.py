@@ -17,6 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared import clock
+from shared.draining import SHORT_DRAIN_SECONDS, to_its_end
 from shared.events import BATCH, SINGLE, Event, encode, encode_batch
 from shared.faults import is_infrastructure
 from shared.logs import current_traceparent, new_traceparent
@@ -135,7 +136,7 @@ class Relay:
         self._batch_messages, self._poll_seconds = batch_messages, poll_seconds
 
     async def run(self) -> None:
-        """Relay until cancelled."""
+        """Relay until cancelled; a batch that is being published is finished then, if the bus answers."""
         async with asyncio.TaskGroup() as group:
             for _ in range(RELAYS):
                 group.create_task(self._loop())
@@ -145,7 +146,7 @@ class Relay:
         failures = 0
         while True:
             try:
-                sent, kept = await self.relay_batch()
+                sent, kept = await to_its_end(self.relay_batch(), SHORT_DRAIN_SECONDS)
             except Exception as error:
                 if not isinstance(error, BusUnavailableError) and not is_infrastructure(error):
                     raise

@@ -15,9 +15,9 @@ from pamqp.commands import Basic
 from shared.messaging.bus import Queue
 from shared.messaging.rabbitmq import RabbitBus, tolerant
 from shared.messaging.rabbitmq.connection import beneath
+from shared.private_rabbitmq import RabbitNode
 from tests.conftest import GivenBroker
 from tests.contract.messages import DEADLINE_SECONDS, a_queue, ids, order, take
-from tests.servers.rabbitmq import RabbitNode
 
 # Flags of the AMQP 0-9-1 properties, in the order in which their values follow.
 CONTENT_TYPE, HEADERS, MESSAGE_ID, TIMESTAMP, USER_ID = 1 << 15, 1 << 13, 1 << 7, 1 << 6, 1 << 4

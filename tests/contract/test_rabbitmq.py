@@ -12,8 +12,8 @@ import pytest
 from shared import clock
 from shared.messaging.bus import Bus, BusUnavailableError, Inflow, Message, Queue
 from shared.messaging.rabbitmq import QueueDiffersError, RabbitBus
+from shared.private_rabbitmq import RabbitNode
 from tests.contract.messages import DEADLINE_SECONDS, a_queue, drain, ids, order, take
-from tests.servers.rabbitmq import RabbitNode
 
 POLL_SECONDS = 0.1
 ANSWER_SECONDS = 2.0
@@ -68,7 +68,8 @@ async def set_up(node: RabbitNode, bus: Bus, queue: Queue) -> None:
 @contextmanager
 def frozen(node: RabbitNode) -> Iterator[None]:
     """The node neither answers nor hangs up."""
-    group = int((node.folder / "group").read_text())
+    group = node.pid
+    assert group is not None
     os.killpg(group, signal.SIGSTOP)
     try:
         yield

@@ -8,10 +8,10 @@ import pytest
 from shared.messaging.bus import Bus
 from shared.messaging.in_process import InProcessBus
 from shared.messaging.rabbitmq import RabbitBus
+from shared.private_rabbitmq import RabbitNode
 from tests.conftest import GivenBroker
 from tests.end_to_end.system import System, delete_queues, running_system
 from tests.faulty_bus import FaultyBus
-from tests.servers.rabbitmq import RabbitNode
 
 Broker = RabbitNode | GivenBroker
 

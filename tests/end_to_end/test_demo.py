@@ -1,6 +1,8 @@
 """The demo itself: its verdict is right when all is well and wrong when an order is missing."""
 
 import json
+import re
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from io import StringIO
@@ -16,7 +18,7 @@ from standardwebhooks import Webhook
 
 import demo
 from demo.api import Api, ApiError
-from demo.retailer import demo_retailer
+from demo.retailer import LOOPBACK, demo_retailer
 from demo.run import run_demo
 from services.all_in_one import SERVICES
 from shared import clock
@@ -34,6 +36,19 @@ async def url(database_dsn: str) -> AsyncIterator[str]:
     settings = Settings(
         dsn=database_dsn, admin_key=ADMIN_KEY, webhook_allow_networks=(ip_network("127.0.0.0/8"),), _env_file=None
     )
+    async with system(settings) as base_url:
+        yield base_url
+
+
+@pytest.fixture
+async def guarded_url(database_dsn: str) -> AsyncIterator[str]:
+    """The whole system, embedded, that may call public addresses only, as in production."""
+    async with system(Settings(dsn=database_dsn, admin_key=ADMIN_KEY, _env_file=None)) as base_url:
+        yield base_url
+
+
+@asynccontextmanager
+async def system(settings: Settings) -> AsyncIterator[str]:
     bus = InProcessBus(publish_timeout_seconds=10)
     try:
         async with serving(SERVICES, settings, bus) as base_url:
@@ -54,10 +69,14 @@ def orders_file(tmp_path: Path) -> Path:
     return path
 
 
-async def play(url: str, orders_file: Path, *, drop_one: bool = False) -> tuple[bool, str]:
+async def play(
+    url: str, orders_file: Path, *, drop_one: bool = False, webhook_host: str = LOOPBACK
+) -> tuple[bool, str]:
     printed = StringIO()
     console = Console(file=printed, width=120)
-    verdict = await run_demo(url, ADMIN_KEY, orders_file=orders_file, drop_one=drop_one, console=console)
+    verdict = await run_demo(
+        url, ADMIN_KEY, orders_file=orders_file, drop_one=drop_one, console=console, webhook_host=webhook_host
+    )
     return verdict, printed.getvalue()
 
 
@@ -86,6 +105,24 @@ async def test_a_file_that_cannot_be_read_ends_the_demo_before_anything_is_creat
     headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
     async with aiohttp.ClientSession(url, headers=headers) as admin, admin.get("/v1/companies") as answer:
         assert (await answer.json())["items"] == []
+
+
+async def test_a_basestock_that_may_not_call_this_machine_is_told_of_with_what_to_do(
+    guarded_url: str, orders_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its address that is refused at once, by its name only when it is called."""
+    monkeypatch.setattr("demo.story.HEARD_SECONDS", 5)
+    for host in ("127.0.0.1", "localhost"):
+        with pytest.raises(RuntimeError, match="Start it with BASESTOCK_WEBHOOK_ALLOW_NETWORKS"):
+            await play(guarded_url, orders_file, webhook_host=host)
+
+
+async def test_a_retailer_that_cannot_be_reached_under_its_name_is_told_of_with_what_to_do(
+    url: str, orders_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("demo.story.HEARD_SECONDS", 5)
+    with pytest.raises(RuntimeError, match=r"did not hear of 40 of product 100 .* Name this machine .* --webhook-host"):
+        await play(url, orders_file, webhook_host="nowhere.invalid")
 
 
 async def test_the_retailer_listens_until_the_browsing_ends_and_leaves_no_endpoint_behind(
@@ -144,6 +181,13 @@ async def test_a_new_key_that_is_not_known_everywhere_yet_is_tried_again_and_a_w
             await api.get("/v1/products/7")
 
 
+async def test_a_server_that_is_too_busy_is_asked_again_when_it_says() -> None:
+    busy = problem(503, "unavailable")
+    busy.headers["Retry-After"] = "0"
+    async with answering(busy, web.json_response({"id": 7})) as base_url, Api(base_url, "bsk_known") as api:
+        assert await api.post("/v1/products", {}) == {"id": 7}
+
+
 async def test_a_refused_call_is_told_with_each_field_and_a_server_that_is_away_by_its_address() -> None:
     refused = problem(422, "order_refused", errors=[{"field": "lines[3].product_id", "detail": "is not yours"}])
     async with answering(refused) as base_url, Api(base_url, "bsk_known") as api:
@@ -152,6 +196,25 @@ async def test_a_refused_call_is_told_with_each_field_and_a_server_that_is_away_
     async with Api(base_url, "bsk_known") as api:
         with pytest.raises(RuntimeError, match=f"GET {base_url}/v1/orders: no answer"):
             await api.get("/v1/orders")
+
+
+def own_address() -> str:
+    """This machine's address in its network, where it has one; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return LOOPBACK
+        address: str = probe.getsockname()[0]
+        return address
+
+
+async def test_a_retailer_with_a_name_is_reached_from_other_machines() -> None:
+    console = Console(file=StringIO())
+    async with demo_retailer(console, "shop.example") as retailer, aiohttp.ClientSession() as sender:
+        assert re.fullmatch(r"http://shop\.example:\d+/webhooks/stock", retailer.url)
+        async with sender.post(retailer.url.replace("shop.example", own_address()), data=b"forged") as answer:
+            assert answer.status == 401
 
 
 async def test_the_demo_retailer_accepts_a_signed_call_and_refuses_a_forged_one() -> None:

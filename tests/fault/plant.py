@@ -4,8 +4,6 @@ import asyncio
 import os
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -19,12 +17,12 @@ from starlette.routing import Match, Route
 
 from services.all_in_one import SERVICES, migrate
 from shared import clock
+from shared.private_rabbitmq import RabbitNode
 from shared.settings import Settings
 from tests.app import Answer, Client
+from tests.fault.forked import Fork, serve
 from tests.servers.postgres import PostgresServer, postgres_server
-from tests.servers.rabbitmq import RabbitNode
 
-ROOT = Path(__file__).parent.parent.parent
 ADMIN_KEY = "bsk_the-admin-of-the-plant"
 READY_SECONDS = 60
 # The services drain within 30 s of SIGTERM; whoever takes longer is stuck.
@@ -45,7 +43,7 @@ class ServiceProcess:
             self.port: int = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._environment = {**environment, "BASESTOCK_PORT": str(self.port)}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Fork | None = None
 
     @property
     def is_running(self) -> bool:
@@ -58,20 +56,13 @@ class ServiceProcess:
         assert self._process is not None, f"{self.name} was never launched"
         return self._process.pid
 
-    def launch(self, crash_at: str | None = None) -> None:
-        """Start the process; with `crash_at` it dies by kill -9 at that point (`tests/fault/crash_points.py`)."""
+    def launch(self) -> None:
+        """Start the process."""
         assert not self.is_running, f"{self.name} runs already"
-        armed = {"BASESTOCK_TEST_CRASH_AT": crash_at} if crash_at else {}
-        module = ["tests.fault.crash_points", self.service] if crash_at else [f"services.{self.service}"]
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", *module],
-                cwd=ROOT,
-                env=self._environment | armed,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        self._process = self._spawn()
+
+    def _spawn(self) -> Fork:
+        return Fork(serve, (self.service,), self._environment, self.log)
 
     async def until_ready(self) -> None:
         """Wait until it answers that it, its database and its broker can be used."""
@@ -180,7 +171,11 @@ class PlantClient(Client):
 
 
 @contextmanager
-def running_plant(replicas: Mapping[str, int] | None = None, **settings: str) -> Iterator[Plant]:
+def running_plant(
+    replicas: Mapping[str, int] | None = None,
+    process_type: type[ServiceProcess] = ServiceProcess,
+    **settings: str,
+) -> Iterator[Plant]:
     """PostgreSQL and RabbitMQ of its own, migrated, and the four services' processes, prepared but not launched.
 
     `replicas` is how many of a service instead of one; `settings` are environment variables without `BASESTOCK_`.
@@ -201,7 +196,7 @@ def running_plant(replicas: Mapping[str, int] | None = None, **settings: str) ->
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("BASESTOCK_")}
         environment = inherited | {f"BASESTOCK_{name.upper()}": value for name, value in given.items()}
         processes = tuple(
-            ServiceProcess(service.name, number, folder, environment)
+            process_type(service.name, number, folder, environment)
             for service in SERVICES
             for number in range(1, (replicas or {}).get(service.name, 1) + 1)
         )

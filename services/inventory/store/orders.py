@@ -142,6 +142,8 @@ async def find_connections(session: Session, seller_ids: Collection[int]) -> dic
 
 async def keep_orders(session: Session, events: Sequence[OrderCreated]) -> dict[UUID, int]:
     """Keep and lock these orders, at most one event each; returns `{order id: decision}` of those that were news."""
+    if not events:
+        return {}
     events = sorted(events, key=lambda event: event.order_id.int)
     rows = await session.execute(
         KEEP_ORDERS,
@@ -211,6 +213,8 @@ async def save_takings(session: Session, takings: Sequence[tuple[UUID, Taking]],
 
 async def add_returns(session: Session, events: Sequence[ItemsReturned]) -> set[UUID]:
     """Keep and lock these returns; returns the ids of those that were news."""
+    if not events:
+        return set()
     events = sorted(events, key=lambda event: event.return_id.int)
     rows = await session.execute(
         ADD_RETURNS,

@@ -1,6 +1,6 @@
 """Locations, items, levels and the ledger."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import text
@@ -77,13 +77,17 @@ ENTRY_COLUMNS = (
 )
 
 
-async def add_main_locations(session: Session, supplier_ids: Iterable[int]) -> None:
+async def add_main_locations(session: Session, supplier_ids: Collection[int]) -> None:
     """Give these suppliers their location `main` where they lack it."""
+    if not supplier_ids:
+        return
     await session.execute(ADD_MAIN_LOCATIONS, {"supplier_ids": sorted(set(supplier_ids))})
 
 
 async def add_items(session: Session, suppliers: Mapping[int, int]) -> None:
     """Begin to keep stock of these products (`{product id: supplier id}`), at 0 in `main`, where that is news."""
+    if not suppliers:
+        return
     product_ids = sorted(suppliers)
     supplier_ids = [suppliers[product_id] for product_id in product_ids]
     rows = await session.execute(ADD_ITEMS, {"product_ids": product_ids, "supplier_ids": supplier_ids})
@@ -92,6 +96,8 @@ async def add_items(session: Session, suppliers: Mapping[int, int]) -> None:
 
 async def without_item(session: Session, product_ids: Collection[int]) -> set[int]:
     """Those of these products that no stock is kept of (yet)."""
+    if not product_ids:
+        return set()
     rows = await session.execute(WITHOUT_ITEM, {"product_ids": list(product_ids)})
     return {row.product_id for row in rows}
 

@@ -62,7 +62,7 @@ LOG = text("""
 FORGET = text("""
     delete from attempts where attempt_id in (
         select attempt_id from attempts where at < db_now() - make_interval(days => :keep_days)
-        order by at limit :limit)
+        order by at limit :limit for update skip locked)
 """)
 
 

@@ -137,6 +137,13 @@ TAKE = text("""
         as t (endpoint_id, product_id, window_seconds, version, available, changes)
     where s.endpoint_id = t.endpoint_id and s.product_id = t.product_id
 """)
+# Slots before products, as the claim has it; endpoints before their slots, as their removal has it.
+LOCK_TAKEN = text("""
+    select s.product_id from endpoints e join slots s on s.endpoint_id = e.endpoint_id
+    where e.endpoint_id = any(cast(:endpoint_ids as bigint[]))
+      and s.lease_until is not null and s.lease_id = any(cast(:lease_ids as uuid[]))
+    order by e.endpoint_id, s.product_id for key share of e for no key update of s
+""")
 # The share lock: an acknowledgement of version 5 sees version 6, or fan-out of version 6 sees the acknowledgement.
 # It is a statement of its own, so that the next one reads what is locked, and finds it by its key.
 SHARE_STOCK = text("""
@@ -349,6 +356,13 @@ async def take(session: Session, taken: Sequence[Taken], lease_id: UUID, timeout
 
 async def finish(session: Session, finished: Sequence[Finished]) -> None:
     """Write down what became of slots, where the lease is still the caller's."""
+    await session.execute(
+        LOCK_TAKEN,
+        {
+            "endpoint_ids": sorted({item.endpoint_id for item in finished}),
+            "lease_ids": list({item.lease_id for item in finished}),
+        },
+    )
     await session.execute(SHARE_STOCK, {"product_ids": sorted({item.product_id for item in finished})})
     await session.execute(
         FINISH,

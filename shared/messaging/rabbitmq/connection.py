@@ -8,10 +8,16 @@ from typing import cast
 import aio_pika
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
+from aio_pika.exceptions import (
+    AMQPError,
+    AuthenticationError,
+    ChannelInvalidStateError,
+    InvalidFrameError,
+    ProbableAuthenticationError,
+)
 from aiormq.channel import Channel as RawChannel
 
-from shared.messaging.bus import BusUnavailableError
+from shared.messaging.bus import BusRefusedError, BusUnavailableError
 
 log = structlog.get_logger()
 
@@ -34,17 +40,27 @@ class Link:
         async with self._opening:
             if self._connection is None or _is_lost(self._connection):
                 self.drop()
-                self._connection = await aio_pika.connect(
-                    self._url,
-                    heartbeat=self._heartbeat_seconds,
-                    client_properties={"connection_name": f"basestock {self._purpose}"},
-                )
+                self._connection = await self._connect()
                 self._connection.close_callbacks.add(self._report_loss)
                 log.info("broker_connected", purpose=self._purpose)
             connection = self._connection
         channel = connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
         await channel.initialize()
         return channel
+
+    async def _connect(self) -> AbstractConnection:
+        try:
+            return await aio_pika.connect(
+                self._url,
+                heartbeat=self._heartbeat_seconds,
+                client_properties={"connection_name": f"basestock {self._purpose}"},
+            )
+        except (AuthenticationError, ProbableAuthenticationError) as error:
+            message = f"The broker refuses this user or password: {error}"
+            raise BusRefusedError(message) from error
+        except InvalidFrameError as error:  # a closing handshake where the opening one belongs
+            message = f"The broker hung up: does the virtual host exist, and may this user use it? {error}"
+            raise BusUnavailableError(message) from error
 
     async def ready(self) -> None:
         """Wait while the broker blocks this connection (memory or disk alarm)."""

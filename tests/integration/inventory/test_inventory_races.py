@@ -2,19 +2,33 @@
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 
 import pytest
 from sqlalchemy import text
 
-from services.inventory.handlers import learn_products, take_stock
+from services.inventory.handlers import learn_catalog, move_stock
 from services.inventory.store import orders as order_store
+from services.inventory.store.stock import add_main_locations, lock_stock
 from shared import clock
+from shared.catalog_view import wait_for_products
 from shared.database import Session
 from shared.events import Event
-from shared.events.catalog import ProductChanged
+from shared.events.catalog import ProductChanged, ProductRemoved
 from shared.events.inventory import OrderAllocated
 from shared.events.orders import OrderCreated
-from tests.integration.inventory.world import CASE, OWN_VERSION, SHIRT, SMALL, World, order, stock_product
+from tests.integration.inventory.world import (
+    CASE,
+    KIT,
+    OWN_VERSION,
+    SHIRT,
+    SMALL,
+    SUPPLIER,
+    World,
+    order,
+    returned,
+    stock_product,
+)
 
 EARLY = order((100, None, 1))
 
@@ -26,9 +40,9 @@ WAITING = text("""
 
 async def handle(session: Session, event: Event) -> None:
     if isinstance(event, OrderCreated):
-        await take_stock(session, [event])
+        await move_stock(session, [event])
     if isinstance(event, ProductChanged):
-        await learn_products(session, [event])
+        await learn_catalog(session, [event])
 
 
 async def until_somebody_waits(world: World) -> None:
@@ -137,10 +151,67 @@ async def test_locks_are_taken_in_one_order(
     await empty_world.assert_the_ledger_explains_every_level()
 
 
+@pytest.mark.parametrize(
+    ("before", "batch", "first", "then"),
+    [
+        pytest.param(
+            [SMALL, CASE],
+            [order((200, None, 1)), returned((100, None, 1))],
+            lambda session: lock_stock(session, [100]),
+            lambda session: lock_stock(session, [200]),
+            id="items of an order and of a return",
+        ),
+        pytest.param(
+            [EARLY],
+            [order((100, None, 1), (200, None, 1))],
+            lambda session: wait_for_products(session, [100]),
+            lambda session: wait_for_products(session, [200]),
+            id="a product that is awaited already, and one that is awaited now",
+        ),
+        pytest.param(
+            [order((400, None, 1))],
+            [KIT],
+            lambda session: wait_for_products(session, [100]),
+            lambda session: wait_for_products(session, [400]),
+            id="a product, and the unknown stock that it leads to",
+        ),
+        pytest.param(
+            [SMALL, CASE],
+            [CASE.model_copy(update={"version": 2}), ProductRemoved(product_id=100, owner_id=SUPPLIER, version=2)],
+            lambda session: wait_for_products(session, [100]),
+            lambda session: wait_for_products(session, [200]),
+            id="products that are changed, and others that are removed",
+        ),
+        pytest.param(
+            [],
+            [stock_product(100, "NEW", owner_id=9)],
+            lambda session: add_main_locations(session, {9}),
+            lambda session: wait_for_products(session, [100]),
+            id="the location of a new supplier, and its product",
+        ),
+    ],
+)
+async def test_a_batch_takes_its_locks_in_order(
+    empty_world: World,
+    before: list[Event],
+    batch: list[Event],
+    first: Callable[[Session], Awaitable[object]],
+    then: Callable[[Session], Awaitable[object]],
+) -> None:
+    """Hold what comes first until the batch waits for it: it must not hold what comes later."""
+    await empty_world.hear(*before)
+    async with asyncio.TaskGroup() as group, empty_world.database.transaction() as session:
+        await first(session)
+        group.create_task(empty_world.hear(*batch))
+        await until_somebody_waits(empty_world)
+        await then(session)
+
+
 async def test_one_order_on_two_connections_takes_once(world: World) -> None:
     placed = order((102, "T01-S", 2))
     await overlap(world, placed, placed)
     assert (await world.levels())[100] == 8
+    assert [event.decision for event in await world.told(OrderAllocated)] == [1], "and is decided once"
 
 
 async def test_two_orders_on_one_item_both_count(world: World) -> None:

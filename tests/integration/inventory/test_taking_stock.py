@@ -5,7 +5,7 @@ from itertools import permutations
 
 import pytest
 
-from services.inventory.handlers import take_stock
+from services.inventory.handlers import move_stock
 from shared.events.catalog import ConnectionChanged, ProductRemoved
 from shared.events.inventory import Level, LineDecision, OrderAllocated, OrderShort, StockChanged, Take
 from tests.integration.inventory.world import (
@@ -373,7 +373,7 @@ async def test_stock_is_kept_of_tracked_products_only_and_from_the_start(world: 
 async def test_nothing_is_left_of_a_transaction_that_fails(world: World) -> None:
     async def fail_after_taking() -> None:
         async with world.database.transaction() as session:
-            await take_stock(session, [order((100, None, 1))])
+            await move_stock(session, [order((100, None, 1))])
             message = "the consumer died"
             raise RuntimeError(message)
 

@@ -9,19 +9,12 @@ from uuid import UUID, uuid4
 from sqlalchemy import text
 
 from services.inventory.domain import Cause
-from services.inventory.handlers import (
-    forget_products,
-    learn_companies,
-    learn_connections,
-    learn_products,
-    restock,
-    take_stock,
-)
+from services.inventory.handlers import SUBSCRIPTIONS
 from services.inventory.record import record
 from services.inventory.store.stock import lock_stock
 from shared.database import Database
 from shared.events import Event, decode, types_by_wire_name
-from shared.events.catalog import CompanyChanged, Component, ConnectionChanged, ProductChanged, ProductRemoved, Variant
+from shared.events.catalog import CompanyChanged, Component, ConnectionChanged, ProductChanged, Variant
 from shared.events.inventory import OrderAllocated, OrderShort, StockChanged
 from shared.events.orders import ItemsReturned, OrderCreated, OrderLine, ReturnedLine
 from shared.migrations import upgrade
@@ -115,20 +108,12 @@ class World:
         self.database = database
 
     async def hear(self, *events: Event) -> None:
-        """Handle these events in one transaction, as the consumer would: by kind."""
-        handlers: list[tuple[type[Event], Any]] = [
-            (CompanyChanged, learn_companies),
-            (ConnectionChanged, learn_connections),
-            (ProductChanged, learn_products),
-            (ProductRemoved, forget_products),
-            (OrderCreated, take_stock),
-            (ItemsReturned, restock),
-        ]
+        """Handle these events in one transaction, as the consumer would."""
         async with self.database.transaction() as session:
-            for kind, handle in handlers:
-                heard = [event for event in events if isinstance(event, kind)]
+            for subscription in SUBSCRIPTIONS:
+                heard = [event for event in events if isinstance(event, subscription.events)]
                 if heard:
-                    await handle(session, heard)
+                    await subscription.handle(session, heard)
 
     async def count(self, **on_hand: int) -> None:
         """`count(_100=10)`: so many units are on hand in `main`."""

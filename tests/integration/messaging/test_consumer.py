@@ -12,9 +12,9 @@ from shared.database import Session
 from shared.events import SINGLE, Event
 from shared.events.catalog import CompanyChanged
 from shared.messaging import inbox
-from shared.messaging.bus import EVENTS_EXCHANGE, BusUnavailableError, Message
+from shared.messaging.bus import EVENTS_EXCHANGE, BusUnavailableError, Delivery, Message
 from shared.messaging.consumer import Consumer, on, sources_of
-from shared.messaging.in_process import InProcessBus
+from shared.messaging.in_process import InProcessBus, InProcessInflow
 from tests.integration.messaging.kitchen import (
     company,
     effects,
@@ -133,6 +133,23 @@ async def test_a_driver_error_without_a_state_is_the_connections_fault(database_
     async with kitchen(database_dsn) as database, listening(database, fail_once) as kitchen_ear:
         await kitchen_ear.publish(*(message_of(company(number)) for number in range(3)))
         assert len(await effects(database)) == 3
+
+
+async def test_a_message_is_acknowledged_when_its_effect_is_committed(
+    database_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acknowledge = InProcessInflow.ack
+    committed: list[list[str]] = []
+
+    async with kitchen(database_dsn) as database, listening(database) as kitchen_ear:
+
+        async def look_first(inflow: InProcessInflow, deliveries: Sequence[Delivery]) -> None:
+            committed.append(await effects(database))
+            await acknowledge(inflow, deliveries)
+
+        monkeypatch.setattr(InProcessInflow, "ack", look_first)
+        await kitchen_ear.publish(message_of(company(1)))
+    assert committed == [["company-1"]], "a crash after the acknowledgement would lose it"
 
 
 async def test_a_crash_between_commit_and_acknowledgement_is_harmless(database_dsn: str) -> None:

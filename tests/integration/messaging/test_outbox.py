@@ -8,12 +8,14 @@ import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
+from shared import clock
+from shared.database import Database
 from shared.events import BATCH, SINGLE, decode, types_by_wire_name
 from shared.events.catalog import CompanyChanged
 from shared.messaging.bus import EVENTS_EXCHANGE, BusUnavailableError, Message
 from shared.messaging.in_process import InProcessBus
 from shared.messaging.outbox import Relay, publish
-from tests.integration.messaging.kitchen import company, kitchen, rows
+from tests.integration.messaging.kitchen import company, kitchen, note_effects, rows
 
 KNOWN = types_by_wire_name([CompanyChanged])
 
@@ -85,6 +87,16 @@ async def test_a_transaction_that_fails_publishes_nothing(database_dsn: str) -> 
         assert not database.outbox_written.is_set()
 
 
+async def test_an_effect_and_its_events_are_written_by_one_transaction(database_dsn: str) -> None:
+    async with kitchen(database_dsn) as database:
+        async with database.transaction() as session:
+            await note_effects(session, [company(1)])
+            publish(session, company(1))
+        written_by = await rows(database, "select xmin from effects union all select xmin from outbox")
+        assert len(written_by) == 2
+        assert len(set(written_by)) == 1, "a crash between two transactions would leave one without the other"
+
+
 async def test_what_is_not_confirmed_stays_and_goes_again(database_dsn: str) -> None:
     async with kitchen(database_dsn) as database:
         for number in (1, 2):
@@ -134,6 +146,24 @@ async def test_a_transaction_that_commits_late_is_not_skipped(database_dsn: str)
             assert await relay.relay_batch() == (1, 0)
         assert await relay.relay_batch() == (1, 0)
         assert len(bus.published) == 2
+
+
+async def test_a_relay_finds_what_another_process_wrote(database_dsn: str) -> None:
+    async with kitchen(database_dsn) as database:
+        bus = RecordingBus()
+        loop = asyncio.create_task(relay_of(database, bus)._loop())
+        elsewhere = Database("kitchen", database_dsn, pool_size=1)
+        for number, writer in enumerate((database, elsewhere), 1):
+            async with writer.transaction() as session:
+                publish(session, company(number))
+            deadline = clock.monotonic() + 10
+            while await rows(database, "select * from outbox"):
+                assert clock.monotonic() < deadline, "only a commit in its own process wakes the relay"
+                await asyncio.sleep(0.01)
+        assert len(bus.published) == 2
+        loop.cancel()
+        await asyncio.wait([loop])
+        await elsewhere.close()
 
 
 async def test_two_relays_share_the_rows(database_dsn: str) -> None:

@@ -254,8 +254,9 @@ async def test_another_company_finds_nothing(notifier: Running) -> None:
         registered = await mine.post("/v1/webhook-endpoints", {"url": "https://shop.example/stock"})
         path = f"/v1/webhook-endpoints/{registered.body['id']}"
         assert (await other.get("/v1/webhook-endpoints")).body["items"] == []
-        for answer in (await other.get(path), await other.get(f"{path}/attempts"), await other.delete(path)):
-            assert (answer.status, answer.body["code"]) == (404, "unknown_endpoint")
+        answers = [await other.get(path), await other.get(f"{path}/attempts"), await other.delete(path)]
+        assert [answer.status for answer in answers] == [404] * 3
+        assert {answer.body["code"] for answer in answers} == {"unknown_endpoint"}
         refused = await other.get("/v1/webhook-endpoints", params={"company_id": RETAILER_A})
         assert (refused.status, refused.body["code"]) == (403, "foreign_company")
         assert (await mine.delete(path)).status == 204

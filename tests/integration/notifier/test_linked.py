@@ -62,7 +62,7 @@ async def test_what_is_shown_to_another_retailer_is_not_listed(desk: Desk) -> No
 
 async def test_removed_products_are_not_listed(desk: Desk) -> None:
     async with desk.database.transaction() as session:
-        await handlers.forget_products(session, [ProductRemoved(product_id=300, owner_id=RETAILER_A, version=2)])
+        await handlers.copy_products(session, [ProductRemoved(product_id=300, owner_id=RETAILER_A, version=2)])
     assert await linked(desk) == [BASE]
 
 

@@ -102,6 +102,44 @@ async def test_a_change_that_comes_while_the_last_one_is_fanned_out_is_told_to_a
         assert [call.available for call in shop.calls] == [{100: 10}, {100: 9}, {100: 8}]
 
 
+async def test_a_change_that_comes_while_a_claim_finds_nothing_owed_is_told(desk: Desk) -> None:
+    async with receiver() as shop:
+        await desk.register(shop)
+        await desk.hear_stock(stock_changed(100, 10, 1))
+        await desk.tell()
+        await desk.hear_stock(stock_changed(100, 8, 2, previous=10))
+        await desk.fan_out()
+        await desk.hear_stock(stock_changed(100, 10, 3, previous=8))
+        await desk.move(WINDOW_SECONDS + 1)
+
+        async def change_and_fan_out() -> None:
+            await desk.hear_stock(stock_changed(100, 7, 4, previous=10))
+            await desk.fan_out()
+
+        async with desk.database.transaction() as session:
+            due = await slot_store.find_due_endpoints(session, 0, 10, WINDOW_SECONDS)
+            (slot,) = await slot_store.find_due_slots(session, due, 10)
+            assert not slot.is_owed
+            await slot_store.settle(session, [slot])
+            # That nothing is owed is written, and not committed: here version 4 would be overlooked.
+            change = asyncio.create_task(change_and_fan_out())
+            await done_or_waiting_for_a_lock(desk, change)
+        await change
+        await desk.tell()
+        assert [call.available for call in shop.calls] == [{100: 10}, {100: 7}]
+
+
+async def test_what_one_sender_is_claiming_no_other_claims(desk: Desk) -> None:
+    async with receiver() as shop:
+        await desk.register(shop)
+        await desk.hear_stock(stock_changed(100, 10, 1))
+        await desk.fan_out()
+        async with desk.database.transaction() as session:
+            found = await slot_store.find_due_endpoints(session, 0, 10, WINDOW_SECONDS)
+            assert len(await slot_store.find_due_slots(session, found, 10)) == 1
+            assert await desk.claim() == (), "two calls for one product would go within one window"
+
+
 async def test_two_senders_never_have_two_calls_to_one_endpoint_under_way(desk: Desk) -> None:
     async with receiver() as shop:
         await desk.register(shop)

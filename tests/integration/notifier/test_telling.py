@@ -91,6 +91,22 @@ async def test_duplicates_and_late_events_tell_nothing_twice_and_never_go_back(d
         assert [(item["version"], item["quantity_available"]) for call in shop.calls for item in call.stock] == [(3, 7)]
 
 
+async def test_a_late_event_does_not_make_a_retry_tell_an_older_state(desk: Desk) -> None:
+    async with receiver() as shop:
+        await desk.register(shop)
+        shop.answer_with(503)
+        await desk.hear_stock(stock_changed(100, 7, 3))
+        await desk.tell()
+        shop.answer_with(200)
+        await desk.hear_stock(stock_changed(100, 8, 2))
+        await desk.move(WINDOW_SECONDS + 1)
+        await desk.tell()
+        assert [(item["version"], item["quantity_available"]) for call in shop.calls for item in call.stock] == [
+            (3, 7),
+            (3, 7),
+        ]
+
+
 async def test_a_change_that_leaves_available_as_it_was_tells_nobody(desk: Desk) -> None:
     async with receiver() as shop:
         await desk.register(shop)

@@ -121,7 +121,7 @@ class Shop:
         """The supplier removes a product."""
         removed = ProductRemoved(product_id=product_id, owner_id=SUPPLIER, version=9)
         async with self.database.transaction() as session:
-            await catalog_view.remove_products(session, [removed])
+            await catalog_view.keep_products(session, [removed])
 
     async def add_version(self, product_id: int, *, of: int) -> None:
         """The retailer makes its own version of a product."""

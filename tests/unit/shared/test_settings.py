@@ -5,7 +5,7 @@ from ipaddress import ip_network
 import pytest
 from pydantic import ValidationError
 
-from shared.settings import Settings
+from shared.settings import Settings, in_words
 
 
 def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,3 +47,13 @@ def test_a_service_uses_its_own_database_before_the_common_one() -> None:
 def test_no_database_is_said_in_words() -> None:
     with pytest.raises(ValueError, match="BASESTOCK_CATALOG_DSN"):
         Settings().dsn_of("catalog")
+
+
+@pytest.mark.parametrize("url", ["postgresql://me:hu/sh@host/name", "postgresql://me:hu#sh@host/name"])
+def test_an_address_that_cannot_be_read_is_refused_without_telling_the_password(url: str) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        Settings(dsn=url)
+    [sentence] = in_words(refusal.value)
+    assert "BASESTOCK_DSN" in sentence
+    assert "%2F" in sentence
+    assert "hu" not in sentence

@@ -1,57 +1,71 @@
-"""Private RabbitMQ nodes from the binaries on this machine, for the tests, the bench and trying things by hand.
+"""A private RabbitMQ node from the binaries on this machine, for `basestock run`, the tests and the bench.
 
-A node touches nothing of the system: ports, data, cookie, epmd and logs are its own, in one temporary folder. It ends
-with the process that started it, however that one ends: a small shell process waits for the end of a pipe that only we
-hold open, then kills the node's processes and removes the folder.
+A node touches nothing of the system: ports, data, cookie, epmd and logs are its own, in one folder. It ends with the
+process that started it, however that one ends: a small shell process waits for the end of a pipe that only we hold
+open, then kills the node's processes. A temporary folder goes with it. A given folder stays, and with it every
+confirmed message; one process owns it at a time (a file lock), and a node that some accident left running in it is
+recognized by its command line and ended before the next one starts.
 """
 
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 from shared import clock
+from shared.machine import SEARCH_PATH, command_lines, install_on_debian, kept_ports, own
 
 _READY_SECONDS = 120
 _STOP_SECONDS = 60
 _POLL_SECONDS = 0.1
 _PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"  # AMQP 0-9-1, section 4.2.2
 _SYSTEM_BINARIES = Path("/usr/lib/rabbitmq/bin")  # Debian's real scripts; those in /usr/sbin change to another user
-_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+# Reads the pid of each node that is started; then, when we are gone, kills the last one and removes what is temporary.
 _CLEAN_UP = """
-cat >/dev/null
-read -r node <"$1/group"
-for group in $node "$2"; do kill -s KILL -- "-$group" 2>/dev/null; done  # some may have ended by themselves
-for _ in 1 2 3 4 5 6 7 8 9 10; do rm -rf -- "$1" 2>/dev/null && exit; sleep 0.2; done
+while read -r started; do node=$started; done
+for group in $node "$1"; do kill -s KILL -- "-$group" 2>/dev/null; done  # some may have ended by themselves
+test -n "$2" || exit
+for _ in 1 2 3 4 5 6 7 8 9 10; do rm -rf -- "$2" 2>/dev/null && exit; sleep 0.2; done
 """
 
 
-class RabbitNodeError(Exception):
+class RabbitNodeError(RuntimeError):
     """A private RabbitMQ node cannot be had or does not run; the message says why and what to do."""
 
 
 class RabbitNode:
     """One private node, also as a context manager. Its data stays over `kill`, `stop` and `start`, until `close`."""
 
-    def __init__(self) -> None:
-        """Prepare the folder and the ports; `start` runs the node. Raises `RabbitNodeError` without binaries."""
+    def __init__(self, folder: Path | None = None) -> None:
+        """Prepare the folder (a temporary one by default) and the ports; `start` runs the node.
+
+        Raises `RabbitNodeError` without binaries, `FolderInUseError` when another process owns the folder.
+        """
         self._binaries = find_binaries()
-        epmd = shutil.which("epmd", path=_PATH)
+        epmd = shutil.which("epmd", path=SEARCH_PATH)
         if epmd is None:
             message = "Erlang's `epmd` is missing although RabbitMQ is there: install Erlang (Debian: `erlang-base`)."
             raise RabbitNodeError(message)
-        self.folder = Path(tempfile.mkdtemp(prefix="basestock-rabbitmq-"))
-        self._port, distribution_port, epmd_port = _free_ports(3)
+        self._stays = folder is not None
+        self.folder = folder.absolute() if folder else Path(tempfile.mkdtemp(prefix="basestock-rabbitmq-"))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock: BinaryIO = own(self.folder)
+        identity = self.folder.stat()  # not the path: another container may have the same one
+        self._mark = f"-basestock_node {identity.st_dev}-{identity.st_ino}"
+        _end_leftovers(self._mark)
+        self._port, distribution_port, epmd_port = kept_ports(self.folder / "ports", 3)
         self.url = f"amqp://guest:guest@127.0.0.1:{self._port}/"
-        self._environment = _environment(self.folder, distribution_port, epmd_port)
+        self._environment = _environment(self.folder, self._mark, distribution_port, epmd_port)
         _write_configuration(self.folder, self._port)
         self._node: subprocess.Popen[bytes] | None = None
-        self._epmd = subprocess.Popen(
+        self._epmd = subprocess.Popen(  # noqa: S603 - our own command
             [epmd, "-port", str(epmd_port), "-address", "127.0.0.1"],
             env=self._environment,
             stdin=subprocess.DEVNULL,
@@ -59,8 +73,9 @@ class RabbitNode:
             stderr=subprocess.DEVNULL,
             process_group=0,
         )
-        self._cleaner = subprocess.Popen(
-            ["/bin/sh", "-c", _CLEAN_UP, "sh", self.folder, str(self._epmd.pid)], stdin=subprocess.PIPE, process_group=0
+        temporary = "" if self._stays else self.folder
+        self._cleaner = subprocess.Popen(  # noqa: S603 - our own command
+            ["/bin/sh", "-c", _CLEAN_UP, "sh", str(self._epmd.pid), temporary], stdin=subprocess.PIPE, process_group=0
         )
 
     def __enter__(self) -> Self:
@@ -83,7 +98,7 @@ class RabbitNode:
         if self._node is not None and self._node.poll() is None:
             return
         with (self.folder / "stdout").open("ab") as output:
-            self._node = subprocess.Popen(
+            self._node = subprocess.Popen(  # noqa: S603 - our own command
                 [self._binaries / "rabbitmq-server"],
                 env=self._environment,
                 cwd=self.folder,
@@ -92,13 +107,20 @@ class RabbitNode:
                 stderr=output,
                 process_group=0,
             )
-        (self.folder / "group").write_text(f"{self._node.pid}\n")
+        assert self._cleaner.stdin is not None  # noqa: S101 - it is a pipe
+        self._cleaner.stdin.write(f"{self._node.pid}\n".encode())
+        self._cleaner.stdin.flush()
         deadline = clock.monotonic() + _READY_SECONDS
         while not _speaks_amqp(self._port):
             if _ended(self._node, _POLL_SECONDS) or clock.monotonic() > deadline:
                 tail = (self.folder / "stdout").read_text(errors="replace")[-2000:]
                 message = f"The private RabbitMQ node in {self.folder} does not answer; the end of its output:\n{tail}"
                 raise RabbitNodeError(message)
+
+    @property
+    def pid(self) -> int | None:
+        """The running node's process id; `None` while there is none."""
+        return None if self._node is None or self._node.poll() is not None else self._node.pid
 
     def kill(self) -> None:
         """Kill -9 the node, as a power cut would."""
@@ -121,7 +143,7 @@ class RabbitNode:
     def ctl(self, *arguments: str) -> str:
         """Run `rabbitmqctl`; gives what it printed, raises `RabbitNodeError` with its complaint."""
         command = [str(self._binaries / "rabbitmqctl"), "--quiet", *arguments]
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - our own command
             command, env=self._environment, cwd=self.folder, capture_output=True, text=True, check=False
         )
         if done.returncode != 0:
@@ -130,51 +152,60 @@ class RabbitNode:
         return done.stdout
 
     def close(self) -> None:
-        """End everything of this node and remove its folder."""
+        """End everything of this node: in order where the folder stays, else at once, with the folder."""
+        if self._stays:
+            self.stop()
         self._cleaner.kill()
         self._cleaner.communicate()
         self.kill()
         self._epmd.kill()
         self._epmd.wait()
-        shutil.rmtree(self.folder)
+        if not self._stays:
+            shutil.rmtree(self.folder)
+        self._lock.close()
 
 
 def find_binaries() -> Path:
     """Find the folder of RabbitMQ's scripts; root on Debian installs the package. Raises `RabbitNodeError`."""
-    for attempt in ("as it is", "after installing"):
-        on_path = shutil.which("rabbitmq-server")
-        for folder in (_SYSTEM_BINARIES, *([Path(on_path).resolve().parent] if on_path else [])):
-            if (folder / "rabbitmqctl").exists() and (folder / "rabbitmq-server").exists():
-                return folder
-        if attempt == "as it is" and os.geteuid() == 0 and shutil.which("apt-get"):
-            _install_on_debian()
-    message = (
-        "There is no RabbitMQ on this machine. Install it (Debian: `apt-get install --no-install-recommends "
-        "rabbitmq-server`, macOS: `brew install rabbitmq`), or start one (`docker run -p 5672:5672 rabbitmq:4`) and "
-        "set BASESTOCK_TEST_BROKER_URL=amqp://guest:guest@127.0.0.1:5672/"
-    )
-    raise RabbitNodeError(message)
+    binaries = _look_for_binaries()
+    if binaries is None and install_on_debian("rabbitmq-server"):
+        binaries = _look_for_binaries()
+    if binaries is None:
+        message = (
+            "There is no RabbitMQ on this machine. Install it (Debian: `apt-get install --no-install-recommends "
+            "rabbitmq-server`, macOS: `brew install rabbitmq`), or start one (`docker run -p 5672:5672 rabbitmq:4`) "
+            "and name it: `basestock run --broker amqp://guest:guest@127.0.0.1:5672/`, for the tests "
+            "BASESTOCK_TEST_BROKER_URL=amqp://guest:guest@127.0.0.1:5672/"
+        )
+        raise RabbitNodeError(message)
+    return binaries
 
 
-def _install_on_debian() -> None:
-    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for command in (
-        ["apt-get", "update"],
-        ["apt-get", "install", "-y", "--no-install-recommends", "rabbitmq-server"],
-    ):
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            message = f"Installing RabbitMQ failed: {' '.join(command)}\n{done.stderr}"
+def _look_for_binaries() -> Path | None:
+    on_path = shutil.which("rabbitmq-server", path=SEARCH_PATH)
+    for folder in (_SYSTEM_BINARIES, *([Path(on_path).resolve().parent] if on_path else [])):
+        if (folder / "rabbitmqctl").exists() and (folder / "rabbitmq-server").exists():
+            return folder
+    return None
+
+
+def _end_leftovers(mark: str) -> None:
+    """Kill every node of this folder whose owner and cleaner both were killed: two nodes would spoil the data."""
+    deadline = clock.monotonic() + _STOP_SECONDS
+    while leftovers := [pid for pid, command_line in command_lines() if f" {mark} " in f"{command_line} "]:
+        if clock.monotonic() > deadline:
+            message = f"Processes {leftovers} of an earlier RabbitMQ node cannot be ended ({mark})."
             raise RabbitNodeError(message)
-    # The package starts a node of the system's own. Ours shares nothing with it; it would only take memory. Where
-    # no service manager runs (containers) it was never started, and this says so with an exit code.
-    subprocess.run(["service", "rabbitmq-server", "stop"], capture_output=True, check=False)
+        for pid in leftovers:
+            with suppress(ProcessLookupError):  # ended meanwhile
+                os.kill(pid, signal.SIGKILL)
+        clock.block(_POLL_SECONDS)
 
 
-def _environment(folder: Path, distribution_port: int, epmd_port: int) -> dict[str, str]:
+def _environment(folder: Path, mark: str, distribution_port: int, epmd_port: int) -> dict[str, str]:
     return {
         "HOME": str(folder),  # where the Erlang cookie lies
-        "PATH": _PATH,
+        "PATH": SEARCH_PATH,
         "LANG": "C.UTF-8",
         "ERL_EPMD_PORT": str(epmd_port),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
@@ -193,7 +224,7 @@ def _environment(folder: Path, distribution_port: int, epmd_port: int) -> dict[s
         "RABBITMQ_PLUGINS_EXPAND_DIR": f"{folder}/plugins",
         # No busy waiting: the machine is shared with what is being tested.
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} "
-        "+sbwt none +sbwtdcpu none +sbwtdio none",
+        f"+sbwt none +sbwtdcpu none +sbwtdio none {mark}",
         # The script then becomes the node instead of waiting for it, so that signals and the exit code are the node's.
         "RUNNING_UNDER_SYSTEMD": "true",
     }
@@ -201,7 +232,7 @@ def _environment(folder: Path, distribution_port: int, epmd_port: int) -> dict[s
 
 def _write_configuration(folder: Path, port: int) -> None:
     for name in ("data", "log", "schema", "generated"):
-        (folder / name).mkdir()
+        (folder / name).mkdir(exist_ok=True)
     (folder / "rabbitmq.conf").write_text(
         f"listeners.tcp.1 = 127.0.0.1:{port}\n"
         "vm_memory_high_watermark.absolute = 512MiB\n"
@@ -210,19 +241,11 @@ def _write_configuration(folder: Path, port: int) -> None:
     )
     (folder / "advanced.config").write_text("[].\n")
     (folder / "enabled_plugins").write_text("[].\n")
-    (folder / "group").touch()
     cookie = folder / ".erlang.cookie"
-    cookie.touch(mode=0o600)
-    cookie.write_text(secrets.token_hex(16))
+    if not cookie.exists():
+        cookie.touch(mode=0o600)
+        cookie.write_text(secrets.token_hex(16))
     cookie.chmod(0o400)
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 def _speaks_amqp(port: int) -> bool:
