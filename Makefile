@@ -23,7 +23,7 @@ down: ## Stop the containers; their data stay (ARGS=-v removes them)
 	@docker compose down $(ARGS)
 
 test: .venv/ready-dev ## Set everything up and run all tests (ARGS="tests/unit -k virtual")
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 soak: .venv/ready-dev ## Run the tests that are too long for `make test`
 	@$(PY) -m pytest -m soak $(ARGS)

@@ -56,12 +56,18 @@ async def until_settled(plant: Plant, journal: Journal, seconds: float = 60) -> 
 
     Fails after `seconds` with what is still open. All services must run.
     """
+    if still_open := await left_open(plant, journal, seconds):
+        raise AssertionError("; ".join(still_open))
+
+
+async def left_open(plant: Plant, journal: Journal, seconds: float) -> list[str]:
+    """Wait as `until_settled` does; says in sentences what is still open after `seconds`, instead of failing."""
     deadline = clock.monotonic() + seconds
     while still_open := await open_work(plant, journal):
         if clock.monotonic() > deadline:
-            message = f"not settled within {seconds:g} s; still open: {'; '.join(still_open)}"
-            raise AssertionError(message)
+            return [f"still open after {seconds:g} s: {what}" for what in still_open]
         await asyncio.sleep(POLL_SECONDS)
+    return []
 
 
 async def until_catalog_is_known(dsn: str, seconds: float = 60) -> None:

@@ -66,6 +66,19 @@ class Shop:
             clients.create_task(submit(counted, self.system.supplier))
             clients.create_task(self._publish_twice(published))
 
+    async def take_back(self) -> None:
+        """A return ahead of trade: it has no versions, which make the second copy of an order's message harmless."""
+        stock_id = next(self._stock_ids)
+        lines = [{**PARTS[stock_id], "quantity": 1, "restock": True}]
+        returned = self._operation("return", {stock_id: 1}, {"lines": lines})
+        await submit_until_acknowledged(returned, self.system.retailer)
+        await self.trade()
+
+    async def count_stock(self) -> None:
+        """One adjustment of each base stock product: no later change of it makes up for one that is lost."""
+        counted = [self._operation("adjustment", {stock_id: 5}, {"adjustment": 5}) for stock_id in PARTS]
+        await asyncio.gather(*(submit(operation, self.system.supplier) for operation in counted))
+
     async def list_products(self) -> None:
         """New products, and for each an order that comes at the same time: whoever does not know it yet must wait."""
         async with asyncio.TaskGroup() as clients:
