@@ -123,7 +123,7 @@ async def _start_again(node: RabbitNode) -> None:
             log.warning("broker_died", folder=str(node.folder))
             try:
                 await asyncio.to_thread(node.start)
-            except RabbitNodeError as error:
+            except (RabbitNodeError, OSError) as error:
                 log.error("broker_does_not_start", error=str(error))  # noqa: TRY400 - the message says it all
             else:
                 log.warning("broker_started_again", pid=node.pid)

@@ -35,7 +35,7 @@ async def to_its_end(work: Coroutine[Any, Any, T], within_seconds: float | None 
             await asyncio.wait([task], timeout=DRAIN_SECONDS if within_seconds is None else within_seconds)
         finally:
             task.cancel()
-        await asyncio.wait([task])
+            await asyncio.wait([task])
         if not task.cancelled() and (error := task.exception()):
             log.warning("failed_while_draining", error=repr(error))
         raise

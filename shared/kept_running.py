@@ -135,8 +135,10 @@ class KeptRunning:
         log.info("started", name=self.name, pid=self._process.pid)
         assert self._process.stdout is not None  # noqa: S101 - it is a pipe
         passing_on = asyncio.create_task(_pass_on(self.name, self._process.stdout))
-        status = await self._process.wait()
+        while self._process.returncode is None:  # wait() would also wait for whoever inherited its output
+            await clock.sleep(POLL_SECONDS)
         self.kill()  # what it left behind could hold its port
+        status = await self._process.wait()
         await passing_on
         return f"ended with exit status {status}" if status >= 0 else f"was ended by {signal.Signals(-status).name}"
 
