@@ -187,5 +187,8 @@ async def test_dead_letters_reach_their_queue_even_through_a_restart(node: Rabbi
     async with bus.consume(queue.name, prefetch=20) as inflow:
         await inflow.retry(await take(inflow, 20))
     await asyncio.to_thread(node.restart)
+    # The broker may have moved some of them already and not have noted it: those come twice.
+    missing = {f"order-{number}" for number in range(20)}
     async with reopened(bus, queue.dead_letter_queue) as inflow:
-        assert set(ids(await take(inflow, 20))) == {f"order-{number}" for number in range(20)}
+        while missing:
+            missing -= set(ids(await take(inflow, 1)))
