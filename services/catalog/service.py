@@ -5,7 +5,7 @@ import sys
 import structlog
 
 from services.catalog.api import ROUTERS
-from services.catalog.store import access as store
+from services.catalog.store import api_keys as store
 from services.catalog.tables import METADATA
 from shared import clock
 from shared.access import new_key, sha256_of

@@ -29,8 +29,9 @@ from services.catalog.api.requests import (
     next_cursor,
     refuse,
 )
+from services.catalog.store import product_changes as changes
 from services.catalog.store import products as store
-from services.catalog.store.access import find_cut_off
+from services.catalog.store.connections import find_cut_off
 from shared.database import Session
 from shared.errors import FieldError, ProblemError
 from shared.events.catalog import ProductType
@@ -50,8 +51,8 @@ async def create_product(body: ProductBody, caller: Calling, context: Here) -> P
     proposed = body.product(caller.company(body.owner_id))
 
     async def create(session: Session) -> domain.Product:
-        refuse("invalid_product", domain.violations(proposed, await store.lock_with_facts(session, proposed)))
-        added = await store.add_product(session, proposed)
+        refuse("invalid_product", domain.violations(proposed, await changes.lock_with_facts(session, proposed)))
+        added = await changes.add_product(session, proposed)
         if added is None:
             raise ProblemError(409, "product_exists", f"The id {body.id} is taken: leave it out, or choose another.")
         return added
@@ -135,10 +136,10 @@ async def change_product(product_id: IdInPath, body: ProductChange, caller: Call
         proposed = body.changed(before)
         if proposed == before:
             return before
-        refuse("invalid_product", domain.violations(proposed, await store.lock_with_facts(session, proposed), before))
+        refuse("invalid_product", domain.violations(proposed, await changes.lock_with_facts(session, proposed), before))
         if proposed.type != before.type:
             await _refuse_if_needed(session, before, caller.company_id, "change its type")
-        return await store.change_product(session, proposed)
+        return await changes.change_product(session, proposed)
 
     return Product.of(await _in_transaction(context, change))
 
@@ -147,11 +148,11 @@ async def change_product(product_id: IdInPath, body: ProductChange, caller: Call
 async def remove_product(product_id: IdInPath, caller: Calling, context: Here) -> None:
     """Remove one of the caller's products, unless others link to it or are based on it."""
     async with context.database.transaction() as session:
-        found = await store.lock_product(session, product_id, caller.company_id)
+        found = await changes.lock_product(session, product_id, caller.company_id)
         if found is None:
             raise _no_product(product_id)
         await _refuse_if_needed(session, found, caller.company_id, "be removed")
-        await store.remove_product(session, found)
+        await changes.remove_product(session, found)
 
 
 async def _in_transaction(context: Context, decide: Callable[[Session], Awaitable[domain.Product]]) -> domain.Product:
@@ -160,9 +161,9 @@ async def _in_transaction(context: Context, decide: Callable[[Session], Awaitabl
         try:
             async with context.database.transaction() as session:
                 return await decide(session)
-        except store.ChangedMeanwhileError:
+        except changes.ChangedMeanwhileError:
             continue
-        except store.SkuTakenError as error:
+        except changes.SkuTakenError as error:
             raise ProblemError(
                 409, "sku_taken", str(error), errors=[FieldError(field="sku", detail=str(error))]
             ) from error
@@ -170,7 +171,7 @@ async def _in_transaction(context: Context, decide: Callable[[Session], Awaitabl
 
 
 async def _refuse_if_needed(session: Session, product: domain.Product, company_id: int | None, verb: str) -> None:
-    dependants = await store.find_dependants(session, product)
+    dependants = await changes.find_dependants(session, product)
     if dependants:
         who, listed = domain.dependants_in_words(dependants, company_id)
         detail = f"{product} cannot {verb} while others need it: {who}."

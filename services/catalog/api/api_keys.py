@@ -1,0 +1,112 @@
+"""A company's API keys."""
+
+from datetime import datetime
+from typing import Self
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from services.catalog.api.companies import no_company
+from services.catalog.api.requests import (
+    Body,
+    Calling,
+    Cursor,
+    Here,
+    IdInPath,
+    Limit,
+    Moment,
+    after,
+    next_cursor,
+)
+from services.catalog.store import api_keys as store
+from services.catalog.store.companies import find_company
+from shared import clock
+from shared.access import new_key, sha256_of
+from shared.errors import FieldError, ProblemError
+from shared.events.catalog import (
+    ApiKeyChanged,
+    KeyRole,
+)
+
+router = APIRouter(prefix="/v1")
+
+
+class KeyBody(Body):
+    """A new API key; without `expires_at` it lives until it is revoked."""
+
+    expires_at: Moment | None = None
+
+
+class ApiKey(BaseModel):
+    """An API key, without the key."""
+
+    id: int
+    company_id: int | None
+    role: KeyRole
+    scopes: list[str]
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    version: int
+
+    @classmethod
+    def of(cls, state: ApiKeyChanged) -> Self:
+        """As it is shown: neither the key nor its hash."""
+        return cls(id=state.key_id, **state.model_dump(exclude={"key_id", "key_sha256"}))
+
+
+class NewApiKey(ApiKey):
+    """An API key with the key itself, which is shown this once."""
+
+    key: str
+
+
+class ApiKeys(BaseModel):
+    """A page of API keys."""
+
+    items: list[ApiKey]
+    next_cursor: str | None
+
+
+@router.post("/companies/{company_id}/api-keys", status_code=201)
+async def create_api_key(
+    company_id: IdInPath, caller: Calling, context: Here, body: KeyBody | None = None
+) -> NewApiKey:
+    """Make an API key for a company (platform admin). The answer shows it, and nothing ever does again."""
+    caller.require()
+    expires_at = body.expires_at if body else None
+    if expires_at is not None and expires_at <= clock.utc_now():
+        detail = "The key would have expired already: expires_at must lie in the future."
+        errors = [FieldError(field="expires_at", detail=detail)]
+        raise ProblemError(422, "invalid_api_key", detail, errors=errors)
+    key = new_key()
+    async with context.database.transaction() as session:
+        company = await find_company(session, company_id)
+        if company is None:
+            raise no_company(company_id)
+        added = await store.add_key(session, sha256_of(key), company.role, company_id, expires_at)
+    return NewApiKey(key=key, **ApiKey.of(added).model_dump())
+
+
+@router.get("/companies/{company_id}/api-keys")
+async def list_api_keys(
+    company_id: IdInPath, caller: Calling, context: Here, limit: Limit = 50, cursor: Cursor = None
+) -> ApiKeys:
+    """A company's API keys, revoked ones too, never the keys themselves (platform admin)."""
+    caller.require()
+    async with context.database.transaction() as session:
+        if await find_company(session, company_id) is None:
+            raise no_company(company_id)
+        found = await store.list_keys(session, company_id, after(cursor), limit + 1)
+    return ApiKeys(
+        items=[ApiKey.of(state) for state in found[:limit]],
+        next_cursor=next_cursor((state.key_id for state in found), limit),
+    )
+
+
+@router.delete("/companies/{company_id}/api-keys/{key_id}", status_code=204)
+async def revoke_api_key(company_id: IdInPath, key_id: IdInPath, caller: Calling, context: Here) -> None:
+    """Revoke an API key, everywhere and for ever (platform admin); again is harmless."""
+    caller.require()
+    async with context.database.transaction() as session:
+        if not await store.revoke_key(session, company_id, key_id):
+            raise ProblemError(404, "api_key_not_found", f"Company {company_id} has no API key {key_id}.")

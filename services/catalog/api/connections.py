@@ -1,0 +1,112 @@
+"""Dropship connections between suppliers and retailers."""
+
+from typing import Self
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from services.catalog.api.requests import (
+    Body,
+    Calling,
+    Cursor,
+    Here,
+    Id,
+    IdInPath,
+    Limit,
+    Text,
+    after,
+    next_cursor,
+    refuse,
+)
+from services.catalog.domain import connection_violations
+from services.catalog.store import connections as store
+from services.catalog.store.companies import find_roles
+from shared.errors import ProblemError
+from shared.events.catalog import (
+    ConnectionChanged,
+    ConnectionState,
+)
+
+router = APIRouter(prefix="/v1")
+
+
+class ConnectionBody(Body):
+    """A new dropship connection; `default_location` is where the retailer's orders draw from first."""
+
+    supplier_id: Id
+    retailer_id: Id
+    external_ref: Text | None = None
+    default_location: Text | None = None
+
+
+class Connection(BaseModel):
+    """A dropship connection: while it is active, the retailer sells what the supplier stocks."""
+
+    id: int
+    supplier_id: int
+    retailer_id: int
+    external_ref: str | None
+    default_location: str | None
+    state: ConnectionState
+    version: int
+
+    @classmethod
+    def of(cls, state: ConnectionChanged) -> Self:
+        """As it is shown."""
+        return cls(id=state.connection_id, **state.model_dump(exclude={"connection_id"}))
+
+
+class Connections(BaseModel):
+    """A page of connections."""
+
+    items: list[Connection]
+    next_cursor: str | None
+
+
+@router.post("/connections", status_code=201)
+async def create_connection(body: ConnectionBody, caller: Calling, context: Here) -> Connection:
+    """Connect a retailer with a supplier (platform admin); one that ended comes back under its old id."""
+    caller.require()
+    async with context.database.transaction() as session:
+        roles = await find_roles(session, {body.supplier_id, body.retailer_id})
+        refuse("invalid_connection", connection_violations(roles.get(body.supplier_id), roles.get(body.retailer_id)))
+        made = await store.connect(
+            session, body.supplier_id, body.retailer_id, body.external_ref, body.default_location
+        )
+    if made is None:
+        detail = f"Supplier {body.supplier_id} and retailer {body.retailer_id} are connected already."
+        raise ProblemError(409, "connection_exists", detail)
+    return Connection.of(made)
+
+
+@router.get("/connections")
+async def list_connections(caller: Calling, context: Here, limit: Limit = 50, cursor: Cursor = None) -> Connections:
+    """The caller's connections, ended ones too; the platform admin sees all."""
+    async with context.database.transaction() as session:
+        found = await store.list_connections(session, caller.company_id, after(cursor), limit + 1)
+    return Connections(
+        items=[Connection.of(state) for state in found[:limit]],
+        next_cursor=next_cursor((state.connection_id for state in found), limit),
+    )
+
+
+@router.get("/connections/{connection_id}")
+async def show_connection(connection_id: IdInPath, caller: Calling, context: Here) -> Connection:
+    """One of the caller's connections."""
+    async with context.database.transaction() as session:
+        found = await store.find_connection(session, connection_id, caller.company_id)
+    if found is None:
+        raise _no_connection(connection_id)
+    return Connection.of(found)
+
+
+@router.delete("/connections/{connection_id}", status_code=204)
+async def end_connection(connection_id: IdInPath, caller: Calling, context: Here) -> None:
+    """End a connection; either of the two companies may, and the platform admin. Again is harmless."""
+    async with context.database.transaction() as session:
+        if not await store.end_connection(session, connection_id, caller.company_id):
+            raise _no_connection(connection_id)
+
+
+def _no_connection(connection_id: int) -> ProblemError:
+    return ProblemError(404, "connection_not_found", f"You have no connection {connection_id}.")

@@ -1,0 +1,44 @@
+"""Companies; each is given as the event that tells its full state."""
+
+from collections.abc import Collection
+
+from sqlalchemy import text
+
+from services.catalog.store.ids import take_id
+from services.catalog.store.states import change_state, read_states
+from shared.database import Session
+from shared.events.catalog import CompanyChanged, CompanyRole
+
+ADD_COMPANY = text("""
+    insert into companies (company_id, ref, display_name, role, oversell_policy, version)
+    values (:company_id, :ref, :display_name, :role, :oversell_policy, 1)
+    on conflict do nothing returning *
+""")
+FIND_COMPANY = text("select * from companies where company_id = :company_id")
+LIST_COMPANIES = text("select * from companies where company_id > :after order by company_id limit :limit")
+FIND_ROLES = text("select company_id, role from companies where company_id = any(cast(:company_ids as bigint[]))")
+
+
+async def add_company(
+    session: Session, given_id: int | None, *, ref: str, display_name: str, role: CompanyRole, oversell_policy: str
+) -> CompanyChanged | None:
+    """Add a company and publish it; `None` when its id or its ref is taken."""
+    company_id = await take_id(session, "company_ids", given_id)
+    values = {"ref": ref, "display_name": display_name, "role": role, "oversell_policy": oversell_policy}
+    return await change_state(session, CompanyChanged, ADD_COMPANY, {"company_id": company_id, **values})
+
+
+async def find_company(session: Session, company_id: int) -> CompanyChanged | None:
+    """A company, if it exists."""
+    return next(iter(await read_states(session, CompanyChanged, FIND_COMPANY, {"company_id": company_id})), None)
+
+
+async def list_companies(session: Session, after: int, limit: int) -> list[CompanyChanged]:
+    """Companies with ids above `after`, in the order of their ids."""
+    return await read_states(session, CompanyChanged, LIST_COMPANIES, {"after": after, "limit": limit})
+
+
+async def find_roles(session: Session, company_ids: Collection[int]) -> dict[int, CompanyRole]:
+    """`{company id: role}` of those that exist."""
+    rows = await session.execute(FIND_ROLES, {"company_ids": sorted(company_ids)})
+    return {row.company_id: row.role for row in rows}

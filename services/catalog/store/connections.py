@@ -1,0 +1,83 @@
+"""Dropship connections; each is given as the event that tells its full state."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import text
+
+from services.catalog.store.ids import take_id
+from services.catalog.store.states import change_state, read_states
+from shared.database import Session
+from shared.events.catalog import ConnectionChanged
+
+# A connection that has ended comes back under its old id, with a higher version.
+CONNECT = text("""
+    insert into connections as known
+        (connection_id, supplier_id, retailer_id, external_ref, default_location, state, version)
+    values (:connection_id, :supplier_id, :retailer_id, :external_ref, :default_location, 'active', 1)
+    on conflict (supplier_id, retailer_id) do update set external_ref = excluded.external_ref,
+        default_location = excluded.default_location, state = 'active', version = known.version + 1
+    where known.state = 'ended'
+    returning *
+""")
+LIST_CONNECTIONS = text("""
+    select * from connections where connection_id > :after
+        and (cast(:company_id as bigint) is null or cast(:company_id as bigint) in (supplier_id, retailer_id))
+    order by connection_id limit :limit
+""")
+FIND_CONNECTION = text("""
+    select * from connections where connection_id = :connection_id
+        and (cast(:company_id as bigint) is null or cast(:company_id as bigint) in (supplier_id, retailer_id))
+""")
+END_CONNECTION = text("""
+    update connections set state = 'ended', version = version + 1
+    where connection_id = :connection_id and state <> 'ended' returning *
+""")
+# The admin's company is null, which no comparison finds.
+FIND_CUT_OFF = text("""
+    select p.product_id from products p
+    where p.product_id = any(cast(:product_ids as bigint[])) and p.owner_id <> cast(:company_id as bigint)
+        and not exists (
+            select from connections c
+            where c.supplier_id = p.owner_id and c.retailer_id = :company_id and c.state = 'active')
+    order by array_position(cast(:product_ids as bigint[]), p.product_id) limit 1
+""")
+
+
+async def connect(
+    session: Session, supplier_id: int, retailer_id: int, external_ref: str | None, default_location: str | None
+) -> ConnectionChanged | None:
+    """Make (or make again) an active connection and publish it; `None` when there is one that has not ended."""
+    values = {
+        "connection_id": await take_id(session, "connection_ids"),
+        "supplier_id": supplier_id,
+        "retailer_id": retailer_id,
+        "external_ref": external_ref,
+        "default_location": default_location,
+    }
+    return await change_state(session, ConnectionChanged, CONNECT, values)
+
+
+async def list_connections(session: Session, company_id: int | None, after: int, limit: int) -> list[ConnectionChanged]:
+    """A company's connections (all, for `None`) with ids above `after`."""
+    values = {"company_id": company_id, "after": after, "limit": limit}
+    return await read_states(session, ConnectionChanged, LIST_CONNECTIONS, values)
+
+
+async def find_connection(session: Session, connection_id: int, company_id: int | None) -> ConnectionChanged | None:
+    """A connection of this company (of any, for `None`)."""
+    values = {"connection_id": connection_id, "company_id": company_id}
+    return next(iter(await read_states(session, ConnectionChanged, FIND_CONNECTION, values)), None)
+
+
+async def find_cut_off(session: Session, product_ids: Sequence[int], company_id: int | None) -> int | None:
+    """The first of these products whose owner is not connected with this company (`None`, the admin, sees all)."""
+    found = await session.execute(FIND_CUT_OFF, {"product_ids": list(product_ids), "company_id": company_id})
+    return found.scalar_one_or_none()
+
+
+async def end_connection(session: Session, connection_id: int, company_id: int | None) -> bool:
+    """End a connection of this company (of any, for `None`) and publish that; says whether it has such a one."""
+    found = await find_connection(session, connection_id, company_id)
+    if found is not None:
+        await change_state(session, ConnectionChanged, END_CONNECTION, {"connection_id": connection_id})
+    return found is not None
