@@ -7,19 +7,24 @@ from random import Random
 
 import aio_pika
 import aiohttp
-import asyncpg
 import pytest
 
 from tests.app import Answer
 from tests.end_to_end.system import eventually
 from tests.fault.journal import submit, submit_until_acknowledged
-from tests.fault.market import CALL_SECONDS, PRODUCT_IDS, WINDOW_SECONDS, Market, Stall, ask, running_market
+from tests.fault.market import (
+    CALL_SECONDS,
+    PRODUCT_IDS,
+    WINDOW_SECONDS,
+    Market,
+    Stall,
+    ask,
+    held_item,
+    running_market,
+    until_inventory_waits,
+)
 from tests.fault.plant import Plant, ServiceProcess
 
-LOCK_ITEM = "select from inventory.stock_items where product_id = $1 for update"
-INVENTORY_WAITS = """
-    select 1 from pg_stat_activity where wait_event_type = 'Lock' and application_name like 'basestock-inventory%'
-"""
 TAKEN = """
     select count(*) from inventory.takings t join orders.orders o using (order_id)
     where o.external_ref = 'taken while inventory ends'
@@ -99,21 +104,12 @@ async def test_a_transaction_under_way_is_committed_and_its_message_acknowledged
     inventory = market.plant.of("inventory")
     async with market.open() as stall:
         await stall.settled()
-        connection = await asyncpg.connect(market.plant.dsn)
-        locking = connection.transaction()
-        await locking.start()
-        await connection.execute(LOCK_ITEM, PRODUCT_IDS[0])
-        assert await submit(market.order("taken while inventory ends", [(PRODUCT_IDS[0], 1)]), stall.retailer)
-
-        async def it_waits() -> bool:
-            return bool(await ask(market.plant, INVENTORY_WAITS))
-
-        await eventually("inventory's transaction waits for our lock", it_waits)
-        inventory.send(signal.SIGTERM)
-        # All parts are told at once: when an idle one is gone, the one that works has been told, too.
-        await until_nobody_hears(market.plant, "inventory.catalog")
-        await locking.rollback()
-        await connection.close()
+        async with held_item(market.plant, PRODUCT_IDS[0]):
+            assert await submit(market.order("taken while inventory ends", [(PRODUCT_IDS[0], 1)]), stall.retailer)
+            await until_inventory_waits(market.plant)
+            inventory.send(signal.SIGTERM)
+            # All parts are told at once: when an idle one is gone, the one that works has been told, too.
+            await until_nobody_hears(market.plant, "inventory.catalog")
         assert await inventory.until_ended() == 0
         assert await ask(market.plant, TAKEN) == 1, "it undid what it had begun"
         left = await until_nobody_hears(market.plant, "inventory.orders")
