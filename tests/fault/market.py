@@ -25,6 +25,9 @@ RETAILER_REF = "guest"
 PRODUCT_IDS = range(1001, 1021)
 WINDOW_SECONDS = 2
 CALL_SECONDS = 4
+INVENTORY_WAITS = """
+    select 1 from pg_stat_activity where wait_event_type = 'Lock' and application_name like 'basestock-inventory-%'
+"""
 
 
 @dataclass
@@ -176,3 +179,24 @@ async def ask(plant: Plant, statement: str) -> Any:  # noqa: ANN401 - whatever t
         return await connection.fetchval(statement)
     finally:
         await connection.close()
+
+
+@asynccontextmanager
+async def held_item(plant: Plant, product_id: int) -> AsyncIterator[None]:
+    """Hold the lock on a stock item, which inventory's transactions on it wait for."""
+    connection = await asyncpg.connect(plant.dsn)
+    try:
+        async with connection.transaction():
+            await connection.execute("select from inventory.stock_items where product_id = $1 for update", product_id)
+            yield
+    finally:
+        await connection.close()
+
+
+async def until_inventory_waits(plant: Plant) -> None:
+    """Wait until a transaction of inventory waits for a lock."""
+
+    async def it_waits() -> bool:
+        return bool(await ask(plant, INVENTORY_WAITS))
+
+    await eventually("a transaction of inventory waits for a lock", it_waits)
