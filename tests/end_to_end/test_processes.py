@@ -114,6 +114,16 @@ def lives(pid: int) -> bool:
         return False
 
 
+def group_of(leader: int) -> list[int]:
+    """The live processes of a process group."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(ProcessLookupError):  # ended meanwhile
+            if os.getpgid(int(process.name)) == leader and lives(int(process.name)):
+                found.append(int(process.name))
+    return found
+
+
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder that PostgreSQL's user can enter, unlike pytest's own."""
@@ -215,6 +225,30 @@ async def test_given_servers_are_used_and_a_second_ctrl_c_ends_what_hangs(
         await running.until_it_says("stopping")
         assert await running.end(signal.SIGINT) == 130
         assert [name for name, pid in running.pids.items() if lives(pid)] == []
+
+
+async def test_a_killed_nginx_comes_back_and_none_of_its_workers_keeps_the_port(
+    folder: Path, database_dsn: str, broker: RabbitNode | GivenBroker
+) -> None:
+    await delete_queues(broker.url)
+    async with run(folder / "data", "--dsn", database_dsn, "--broker", broker.url) as running:
+        killed = running.pids["nginx"]
+        assert len(group_of(killed)) > 1, "nginx has workers, who hold its output and its port"
+        os.kill(killed, signal.SIGKILL)
+        again = await running.until_it_says(rf"started +name=nginx pid=(?!{killed}\b)(\d+)")
+        assert re.search(r"name=nginx.*was ended by SIGKILL|was ended by SIGKILL.*name=nginx", running.said)
+
+        async def the_new_one_alone_answers() -> bool:
+            if group_of(killed) or len(group_of(int(again[1]))) < 2:
+                return False
+            with suppress(aiohttp.ClientError):
+                async with Client(running.url, ADMIN_KEY) as admin:
+                    return (await admin.get("/v1/companies")).status == 200
+            return False
+
+        await eventually("the new nginx alone answers", the_new_one_alone_answers, START_SECONDS)
+        assert await running.end(signal.SIGTERM) == 0
+        assert group_of(int(again[1])) == []
 
 
 async def test_a_process_waits_for_a_late_database_and_a_late_broker(folder: Path) -> None:
