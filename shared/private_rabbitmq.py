@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -57,6 +58,8 @@ class RabbitNode:
         self.folder = folder.absolute() if folder else Path(tempfile.mkdtemp(prefix="basestock-rabbitmq-"))
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock: BinaryIO = own(self.folder)
+        self._turn = threading.RLock()  # whose start, stop or close it is; kill cuts each of them short
+        self._is_closing = False
         identity = self.folder.stat()  # not the path: another container may have the same one
         self._mark = f"-basestock_node {identity.st_dev}-{identity.st_ino}"
         _end_leftovers(self._mark)
@@ -73,10 +76,7 @@ class RabbitNode:
             stderr=subprocess.DEVNULL,
             process_group=0,
         )
-        temporary = "" if self._stays else self.folder
-        self._cleaner = subprocess.Popen(  # noqa: S603 - our own command
-            ["/bin/sh", "-c", _CLEAN_UP, "sh", str(self._epmd.pid), temporary], stdin=subprocess.PIPE, process_group=0
-        )
+        self._cleaner = self._new_cleaner()
 
     def __enter__(self) -> Self:
         """Start the node."""
@@ -94,11 +94,30 @@ class RabbitNode:
         self.close()
 
     def start(self) -> None:
-        """Run the node and wait until it speaks AMQP; nothing happens when it runs already."""
-        if self._node is not None and self._node.poll() is None:
-            return
+        """Run the node and wait until it speaks AMQP; nothing happens when it runs already.
+
+        Raises `RabbitNodeError` when it does not come to that, also because it is being closed; then none runs.
+        """
+        with self._turn:
+            if self.pid is not None:
+                return
+            self._refuse_when_closing()
+            try:
+                self._node = self._new_node()
+                self._tell_cleaner(self._node.pid)
+                self._wait_until_it_answers(self._node)
+            except BaseException:
+                self.kill()
+                raise
+
+    def _refuse_when_closing(self) -> None:
+        if self._is_closing:
+            message = f"The private RabbitMQ node in {self.folder} is closed, or being closed."
+            raise RabbitNodeError(message)
+
+    def _new_node(self) -> subprocess.Popen[bytes]:
         with (self.folder / "stdout").open("ab") as output:
-            self._node = subprocess.Popen(  # noqa: S603 - our own command
+            return subprocess.Popen(  # noqa: S603 - our own command
                 [self._binaries / "rabbitmq-server"],
                 env=self._environment,
                 cwd=self.folder,
@@ -107,12 +126,30 @@ class RabbitNode:
                 stderr=output,
                 process_group=0,
             )
-        assert self._cleaner.stdin is not None  # noqa: S101 - it is a pipe
-        self._cleaner.stdin.write(f"{self._node.pid}\n".encode())
-        self._cleaner.stdin.flush()
+
+    def _new_cleaner(self) -> subprocess.Popen[bytes]:
+        temporary = "" if self._stays else self.folder
+        return subprocess.Popen(  # noqa: S603 - our own command
+            ["/bin/sh", "-c", _CLEAN_UP, "sh", str(self._epmd.pid), temporary],
+            stdin=subprocess.PIPE,
+            bufsize=0,
+            process_group=0,
+        )
+
+    def _tell_cleaner(self, pid: int) -> None:
+        """Have the node end with us; a cleaner that was killed is replaced."""
+        try:
+            _write_line(self._cleaner, str(pid))
+        except BrokenPipeError:
+            self._cleaner.communicate()
+            self._cleaner = self._new_cleaner()
+            _write_line(self._cleaner, str(pid))
+
+    def _wait_until_it_answers(self, node: subprocess.Popen[bytes]) -> None:
         deadline = clock.monotonic() + _READY_SECONDS
         while not _speaks_amqp(self._port):
-            if _ended(self._node, _POLL_SECONDS) or clock.monotonic() > deadline:
+            self._refuse_when_closing()
+            if _ended(node, _POLL_SECONDS) or clock.monotonic() > deadline:
                 tail = (self.folder / "stdout").read_text(errors="replace")[-2000:]
                 message = f"The private RabbitMQ node in {self.folder} does not answer; the end of its output:\n{tail}"
                 raise RabbitNodeError(message)
@@ -123,17 +160,19 @@ class RabbitNode:
         return None if self._node is None or self._node.poll() is not None else self._node.pid
 
     def kill(self) -> None:
-        """Kill -9 the node, as a power cut would."""
+        """Kill -9 the node, as a power cut would; a start, stop or close under way elsewhere ends the sooner."""
         if self._node is not None and self._node.poll() is None:
-            os.killpg(self._node.pid, 9)
+            with suppress(ProcessLookupError):  # ended meanwhile
+                os.killpg(self._node.pid, signal.SIGKILL)
             self._node.wait()
 
     def stop(self) -> None:
         """Stop the node in order, by force if that takes too long."""
-        if self._node is not None and self._node.poll() is None:
-            self._node.terminate()
-            if not _ended(self._node, _STOP_SECONDS):
-                self.kill()
+        with self._turn:
+            if self._node is not None and self._node.poll() is None:
+                self._node.terminate()
+                if not _ended(self._node, _STOP_SECONDS):
+                    self.kill()
 
     def restart(self) -> None:
         """Kill the node and start it again."""
@@ -153,16 +192,18 @@ class RabbitNode:
 
     def close(self) -> None:
         """End everything of this node: in order where the folder stays, else at once, with the folder."""
-        if self._stays:
-            self.stop()
-        self._cleaner.kill()
-        self._cleaner.communicate()
-        self.kill()
-        self._epmd.kill()
-        self._epmd.wait()
-        if not self._stays:
-            shutil.rmtree(self.folder)
-        self._lock.close()
+        self._is_closing = True  # a start that is under way gives up, none begins any more
+        with self._turn:
+            if self._stays:
+                self.stop()
+            self._cleaner.kill()
+            self._cleaner.communicate()
+            self.kill()
+            self._epmd.kill()
+            self._epmd.wait()
+            if not self._stays:
+                shutil.rmtree(self.folder)
+            self._lock.close()
 
 
 def find_binaries() -> Path:
@@ -246,6 +287,11 @@ def _write_configuration(folder: Path, port: int) -> None:
         cookie.touch(mode=0o600)
         cookie.write_text(secrets.token_hex(16))
     cookie.chmod(0o400)
+
+
+def _write_line(process: subprocess.Popen[bytes], line: str) -> None:
+    assert process.stdin is not None  # noqa: S101 - it is a pipe
+    process.stdin.write(f"{line}\n".encode())
 
 
 def _speaks_amqp(port: int) -> bool:
