@@ -5,8 +5,11 @@ process that started it, however that one ends: a small shell process waits for 
 open, then kills the node's processes. A temporary folder goes with it. A given folder stays, and with it every
 confirmed message; one process owns it at a time (a file lock), and a node that some accident left running in it is
 recognized by its command line and ended before the next one starts.
+
+Only `USER` may connect, with a password of this folder's own, which nobody but us can read.
 """
 
+import json
 import os
 import secrets
 import shutil
@@ -22,6 +25,8 @@ from typing import BinaryIO, Self
 
 from shared import clock
 from shared.machine import SEARCH_PATH, command_lines, install_on_debian, kept_ports, own
+
+USER = "basestock"
 
 _READY_SECONDS = 120
 _STOP_SECONDS = 60
@@ -45,7 +50,7 @@ class RabbitNode:
     """One private node, also as a context manager. Its data stays over `kill`, `stop` and `start`, until `close`."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Prepare the folder (a temporary one by default) and the ports; `start` runs the node.
+        """Prepare the folder (a temporary one by default), the ports and the password; `start` runs the node.
 
         Raises `RabbitNodeError` without binaries, `FolderInUseError` when another process owns the folder.
         """
@@ -57,6 +62,7 @@ class RabbitNode:
         self._stays = folder is not None
         self.folder = folder.absolute() if folder else Path(tempfile.mkdtemp(prefix="basestock-rabbitmq-"))
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)  # also one that an older version left open
         self._lock: BinaryIO = own(self.folder)
         self._turn = threading.RLock()  # whose start, stop or close it is; kill cuts each of them short
         self._is_closing = False
@@ -64,9 +70,10 @@ class RabbitNode:
         self._mark = f"-basestock_node {identity.st_dev}-{identity.st_ino}"
         _end_leftovers(self._mark)
         self._port, distribution_port, epmd_port = kept_ports(self.folder / "ports", 3)
-        self.url = f"amqp://guest:guest@127.0.0.1:{self._port}/"
+        password = _kept_secret(self.folder / "password")
+        self.url = f"amqp://{USER}:{password}@127.0.0.1:{self._port}/"
         self._environment = _environment(self.folder, self._mark, distribution_port, epmd_port)
-        _write_configuration(self.folder, self._port)
+        _write_configuration(self.folder, self._port, password)
         self._node: subprocess.Popen[bytes] | None = None
         self._epmd = subprocess.Popen(  # noqa: S603 - our own command
             [epmd, "-port", str(epmd_port), "-address", "127.0.0.1"],
@@ -271,22 +278,46 @@ def _environment(folder: Path, mark: str, distribution_port: int, epmd_port: int
     }
 
 
-def _write_configuration(folder: Path, port: int) -> None:
+def _write_configuration(folder: Path, port: int, password: str) -> None:
     for name in ("data", "log", "schema", "generated"):
         (folder / name).mkdir(exist_ok=True)
+    definitions = folder / "definitions.json"
+    definitions.touch(mode=0o600)
+    definitions.write_text(_definitions(password))
+    # Its name alone, as the node works in this folder: not every path can be written there.
     (folder / "rabbitmq.conf").write_text(
         f"listeners.tcp.1 = 127.0.0.1:{port}\n"
+        f"load_definitions = {definitions.name}\n"
         "vm_memory_high_watermark.absolute = 512MiB\n"
         "disk_free_limit.absolute = 50MB\n"
         "log.file.level = info\n"
     )
     (folder / "advanced.config").write_text("[].\n")
     (folder / "enabled_plugins").write_text("[].\n")
-    cookie = folder / ".erlang.cookie"
-    if not cookie.exists():
-        cookie.touch(mode=0o600)
-        cookie.write_text(secrets.token_hex(16))
-    cookie.chmod(0o400)
+    _kept_secret(folder / ".erlang.cookie")
+
+
+def _definitions(password: str) -> str:
+    """Who may connect. The node takes it over at every start, before it listens, and makes no user by itself."""
+    everything = {"configure": ".*", "write": ".*", "read": ".*"}
+    # RabbitMQ's own user with the password that everybody knows is in folders of older versions; without a hash nobody
+    # can log in as this one.
+    nobody = {"name": "guest", "password_hash": "", "hashing_algorithm": "rabbit_password_hashing_sha256", "tags": ""}
+    return json.dumps(
+        {
+            "vhosts": [{"name": "/"}],
+            "users": [{"name": USER, "password": password, "tags": ""}, nobody],
+            "permissions": [{"user": USER, "vhost": "/"} | everything],
+        }
+    )
+
+
+def _kept_secret(file: Path) -> str:
+    """The secret in this file, for our eyes only; made when there is none."""
+    if not file.exists() or not file.read_text():  # empty: we were killed while making it
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_hex(16))
+    return file.read_text()
 
 
 def _write_line(process: subprocess.Popen[bytes], line: str) -> None:

@@ -133,10 +133,11 @@ def folder() -> Iterator[Path]:
 
 
 @asynccontextmanager
-async def channel_of(running: Run) -> AsyncIterator[aio_pika.abc.AbstractChannel]:
-    """A channel of somebody else's at the broker."""
-    address = running.addresses["RabbitMQ"]
-    async with await aio_pika.connect(f"amqp://guest:guest@{address}") as connection, connection.channel() as channel:
+async def channel_of(running: Run, folder: Path) -> AsyncIterator[aio_pika.abc.AbstractChannel]:
+    """A channel of somebody else's at the private broker, who was told the password."""
+    password = (folder / "data" / "rabbitmq" / "password").read_text()
+    url = f"amqp://basestock:{password}@{running.addresses['RabbitMQ']}"
+    async with await aio_pika.connect(url) as connection, connection.channel() as channel:
         yield channel
 
 
@@ -149,7 +150,7 @@ async def test_four_processes_behind_one_port_and_all_of_it_is_there_the_next_ti
 
     async with run(folder / "data") as first:
         assert list(first.pids) == NAMES
-        async with channel_of(first) as channel:
+        async with channel_of(first, folder) as channel:
             await channel.declare_exchange(EVENTS_EXCHANGE, "topic", durable=True)
             queue = await channel.declare_queue("someone.elses", durable=True)
             await queue.bind(EVENTS_EXCHANGE, "orders.order_created")
@@ -171,9 +172,10 @@ async def test_four_processes_behind_one_port_and_all_of_it_is_there_the_next_ti
         assert await first.end(signal.SIGINT) == 0, first.said
         assert [name for name, pid in first.pids.items() if lives(pid)] == []
         assert "Traceback" not in first.said
+        assert (folder / "data" / "rabbitmq" / "password").read_text() not in first.said
 
     async with run(folder / "data") as later:
-        async with Client(later.url, keys[1]) as supplier, channel_of(later) as channel:
+        async with Client(later.url, keys[1]) as supplier, channel_of(later, folder) as channel:
             assert (await supplier.get("/v1/stock/100")).body["available"] == 5
             waiting = await channel.get_queue("someone.elses")
             told = [await waiting.get(no_ack=True) for _ in range(2)]

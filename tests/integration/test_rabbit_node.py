@@ -1,6 +1,7 @@
 """A private RabbitMQ node: its data outlives a kill; nothing of it but a given folder outlives who started it."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -11,9 +12,11 @@ from types import TracebackType
 
 import aio_pika
 import pytest
+from aio_pika.exceptions import ProbableAuthenticationError
+from yarl import URL
 
 from shared.machine import FolderInUseError
-from shared.private_rabbitmq import RabbitNode, RabbitNodeError
+from shared.private_rabbitmq import USER, RabbitNode, RabbitNodeError
 from tests.end_to_end.system import eventually
 
 _DEADLINE_SECONDS = 60
@@ -98,6 +101,47 @@ async def test_a_given_folder_keeps_its_messages_and_has_one_node_at_a_time(tmp_
     assert node.pid not in _processes_in(str(folder))
 
 
+async def test_only_its_own_user_may_connect_and_only_we_can_read_the_password(tmp_path: Path) -> None:
+    (tmp_path / "node").mkdir(mode=0o755)
+    with RabbitNode(tmp_path / "node") as node:
+        password = URL(node.url).password or ""
+        assert (node.folder.stat().st_mode & 0o777, (node.folder / "password").stat().st_mode & 0o777) == (0o700, 0o600)
+        assert {file.stat().st_mode & 0o077 for file in _files_with(password, node.folder)} == {0}
+        assert await _lets_in(node, USER, password)
+        assert not await _lets_in(node, USER, "wrong")
+        assert not await _lets_in(node, "guest", "guest")
+        assert not await _lets_in(node, "guest", "")
+    again = RabbitNode(node.folder)
+    again.close()
+    assert URL(again.url).password == password
+
+
+async def test_a_folder_of_an_older_version_keeps_its_messages_and_shuts_out_the_user_that_everybody_knows(
+    tmp_path: Path,
+) -> None:
+    as_it_was = tmp_path / "older.json"
+    everything = {"user": "guest", "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}
+    guest = {"name": "guest", "password": "guest", "tags": "administrator"}
+    as_it_was.write_text(json.dumps({"users": [guest], "permissions": [everything]}))
+    with RabbitNode(tmp_path / "node") as older:
+        async with await aio_pika.connect(older.url) as connection:
+            channel = await connection.channel()
+            await channel.declare_queue("orders", durable=True)
+            message = aio_pika.Message(b"A-1", delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+            await channel.default_exchange.publish(message, routing_key="orders")
+        older.ctl("import_definitions", str(as_it_was))
+        older.ctl("delete_user", USER)
+        assert await _lets_in(older, "guest", "guest")
+    (older.folder / "password").unlink()
+    with RabbitNode(older.folder) as node:
+        assert URL(node.url).password != URL(older.url).password
+        assert not await _lets_in(node, "guest", "guest")
+        async with await aio_pika.connect(node.url) as connection:
+            channel = await connection.channel()
+            queue = await channel.get_queue("orders")
+            assert (await queue.get(no_ack=True)).body == b"A-1"
+
+
 class _Turn:
     """Stands where a node has its lock, and tells when somebody has to wait for it."""
 
@@ -168,6 +212,21 @@ async def test_a_kill_cuts_a_close_short(tmp_path: Path) -> None:
         async with asyncio.timeout(20):  # the close by itself would take three times as long
             await asyncio.to_thread(node.kill)
             await closing
+
+
+async def _lets_in(node: RabbitNode, user: str, password: str) -> bool:
+    url = URL(node.url).with_user(user).with_password(password)
+    try:
+        async with await aio_pika.connect(url):
+            return True
+    except ProbableAuthenticationError:
+        return False
+
+
+def _files_with(text: str, folder: Path) -> list[Path]:
+    found = [file for file in folder.rglob("*") if file.is_file() and text.encode() in file.read_bytes()]
+    assert found
+    return found
 
 
 def _owner(*arguments: str) -> subprocess.Popen[str]:
