@@ -290,6 +290,16 @@ async def test_what_a_service_answers_arrives_as_it_is_and_it_knows_who_asked_an
     assert (through_tls["X-Forwarded-Proto"], plain["X-Forwarded-Proto"]) == ("https", "http")
 
 
+async def test_a_client_cannot_claim_another_ones_address(proxy: Proxy, client: aiohttp.ClientSession) -> None:
+    for claim in ("203.0.113.9", "203.0.113.9, 127.0.0.1"):
+        async with client.get("/v1/orders/7", headers={"X-Forwarded-For": claim}) as answer:
+            assert answer.status == 200
+    assert [request.headers.getall("X-Forwarded-For") for request in proxy.stubs["orders"].requests] == [
+        ["127.0.0.1"],
+        ["127.0.0.1"],
+    ]
+
+
 async def test_an_answer_flows_as_it_is_written(proxy: Proxy, client: aiohttp.ClientSession) -> None:
     first_arrived = asyncio.Event()
 

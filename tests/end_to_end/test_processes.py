@@ -114,6 +114,16 @@ def lives(pid: int) -> bool:
         return False
 
 
+def group_of(leader: int) -> list[int]:
+    """The live processes of a process group."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(ProcessLookupError):  # ended meanwhile
+            if os.getpgid(int(process.name)) == leader and lives(int(process.name)):
+                found.append(int(process.name))
+    return found
+
+
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder that PostgreSQL's user can enter, unlike pytest's own."""
@@ -123,10 +133,11 @@ def folder() -> Iterator[Path]:
 
 
 @asynccontextmanager
-async def channel_of(running: Run) -> AsyncIterator[aio_pika.abc.AbstractChannel]:
-    """A channel of somebody else's at the broker."""
-    address = running.addresses["RabbitMQ"]
-    async with await aio_pika.connect(f"amqp://guest:guest@{address}") as connection, connection.channel() as channel:
+async def channel_of(running: Run, folder: Path) -> AsyncIterator[aio_pika.abc.AbstractChannel]:
+    """A channel of somebody else's at the private broker, who was told the password."""
+    password = (folder / "data" / "rabbitmq" / "password").read_text()
+    url = f"amqp://basestock:{password}@{running.addresses['RabbitMQ']}"
+    async with await aio_pika.connect(url) as connection, connection.channel() as channel:
         yield channel
 
 
@@ -139,7 +150,7 @@ async def test_four_processes_behind_one_port_and_all_of_it_is_there_the_next_ti
 
     async with run(folder / "data") as first:
         assert list(first.pids) == NAMES
-        async with channel_of(first) as channel:
+        async with channel_of(first, folder) as channel:
             await channel.declare_exchange(EVENTS_EXCHANGE, "topic", durable=True)
             queue = await channel.declare_queue("someone.elses", durable=True)
             await queue.bind(EVENTS_EXCHANGE, "orders.order_created")
@@ -161,9 +172,10 @@ async def test_four_processes_behind_one_port_and_all_of_it_is_there_the_next_ti
         assert await first.end(signal.SIGINT) == 0, first.said
         assert [name for name, pid in first.pids.items() if lives(pid)] == []
         assert "Traceback" not in first.said
+        assert (folder / "data" / "rabbitmq" / "password").read_text() not in first.said
 
     async with run(folder / "data") as later:
-        async with Client(later.url, keys[1]) as supplier, channel_of(later) as channel:
+        async with Client(later.url, keys[1]) as supplier, channel_of(later, folder) as channel:
             assert (await supplier.get("/v1/stock/100")).body["available"] == 5
             waiting = await channel.get_queue("someone.elses")
             told = [await waiting.get(no_ack=True) for _ in range(2)]
@@ -215,6 +227,30 @@ async def test_given_servers_are_used_and_a_second_ctrl_c_ends_what_hangs(
         await running.until_it_says("stopping")
         assert await running.end(signal.SIGINT) == 130
         assert [name for name, pid in running.pids.items() if lives(pid)] == []
+
+
+async def test_a_killed_nginx_comes_back_and_none_of_its_workers_keeps_the_port(
+    folder: Path, database_dsn: str, broker: RabbitNode | GivenBroker
+) -> None:
+    await delete_queues(broker.url)
+    async with run(folder / "data", "--dsn", database_dsn, "--broker", broker.url) as running:
+        killed = running.pids["nginx"]
+        assert len(group_of(killed)) > 1, "nginx has workers, who hold its output and its port"
+        os.kill(killed, signal.SIGKILL)
+        again = await running.until_it_says(rf"started +name=nginx pid=(?!{killed}\b)(\d+)")
+        assert re.search(r"name=nginx.*was ended by SIGKILL|was ended by SIGKILL.*name=nginx", running.said)
+
+        async def the_new_one_alone_answers() -> bool:
+            if group_of(killed) or len(group_of(int(again[1]))) < 2:
+                return False
+            with suppress(aiohttp.ClientError):
+                async with Client(running.url, ADMIN_KEY) as admin:
+                    return (await admin.get("/v1/companies")).status == 200
+            return False
+
+        await eventually("the new nginx alone answers", the_new_one_alone_answers, START_SECONDS)
+        assert await running.end(signal.SIGTERM) == 0
+        assert group_of(int(again[1])) == []
 
 
 async def test_a_process_waits_for_a_late_database_and_a_late_broker(folder: Path) -> None:

@@ -12,6 +12,7 @@ import aio_pika
 import asyncpg
 
 from shared.messaging.bus import INTAKE_EXCHANGE
+from shared.private_rabbitmq import USER
 from tests.app import Client
 from tests.end_to_end.system import RETAILER, SUPPLIER, eventually, with_seeds
 from tests.fault.checker import check
@@ -21,7 +22,7 @@ from tests.fault.settling import until_settled
 from tests.receiver import Receiver, receiver
 
 # The only user that a new broker has, so the retailer's orders can come from there.
-RETAILER_REF = "guest"
+RETAILER_REF = USER
 PRODUCT_IDS = range(1001, 1021)
 WINDOW_SECONDS = 2
 CALL_SECONDS = 4
