@@ -21,6 +21,9 @@ ADMIN_KEY = "bsk_the-admin-of-the-tests"
 SUPPLIER, RETAILER = 1, 2
 # Every queue of the system, to be emptied before a test that shares its broker with others.
 QUEUES = [
+    "catalog.inventory",
+    "catalog.notifier",
+    "catalog.orders",
     "inventory.catalog",
     "inventory.orders",
     "notifier.catalog",
