@@ -16,7 +16,12 @@ class Settings(BaseSettings):
     """One object per process, built at the start and handed down; `.env.example` lists every field with its default."""
 
     model_config = SettingsConfigDict(
-        env_prefix="BASESTOCK_", env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True
+        env_prefix="BASESTOCK_",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,
+        hide_input_in_errors=True,  # it may be a secret
     )
 
     admin_key: SecretStr | None = Field(None, description="The platform admin's API key; generated when empty.")

@@ -1,7 +1,7 @@
 """A company's API keys."""
 
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Self
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
@@ -33,7 +33,7 @@ class KeyBody(Body):
     """A new API key: without `scopes` it has all but `admin`, without `expires_at` it lives until it is revoked."""
 
     label: Text | None = Field(None, description="What it is for, for people.")
-    scopes: Annotated[tuple[Scope, ...], Field(min_length=1, max_length=len(ALL_SCOPES))] = AREA_SCOPES
+    scopes: list[Scope] | None = Field(None, min_length=1, max_length=len(ALL_SCOPES))
     expires_at: Moment | None = None
 
 
@@ -88,7 +88,7 @@ async def create_api_key(
             sha256_of(key),
             company.role,
             company_id,
-            [scope for scope in ALL_SCOPES if scope in wanted.scopes],
+            AREA_SCOPES if wanted.scopes is None else [scope for scope in ALL_SCOPES if scope in wanted.scopes],
             label=wanted.label,
             expires_at=wanted.expires_at,
         )
