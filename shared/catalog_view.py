@@ -28,6 +28,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from shared.database import Session
 from shared.events import Event
 from shared.events.catalog import ApiKeyChanged, CompanyChanged, ConnectionChanged, ProductChanged, ProductRemoved
+from shared.scopes import scopes_of_today
 
 E = TypeVar("E", bound=Event)
 
@@ -187,7 +188,7 @@ async def keep_companies(session: Session, events: Sequence[CompanyChanged]) -> 
 async def keep_api_keys(session: Session, events: Sequence[ApiKeyChanged]) -> None:
     """Handler: copy the hashes of API keys, and their revocation."""
     for event in _newest(events):
-        await session.execute(KEEP_KEY, event.model_dump() | {"scopes": list(event.scopes)})
+        await session.execute(KEEP_KEY, event.model_dump() | {"scopes": list(scopes_of_today(event.scopes))})
 
 
 async def keep_connections(session: Session, events: Sequence[ConnectionChanged]) -> list[ConnectionChanged]:

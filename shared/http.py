@@ -32,6 +32,7 @@ PROBLEMS: dict[int | str, dict[str, object]] = {
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 # What answers without a key: health, metrics and the documents.
 OPEN_PATHS = {"/livez", "/readyz", "/metrics", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"}
+SIGN_IN_PATH = "/v1/sessions"
 # 10,000 rows of a bulk write are about 1 MiB.
 BODY_LIMIT_BYTES = 8 * 1024 * 1024
 TOO_LARGE = ProblemError(413, "body_too_large", f"A request may have {BODY_LIMIT_BYTES // 1024**2} MiB at most.")
@@ -70,7 +71,7 @@ class Bounded:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        if scope["path"] not in OPEN_PATHS and not is_key_presented(headers.get("authorization", "")):
+        if scope["path"] not in OPEN_PATHS | {SIGN_IN_PATH} and not is_key_presented(headers.get("authorization", "")):
             await problem_response(NO_KEY)(scope, receive, send)
             return
         length = headers.get("content-length", "")

@@ -47,6 +47,9 @@ def _add_access_rules() -> None:
     )
     companies.append_constraint(CheckConstraint("role in ('supplier', 'retailer')", name="role"))
     companies.append_constraint(CheckConstraint("oversell_policy in ('backorder', 'deny')", name="oversell_policy"))
+    # Nobody else needs to know these; `last_used_at` is the latest use at any service.
+    keys.append_column(Column("label", Text))
+    keys.append_column(Column("last_used_at", DateTime(timezone=True)))
     keys.append_constraint(ForeignKeyConstraint(["company_id"], ["catalog.companies.company_id"]))
     # Only the platform admin's keys belong to no company.
     keys.append_constraint(CheckConstraint("(role = 'admin') = (company_id is null)", name="company"))
@@ -57,6 +60,39 @@ def _add_access_rules() -> None:
 
 
 _add_access_rules()
+
+
+class User(Table, table=True):
+    """Somebody who signs in, for one company. `email_key` is the address as addresses are compared."""
+
+    __tablename__ = "users"
+    __table_args__ = (
+        ForeignKeyConstraint(["company_id"], ["catalog.companies.company_id"]),
+        UniqueConstraint("email_key"),
+        Index("ix_users_company_id", "company_id"),
+        CheckConstraint("role in ('owner', 'operator', 'viewer')", name="role"),
+    )
+
+    user_id: int = Field(sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    company_id: int = Field(sa_column=Column(BigInteger, nullable=False))
+    email: str = Field(sa_column=Column(Text, nullable=False))
+    email_key: str = Field(sa_column=Column(Text, nullable=False))
+    role: str = Field(sa_column=Column(Text, nullable=False))
+    disabled: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=text("false")))
+    password_hash: str = Field(sa_column=Column(Text, nullable=False))
+    # Rises with each new password: a session that began with an older one cannot be renewed.
+    password_version: int = Field(sa_column=Column(BigInteger, nullable=False, server_default=text("1")))
+
+
+class PasswordAttempts(Table, table=True):
+    """How often passwords were tried in a window of time, for one e-mail address or ('') for all of them together."""
+
+    __tablename__ = "password_attempts"
+    __table_args__ = (Index("ix_password_attempts_window_ends_at", "window_ends_at"),)
+
+    email_key: str = Field(sa_column=Column(Text, primary_key=True))
+    attempts: int = Field(sa_column=Column(BigInteger, nullable=False))
+    window_ends_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
 
 
 class Product(Table, table=True):

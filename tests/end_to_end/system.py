@@ -18,9 +18,13 @@ from tests.app import Client, serving
 from tests.receiver import Receiver, receiver
 
 ADMIN_KEY = "bsk_the-admin-of-the-tests"
+TOKEN_SECRET = "the secret of these tests' tokens"
 SUPPLIER, RETAILER = 1, 2
 # Every queue of the system, to be emptied before a test that shares its broker with others.
 QUEUES = [
+    "catalog.inventory",
+    "catalog.notifier",
+    "catalog.orders",
     "inventory.catalog",
     "inventory.orders",
     "notifier.catalog",
@@ -119,6 +123,7 @@ async def running_system(dsn: str, bus: Bus, retailer_ref: str) -> AsyncIterator
     settings = Settings(
         dsn=dsn,
         admin_key=ADMIN_KEY,
+        token_secret=TOKEN_SECRET,
         webhook_allow_networks=(ip_network("127.0.0.0/8"),),
         _env_file=None,
     )

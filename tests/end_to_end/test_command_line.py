@@ -93,6 +93,9 @@ async def test_two_instances_run_side_by_side_and_stop_on_ctrl_c(tmp_path: Path)
             assert (await admin_of_one.get("/v1/companies")).status == 200
             assert (await stranger_at_two.get("/v1/companies")).status == 401
             assert (await admin_of_one.get("/docs")).status == 200
+            nobody = {"email": "nobody@shop.example", "password": "guessed"}
+            refused = await admin_of_one.post("/v1/sessions", nobody)
+            assert refused.body["code"] == "sign_in_refused", "one can sign in without any setting"
         assert await one.end(signal.SIGINT) == 0
         assert await two.end(signal.SIGTERM) == 0
 

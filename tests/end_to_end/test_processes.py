@@ -23,7 +23,7 @@ from shared.private_rabbitmq import RabbitNode
 from shared.settings import Settings
 from tests.app import Client
 from tests.conftest import GivenBroker
-from tests.end_to_end.system import System, delete_queues, eventually, with_seeds
+from tests.end_to_end.system import SUPPLIER, System, delete_queues, eventually, with_seeds
 from tests.end_to_end.test_story import order
 
 ROOT = Path(__file__).parent.parent.parent
@@ -162,6 +162,7 @@ async def test_four_processes_behind_one_port_and_all_of_it_is_there_the_next_ti
             answer = await system.retailer.post("/v1/orders?wait=10", order("R-1", 102, "T01-S", 2))
             assert answer.status == 201, answer.body
             assert await system.available(100) == 8
+            await what_catalog_signed_counts_everywhere(system)
 
             async def heard() -> bool:
                 return bool(system.webhooks.calls)
@@ -186,6 +187,18 @@ async def test_four_processes_behind_one_port_and_all_of_it_is_there_the_next_ti
             return not any(lives(pid) for pid in later.pids.values())
 
         await eventually(f"all of {later.pids} have ended", nothing_is_left, END_SECONDS)
+
+
+async def what_catalog_signed_counts_everywhere(system: System) -> None:
+    user = {"email": "ann@supplier-a.example", "password": "correct horse battery"}
+    made = await system.admin.post("/v1/users", {**user, "role": "viewer", "company_id": SUPPLIER})
+    assert made.status == 201, made.body
+    async with Client(system.url) as nobody:
+        session = await nobody.post("/v1/sessions", user)
+    async with Client(system.url, session.body["token"]) as viewer:
+        for path in ("/v1/products", "/v1/orders", "/v1/stock"):
+            assert (await viewer.get(path)).status == 200, path
+        assert (await viewer.get("/v1/webhook-endpoints")).body["code"] == "forbidden", "those are for retailers"
 
 
 async def one_dies_and_comes_back(running: Run, system: System) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Self
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, StringConstraints
 
 from services.catalog.api.requests import (
@@ -86,11 +86,17 @@ async def create_company(body: CompanyBody, caller: Calling, context: Here) -> C
 
 
 @router.get("/companies")
-async def list_companies(caller: Calling, context: Here, limit: Limit = 50, cursor: Cursor = None) -> Companies:
+async def list_companies(
+    caller: Calling,
+    context: Here,
+    ref: Annotated[Text | None, Query(description="The one with this ref.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Companies:
     """All companies (platform admin)."""
     caller.require()
     async with context.database.transaction() as session:
-        found = await store.list_companies(session, after(cursor), limit + 1)
+        found = await store.list_companies(session, after(cursor), limit + 1, ref=ref)
     return Companies(
         items=[Company.of(state) for state in found[:limit]],
         next_cursor=next_cursor((state.company_id for state in found), limit),

@@ -15,6 +15,8 @@ from shared.errors import FieldError, ProblemError
 from shared.service_context import Context, context_of
 
 Calling = Annotated[Caller, Depends(caller_of("catalog"))]
+# For what is about the caller itself, whatever it may do.
+Anyone = Annotated[Caller, Depends(caller_of("catalog", any_scope=True))]
 Here = Annotated[Context, Depends(context_of("catalog"))]
 
 

@@ -15,7 +15,10 @@ ADD_COMPANY = text("""
     on conflict do nothing returning *
 """)
 FIND_COMPANY = text("select * from companies where company_id = :company_id")
-LIST_COMPANIES = text("select * from companies where company_id > :after order by company_id limit :limit")
+LIST_COMPANIES = text("""
+    select * from companies where company_id > :after and (cast(:ref as text) is null or ref = :ref)
+    order by company_id limit :limit
+""")
 FIND_ROLES = text("select company_id, role from companies where company_id = any(cast(:company_ids as bigint[]))")
 
 
@@ -33,9 +36,10 @@ async def find_company(session: Session, company_id: int) -> CompanyChanged | No
     return next(iter(await read_states(session, CompanyChanged, FIND_COMPANY, {"company_id": company_id})), None)
 
 
-async def list_companies(session: Session, after: int, limit: int) -> list[CompanyChanged]:
-    """Companies with ids above `after`, in the order of their ids."""
-    return await read_states(session, CompanyChanged, LIST_COMPANIES, {"after": after, "limit": limit})
+async def list_companies(session: Session, after: int, limit: int, *, ref: str | None = None) -> list[CompanyChanged]:
+    """Companies with ids above `after`, in the order of their ids; with `ref` the one that has it."""
+    values = {"after": after, "limit": limit, "ref": ref}
+    return await read_states(session, CompanyChanged, LIST_COMPANIES, values)
 
 
 async def find_roles(session: Session, company_ids: Collection[int]) -> dict[int, CompanyRole]:

@@ -18,6 +18,7 @@ from tests.app import Client, serving
 E = TypeVar("E", bound=Event)
 
 ADMIN_KEY = "bsk_the-admin-of-these-tests"
+TOKEN_SECRET = "the secret of these tests' tokens"
 SUPPLIER_A, SUPPLIER_B, RETAILER_A, RETAILER_B = 1, 2, 11, 12
 
 T01_VARIANTS = [
@@ -91,7 +92,7 @@ class Catalog:
 
 @pytest.fixture
 async def catalog(database_dsn: str) -> AsyncIterator[Catalog]:
-    settings = Settings(dsn=database_dsn, admin_key=SecretStr(ADMIN_KEY))
+    settings = Settings(dsn=database_dsn, admin_key=SecretStr(ADMIN_KEY), token_secret=TOKEN_SECRET)
     bus = InProcessBus(publish_timeout_seconds=0.1)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(bus.close)

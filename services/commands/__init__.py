@@ -1,0 +1,1 @@
+"""Groups of commands of `basestock`, a module each; `services/__main__.py` registers them."""
