@@ -53,6 +53,11 @@ class Product:
         return self.type in TRACKED_TYPES
 
     @property
+    def is_unlinked(self) -> bool:
+        """Whether it should be linked and is not, in any of its parts (rule 3)."""
+        return self.type in LINKING_TYPES and not self.target_ids
+
+    @property
     def target_ids(self) -> set[int]:
         """The products its own links and those of its variants lead to."""
         links = (self.components, *(variant.components for variant in self.variants))

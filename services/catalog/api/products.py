@@ -1,9 +1,8 @@
 """Products, variants and what they link to."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
 from services.catalog import domain
 from services.catalog.api.product_bodies import (
@@ -11,22 +10,15 @@ from services.catalog.api.product_bodies import (
     Product,
     ProductBody,
     ProductChange,
-    Products,
     StockComponent,
     StockLink,
     StockLinks,
 )
 from services.catalog.api.requests import (
     Calling,
-    Cursor,
     Here,
-    Id,
     IdInPath,
-    Limit,
-    Text,
-    after,
     field_errors_of,
-    next_cursor,
     refuse,
 )
 from services.catalog.store import product_changes as changes
@@ -34,7 +26,6 @@ from services.catalog.store import products as store
 from services.catalog.store.connections import find_cut_off
 from shared.database import Session
 from shared.errors import FieldError, ProblemError
-from shared.events.catalog import ProductType
 from shared.service_context import Context
 
 router = APIRouter(prefix="/v1")
@@ -58,34 +49,6 @@ async def create_product(body: ProductBody, caller: Calling, context: Here) -> P
         return added
 
     return Product.of(await _in_transaction(context, create))
-
-
-@router.get("/products")
-async def list_products(  # noqa: PLR0913 - each is one filter
-    *,
-    caller: Calling,
-    context: Here,
-    owner_id: Annotated[Id | None, Query()] = None,
-    type: Annotated[ProductType | None, Query()] = None,  # noqa: A002 - the filter is called like the field
-    sku: Annotated[Text | None, Query()] = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
-) -> Products:
-    """The caller's products, and those that suppliers it is connected with show it; all for the platform admin."""
-    async with context.database.transaction() as session:
-        found = await store.list_products(
-            session,
-            caller.company_id,
-            owner_id=owner_id,
-            product_type=type,
-            sku=sku,
-            after=after(cursor),
-            limit=limit + 1,
-        )
-    return Products(
-        items=[Product.of(domain.as_seen_by(product, caller.company_id)) for product in found[:limit]],
-        next_cursor=next_cursor((product.product_id for product in found), limit),
-    )
 
 
 @router.get("/products/{product_id}")
