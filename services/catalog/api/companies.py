@@ -3,7 +3,7 @@
 from typing import Annotated, Self
 
 from fastapi import APIRouter
-from pydantic import BaseModel, StringConstraints
+from pydantic import BaseModel, StringConstraints, field_validator
 
 from services.catalog.api.requests import (
     Body,
@@ -16,8 +16,10 @@ from services.catalog.api.requests import (
     Text,
     after,
     next_cursor,
+    not_null,
 )
 from services.catalog.store import companies as store
+from shared.access import Caller
 from shared.errors import ProblemError
 from shared.events.catalog import (
     CompanyChanged,
@@ -39,6 +41,15 @@ class CompanyBody(Body):
     name: Text
     role: CompanyRole
     oversell_policy: OversellPolicy = "backorder"
+
+
+class CompanyChange(Body):
+    """A change of a company's settings: what is left out stays."""
+
+    name: Text | None = None
+    oversell_policy: OversellPolicy | None = None
+
+    _not_null = field_validator("name", "oversell_policy", mode="before")(not_null)
 
 
 class Company(BaseModel):
@@ -105,6 +116,26 @@ async def show_company(company_id: IdInPath, caller: Calling, context: Here) -> 
     if found is None:
         raise no_company(company_id)
     return Company.of(found)
+
+
+@router.patch("/companies/{company_id}")
+async def change_company(company_id: IdInPath, body: CompanyChange, caller: Calling, context: Here) -> Company:
+    """Change a company's settings; a change that changes nothing leaves its version as it is."""
+    async with context.database.transaction() as session:
+        found = await store.change_company(
+            session,
+            _whose_settings_it_may_change(caller, company_id),
+            display_name=body.name,
+            oversell_policy=body.oversell_policy,
+        )
+    if found is None:
+        raise no_company(company_id)
+    return Company.of(found)
+
+
+def _whose_settings_it_may_change(caller: Caller, company_id: int) -> int:
+    """The company, for the platform admin and for its own keys; else a 403 problem."""
+    return caller.company(company_id)
 
 
 def no_company(company_id: int) -> ProblemError:

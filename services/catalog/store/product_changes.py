@@ -208,7 +208,7 @@ async def _save(session: Session, statement: TextClause, product: Product) -> Pr
         return None
     await _save_parts(session, product)
     (saved,) = await find_products(session, [product.product_id])
-    publish(session, _event(saved))
+    publish(session, told(saved))
     return saved
 
 
@@ -242,7 +242,8 @@ async def _save_parts(session: Session, product: Product) -> None:
     )
 
 
-def _event(product: Product) -> contract.ProductChanged:
+def told(product: Product) -> contract.ProductChanged:
+    """The event that tells a product's full state."""
     return contract.ProductChanged(
         product_id=product.product_id,
         owner_id=product.owner_id,

@@ -1,8 +1,9 @@
 """Products, their variants and links, as they are."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
-from sqlalchemy import RowMapping, text
+from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from services.catalog.domain import Component, Product, Variant, Visibility
@@ -59,7 +60,7 @@ async def find_readable(session: Session, product_id: int, company_id: int | Non
 async def find_products(session: Session, product_ids: Collection[int]) -> list[Product]:
     """Those of these products that exist, in the order of their ids."""
     rows = await session.execute(FIND_PRODUCTS, {"product_ids": list(product_ids)})
-    return [_product(row) for row in rows.mappings()]
+    return [product_of(dict(row)) for row in rows.mappings()]
 
 
 async def find_skus(session: Session, product_ids: Collection[int]) -> dict[int, str]:
@@ -79,7 +80,8 @@ async def find_own(session: Session, product_id: int, company_id: int | None) ->
     return found if found and company_id in {None, found.owner_id} else None
 
 
-def _product(row: RowMapping) -> Product:
+def product_of(row: Mapping[str, Any]) -> Product:
+    """A row of `FIND_PRODUCTS`."""
     visibility: Visibility = tuple(row["visible_to"]) if row["visibility"] == "listed" else row["visibility"]
     return Product(
         owner_id=row["owner_id"],
