@@ -57,7 +57,7 @@ COUNT = text("""
 """)
 FIND_PRODUCTS = text("""
     select product_id, owner_id, type, sku, title, barcode, base_product_id, visibility, visible_to, version,
-        removed_at is not null as removed, '{}' as components, '{}' as variants
+        removed_at is not null as removed
     from products
     where product_id > :after and changed_at >= coalesce(cast(:since as timestamptz), '-infinity')
     order by product_id limit :limit
@@ -99,6 +99,7 @@ def _tell_removed_again(session: Session, row: Any) -> None:  # noqa: ANN401 - a
     knows them still, and whoever had not must not take it for one without links.
     """
     if row["type"] not in LINKING_TYPES:
-        publish(session, told(product_of({**row, "version": row["version"] - 1})))
+        last = {**row, "components": (), "variants": (), "version": row["version"] - 1}
+        publish(session, told(product_of(last)))
     removed = ProductRemoved(product_id=row["product_id"], owner_id=row["owner_id"], version=row["version"])
     publish(session, removed)

@@ -1,0 +1,1 @@
+"""The commands of `basestock` that are not about running it, a module each."""
