@@ -1,14 +1,18 @@
-"""`make bench`: measure on private servers with real durability, and print each figure beside its ceiling."""
+"""`make bench`: measure on private servers with real durability, and print each figure beside its ceiling.
+
+`python -m bench catalog_lists` measures the lists of products alone.
+"""
 
 import asyncio
 import json
+import sys
 import tempfile
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from bench import orders_queue, webhooks
+from bench import catalog_lists, orders_queue, webhooks
 from shared.embedded_postgres import EmbeddedPostgres
 from shared.private_rabbitmq import RabbitNode
 from shared.serve import tune_garbage_collection
@@ -41,8 +45,19 @@ async def measure() -> list[dict[str, object]]:
     return rows
 
 
+async def measure_lists(products: int) -> list[catalog_lists.Measured]:
+    """The lists of products, on a database of their own."""
+    with tempfile.TemporaryDirectory(prefix="basestock-bench-") as folder:
+        async with EmbeddedPostgres(Path(folder)) as server:
+            return await catalog_lists.measure(await orders_queue.fresh_database(server, "lists"), products)
+
+
 def main() -> None:
     """Print the table and keep it as JSON."""
+    if sys.argv[1:2] == ["catalog_lists"]:
+        products = int(sys.argv[2]) if len(sys.argv) > 2 else catalog_lists.PRODUCTS
+        catalog_lists.show(asyncio.run(measure_lists(products)))
+        return
     rows = asyncio.run(measure())
     table = Table("bar", "figure", "ceiling", "ratio", "beside")
     for row in rows:

@@ -17,11 +17,13 @@ from demo.retailer import LOOPBACK
 from demo.run import run_demo
 from services.all_in_one import SERVICES, migrate, up
 from services.commands import keys
+from services.commands.options import DataDir, Dsn, read_settings
+from services.commands.replay import replay
 from services.one_process_each import Place, run
 from shared.access import new_key
 from shared.http import create_app
 from shared.logs import configure_logs
-from shared.serve import run_to_end, serve_services, settings_or_exit, stop_on_signals
+from shared.serve import run_to_end, serve_services, stop_on_signals
 from shared.settings import Settings, in_words
 
 app = typer.Typer(
@@ -40,18 +42,8 @@ DEMO_ORDERS = Path(__file__).parent.parent / "demo" / "data" / "online-retail.cs
 
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes any free one. [default: 8000]")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")]
-DataDir = Annotated[
-    Path | None, typer.Option(help="Folder of the embedded PostgreSQL. [default: .basestock]", file_okay=False)
-]
-Dsn = Annotated[str | None, typer.Option(help="A PostgreSQL to use instead of the embedded one: postgresql://...")]
 Broker = Annotated[str | None, typer.Option(help="A RabbitMQ to use instead of the in-process bus: amqp://...")]
 PrivateBroker = Annotated[str | None, typer.Option(help="A RabbitMQ to use instead of a private one: amqp://...")]
-
-
-def read_settings(**changes: object) -> Settings:
-    """Settings from the environment, with the command line's options over them."""
-    given = {name: value for name, value in changes.items() if value is not None}
-    return Settings.model_validate(settings_or_exit().model_dump(exclude_unset=True) | given)
 
 
 @app.command(name="up")
@@ -210,6 +202,9 @@ async def _demo_embedded(settings: Settings, orders: Path, *, drop_one: bool, st
         await asyncio.wait([playing, interrupted])
         stop.set()
         await asyncio.wait([system])
+
+
+app.command()(replay)
 
 
 @app.command()

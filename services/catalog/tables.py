@@ -12,6 +12,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     DateTime,
     ForeignKeyConstraint,
     Identity,
@@ -40,6 +41,11 @@ add_messaging_tables(METADATA)
 add_access_tables(METADATA)
 
 
+def _changed_at() -> Column[datetime]:
+    """When the row was written last: what `basestock replay --since` goes by."""
+    return Column("changed_at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()"))
+
+
 def _add_access_rules() -> None:
     """The copies in the other services may arrive in any order; here wrong rows are refused."""
     companies, keys, connections = (
@@ -57,6 +63,16 @@ def _add_access_rules() -> None:
         connections.append_constraint(ForeignKeyConstraint([party], ["catalog.companies.company_id"]))
     connections.append_constraint(CheckConstraint("supplier_id <> retailer_id", name="two_companies"))
     connections.append_constraint(CheckConstraint("state in ('active', 'paused', 'ended')", name="state"))
+    # A retailer names its connection by this reference (`dropship_ref`): it must mean one of them.
+    Index(
+        "uq_connections_retailer_id_external_ref",
+        connections.c.retailer_id,
+        connections.c.external_ref,
+        unique=True,
+        postgresql_where=text("state <> 'ended'"),
+    )
+    for table in (companies, keys, connections):
+        table.append_column(_changed_at())
 
 
 _add_access_rules()
@@ -95,6 +111,30 @@ class PasswordAttempts(Table, table=True):
     window_ends_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
 
 
+def _indexes_of_lists() -> list[Index]:
+    """What `store/product_lists.py` walks in the order of a list, and what its filters find by."""
+    there = text("removed_at is null")
+    shelf = ("owner_id", "type", "visibility")
+    return [
+        Index("ix_products_shelf_id", *shelf, "product_id", postgresql_where=there),
+        Index("ix_products_shelf_sku", *shelf, "sku_key", "product_id", postgresql_where=there),
+        Index("ix_products_shelf_name", *shelf, "name_key", "product_id", postgresql_where=there),
+        # The platform admin's, over all owners; the first one is also that of `q` and `sku`.
+        Index("ix_products_sku_key", "sku_key", "product_id", postgresql_where=there),
+        Index("ix_products_name_key", "name_key", "product_id", postgresql_where=there),
+        Index("ix_products_type", "type", "product_id", postgresql_where=there),
+        Index(
+            "ix_products_words",
+            text("to_tsvector('simple'::regconfig, title)"),
+            postgresql_using="gin",
+            postgresql_where=there,
+        ),
+        Index("ix_products_visible_to", "visible_to", postgresql_using="gin", postgresql_where=there),
+        Index("ix_products_barcode", "barcode", postgresql_where=there),
+        Index("ix_products_unlinked", "owner_id", postgresql_where=text("is_unlinked and removed_at is null")),
+    ]
+
+
 class Product(Table, table=True):
     """A product; the row stays when it is removed, so that its version only ever grows."""
 
@@ -115,12 +155,18 @@ class Product(Table, table=True):
             postgresql_where=text("removed_at is null"),
         ),
         Index("ix_products_base_product_id", "base_product_id"),
+        *_indexes_of_lists(),
         CheckConstraint(
             "type in ('stock', 'customisable', 'stock_customisable', 'configurable_stock', 'virtual')", name="type"
         ),
         # Rule 1; a removed product is nobody's stock, so that the components' foreign key forbids removing a target.
         CheckConstraint(
             "is_tracked = (type in ('stock', 'stock_customisable') and removed_at is null)", name="is_tracked"
+        ),
+        # What `unlinked` lists: a product that should be linked, and is not in any of its parts.
+        CheckConstraint(
+            "not is_unlinked or (type in ('customisable', 'configurable_stock') and removed_at is null)",
+            name="is_unlinked",
         ),
         # Rule 6: virtual products, and they alone, have a base product.
         CheckConstraint("(type = 'virtual') = (base_product_id is not null)", name="base_of_virtual"),
@@ -135,6 +181,7 @@ class Product(Table, table=True):
     owner_id: int = Field(sa_column=Column(BigInteger, nullable=False))
     type: str = Field(sa_column=Column(Text, nullable=False))
     is_tracked: bool = Field(sa_column=Column(Boolean, nullable=False))
+    is_unlinked: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=text("false")))
     sku: str = Field(sa_column=Column(Text, nullable=False))
     title: str = Field(sa_column=Column(Text, nullable=False))
     barcode: str | None = Field(sa_column=Column(Text))
@@ -143,6 +190,12 @@ class Product(Table, table=True):
     visible_to: list[int] = Field(sa_column=Column(ARRAY(BigInteger), nullable=False))
     removed_at: datetime | None = Field(sa_column=Column(DateTime(timezone=True)))
     version: int = Field(sa_column=Column(BigInteger, nullable=False))
+    changed_at: datetime = Field(sa_column=_changed_at())
+    # What lists are sorted by: regardless of case, and by code point, so that a prefix is a range.
+    sku_key: str = Field(sa_column=Column(Text(collation="C"), Computed("lower(sku)", persisted=True), nullable=False))
+    name_key: str = Field(
+        sa_column=Column(Text(collation="C"), Computed("lower(title)", persisted=True), nullable=False)
+    )
 
 
 class Variant(Table, table=True):

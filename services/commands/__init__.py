@@ -1,1 +1,1 @@
-"""Groups of commands of `basestock`, a module each; `services/__main__.py` registers them."""
+"""The commands of `basestock` that are not about running it, a module each."""

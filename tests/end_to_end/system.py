@@ -89,13 +89,18 @@ class System:
 
     async def rows(self, service: str, query: str) -> list[Any]:
         """What a query finds in a service's schema."""
-        database = Database(service, self.dsn, pool_size=2)
-        try:
-            async with database.transaction() as session:
-                result = await session.execute(text(query))
-                return list(result.all()) if result.returns_rows else []  # type: ignore[attr-defined] # a cursor's has it
-        finally:
-            await database.close()
+        return await rows_of(self.dsn, service, query)
+
+
+async def rows_of(dsn: str, service: str, query: str) -> list[Any]:
+    """What a query finds in a service's schema."""
+    database = Database(service, dsn, pool_size=2)
+    try:
+        async with database.transaction() as session:
+            result = await session.execute(text(query))
+            return list(result.all()) if result.returns_rows else []  # type: ignore[attr-defined] # a cursor's has it
+    finally:
+        await database.close()
 
 
 async def eventually(what: str, holds: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:

@@ -1,6 +1,6 @@
 """The HTTP side of catalog."""
 
-from services.catalog.api import api_keys, companies, connections, products, sessions, users
+from services.catalog.api import api_keys, companies, connections, product_lists, products, sessions, users
 
 ROUTERS = (
     companies.router,
@@ -8,5 +8,6 @@ ROUTERS = (
     users.router,
     sessions.router,
     connections.router,
+    product_lists.router,
     products.router,
 )

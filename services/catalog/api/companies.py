@@ -3,7 +3,7 @@
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, StringConstraints
+from pydantic import BaseModel, StringConstraints, field_validator
 
 from services.catalog.api.requests import (
     Body,
@@ -16,6 +16,7 @@ from services.catalog.api.requests import (
     Text,
     after,
     next_cursor,
+    not_null,
 )
 from services.catalog.store import companies as store
 from shared.errors import ProblemError
@@ -39,6 +40,15 @@ class CompanyBody(Body):
     name: Text
     role: CompanyRole
     oversell_policy: OversellPolicy = "backorder"
+
+
+class CompanyChange(Body):
+    """A change of a company's settings: what is left out stays."""
+
+    name: Text | None = None
+    oversell_policy: OversellPolicy | None = None
+
+    _not_null = field_validator("name", "oversell_policy", mode="before")(not_null)
 
 
 class Company(BaseModel):
@@ -108,6 +118,21 @@ async def show_company(company_id: IdInPath, caller: Calling, context: Here) -> 
     """One company: any for the platform admin, its own for a company."""
     async with context.database.transaction() as session:
         found = await store.find_company(session, caller.company(company_id))
+    if found is None:
+        raise no_company(company_id)
+    return Company.of(found)
+
+
+@router.patch("/companies/{company_id}")
+async def change_company(company_id: IdInPath, body: CompanyChange, caller: Calling, context: Here) -> Company:
+    """Change a company's settings; a change that changes nothing leaves its version as it is."""
+    async with context.database.transaction() as session:
+        found = await store.change_company(
+            session,
+            caller.managed_company(company_id),
+            display_name=body.name,
+            oversell_policy=body.oversell_policy,
+        )
     if found is None:
         raise no_company(company_id)
     return Company.of(found)

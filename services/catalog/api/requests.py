@@ -51,6 +51,14 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+def not_null(value: object) -> object:
+    """Validator of fields that may be left out, and then stay, but that are never empty."""
+    if value is None:
+        message = "cannot be null: leave it out to keep it as it is"
+        raise ValueError(message)
+    return value
+
+
 def after(cursor: str | None) -> int:
     """The last id of the page before; 0 for the first page. Raises a 422 problem for what is no cursor of ours."""
     if cursor is None:

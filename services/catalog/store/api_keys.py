@@ -27,7 +27,7 @@ LIST_KEYS = text("""
 FIND_KEY = text("select * from api_keys where company_id = :company_id and key_id = :key_id")
 FIND_BY_ID = text("select * from api_keys where key_id = :key_id")
 REVOKE_KEY = text("""
-    update api_keys set revoked_at = clock_timestamp(), version = version + 1
+    update api_keys set revoked_at = clock_timestamp(), changed_at = clock_timestamp(), version = version + 1
     where key_id = :key_id and revoked_at is null returning *
 """)
 # Three consumers and the service itself note uses at the same time: the locks are taken in one order.

@@ -19,6 +19,16 @@ LIST_COMPANIES = text("""
     select * from companies where company_id > :after and (cast(:ref as text) is null or ref = :ref)
     order by company_id limit :limit
 """)
+# What is null stays; a change that changes nothing changes no version.
+CHANGE_COMPANY = text("""
+    update companies set display_name = coalesce(:display_name, display_name),
+        oversell_policy = coalesce(:oversell_policy, oversell_policy), changed_at = clock_timestamp(),
+        version = version + 1
+    where company_id = :company_id and (
+        display_name <> coalesce(:display_name, display_name)
+        or oversell_policy <> coalesce(:oversell_policy, oversell_policy))
+    returning *
+""")
 FIND_ROLES = text("select company_id, role from companies where company_id = any(cast(:company_ids as bigint[]))")
 
 
@@ -29,6 +39,15 @@ async def add_company(
     company_id = await take_id(session, "company_ids", given_id)
     values = {"ref": ref, "display_name": display_name, "role": role, "oversell_policy": oversell_policy}
     return await change_state(session, CompanyChanged, ADD_COMPANY, {"company_id": company_id, **values})
+
+
+async def change_company(
+    session: Session, company_id: int, *, display_name: str | None, oversell_policy: str | None
+) -> CompanyChanged | None:
+    """Change what is given of a company, and publish it if that is news; `None` when there is no such company."""
+    values = {"company_id": company_id, "display_name": display_name, "oversell_policy": oversell_policy}
+    changed = await change_state(session, CompanyChanged, CHANGE_COMPANY, values)
+    return changed or await find_company(session, company_id)
 
 
 async def find_company(session: Session, company_id: int) -> CompanyChanged | None:

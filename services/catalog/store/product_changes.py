@@ -58,26 +58,27 @@ LOCK = text("select version from products where product_id = :product_id for upd
 
 # A removed product's id may be used again by its owner; its version goes on.
 ADD_PRODUCT = text("""
-    insert into products as known (product_id, owner_id, type, is_tracked, sku, title, barcode, base_product_id,
-        visibility, visible_to, version)
-    values (:product_id, :owner_id, :type, :is_tracked, :sku, :title, :barcode, :base_product_id, :visibility,
-        cast(:visible_to as bigint[]), 1)
-    on conflict (product_id) do update set type = excluded.type, is_tracked = excluded.is_tracked, sku = excluded.sku,
-        title = excluded.title, barcode = excluded.barcode, base_product_id = excluded.base_product_id,
-        visibility = excluded.visibility, visible_to = excluded.visible_to, removed_at = null,
-        version = known.version + 1
+    insert into products as known (product_id, owner_id, type, is_tracked, is_unlinked, sku, title, barcode,
+        base_product_id, visibility, visible_to, version)
+    values (:product_id, :owner_id, :type, :is_tracked, :is_unlinked, :sku, :title, :barcode, :base_product_id,
+        :visibility, cast(:visible_to as bigint[]), 1)
+    on conflict (product_id) do update set type = excluded.type, is_tracked = excluded.is_tracked,
+        is_unlinked = excluded.is_unlinked, sku = excluded.sku, title = excluded.title, barcode = excluded.barcode,
+        base_product_id = excluded.base_product_id, visibility = excluded.visibility, visible_to = excluded.visible_to,
+        removed_at = null, changed_at = clock_timestamp(), version = known.version + 1
     where known.removed_at is not null and known.owner_id = excluded.owner_id
     returning product_id
 """)
 CHANGE_PRODUCT = text("""
-    update products set type = :type, is_tracked = :is_tracked, sku = :sku, title = :title, barcode = :barcode,
-        base_product_id = :base_product_id, visibility = :visibility, visible_to = cast(:visible_to as bigint[]),
-        version = version + 1
+    update products set type = :type, is_tracked = :is_tracked, is_unlinked = :is_unlinked, sku = :sku, title = :title,
+        barcode = :barcode, base_product_id = :base_product_id, visibility = :visibility,
+        visible_to = cast(:visible_to as bigint[]), changed_at = clock_timestamp(), version = version + 1
     where product_id = :product_id and removed_at is null
     returning product_id
 """)
 REMOVE_PRODUCT = text("""
-    update products set removed_at = clock_timestamp(), is_tracked = false, version = version + 1
+    update products set removed_at = clock_timestamp(), is_tracked = false, is_unlinked = false,
+        changed_at = clock_timestamp(), version = version + 1
     where product_id = :product_id returning version
 """)
 DROP_COMPONENTS = text("delete from components where product_id = :product_id")
@@ -188,6 +189,7 @@ async def _save(session: Session, statement: TextClause, product: Product) -> Pr
         "owner_id": product.owner_id,
         "type": product.type,
         "is_tracked": product.is_tracked,
+        "is_unlinked": product.is_unlinked,
         "sku": product.sku,
         "title": product.name,
         "barcode": product.barcode,
@@ -206,7 +208,7 @@ async def _save(session: Session, statement: TextClause, product: Product) -> Pr
         return None
     await _save_parts(session, product)
     (saved,) = await find_products(session, [product.product_id])
-    publish(session, _event(saved))
+    publish(session, told(saved))
     return saved
 
 
@@ -240,7 +242,8 @@ async def _save_parts(session: Session, product: Product) -> None:
     )
 
 
-def _event(product: Product) -> contract.ProductChanged:
+def told(product: Product) -> contract.ProductChanged:
+    """The event that tells a product's full state."""
     return contract.ProductChanged(
         product_id=product.product_id,
         owner_id=product.owner_id,
