@@ -22,7 +22,7 @@ async def test_a_childs_end_is_noticed_though_another_holds_its_output_and_that_
     try:
 
         async def has_started_another() -> bool:
-            return written.exists() and written.read_text().endswith("\n")
+            return child.pid is not None and written.exists() and written.read_text().endswith("\n")
 
         await eventually("the child has started another", has_started_another)
         assert child.pid
