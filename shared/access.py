@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from shared.errors import ProblemError
 from shared.events.catalog import KeyRole
+from shared.rate_limit import counted
 from shared.service_context import context_of
 
 FIND_KEY = text("""
@@ -87,7 +88,7 @@ def _presented_key(request: Request) -> str:
 
 
 def caller_of(service: str) -> Callable[[Request], Awaitable[Caller]]:
-    """The dependency of a service's routes that answers 401 without a valid key, else says who calls."""
+    """The dependency of a service's routes: says who calls; 401 without a valid key, 429 where it calls too often."""
 
     async def caller(request: Request) -> Caller:
         context = context_of(service)(request)
@@ -106,4 +107,4 @@ def caller_of(service: str) -> Callable[[Request], Awaitable[Caller]]:
             )
         return Caller(key_id=row.key_id, company_id=row.company_id, role=row.role, scopes=tuple(row.scopes))
 
-    return caller
+    return counted(service, caller)

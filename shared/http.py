@@ -15,6 +15,7 @@ from shared.errors import Problem, ProblemError, install_problem_handlers, probl
 from shared.faults import is_infrastructure
 from shared.logs import bind_trace, new_traceparent
 from shared.messaging.bus import BusUnavailableError
+from shared.rate_limit import RateLimiter, headers_of
 from shared.service import Service
 from shared.service_context import Context
 
@@ -25,7 +26,7 @@ REQUEST_SECONDS = Histogram("basestock_http_request_seconds", "Time to answer", 
 
 PROBLEMS: dict[int | str, dict[str, object]] = {
     status: {"model": Problem, "content": {"application/problem+json": {}}}
-    for status in (400, 401, 403, 404, 409, 413, 422, 503)
+    for status in (400, 401, 403, 404, 409, 413, 422, 429, 503)
 }
 
 
@@ -47,6 +48,7 @@ def create_app(services: Sequence[Service], contexts: Mapping[str, Context]) -> 
         responses=PROBLEMS,
     )
     app.state.contexts = contexts
+    app.state.rate_limiter = RateLimiter()
     install_problem_handlers(app)
     app.add_middleware(Bounded)
     app.add_middleware(Observed)
@@ -91,7 +93,7 @@ class Bounded:
 
 
 class Observed:
-    """ASGI middleware: gives each request a trace, counts it and times it."""
+    """ASGI middleware: gives each request a trace, counts it and times it; its answer tells of the key's limit."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Wrap `app`."""
@@ -111,7 +113,7 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["traceparent"] = traceparent
+                MutableHeaders(scope=message).update({"traceparent": traceparent, **headers_of(scope)})
             await send(message)
 
         try:
