@@ -45,6 +45,7 @@ class Company:
     role: Role
     id: int
     client: Client
+    key: str
     # A second key, and one that was revoked.
     key_id: int = 0
     revoked_key: str = ""
@@ -160,7 +161,9 @@ async def _company(market: Market, stack: AsyncExitStack, name: str, role: Role,
     spare, revoked = made(await market.admin.post(keys, {})), made(await market.admin.post(keys, {}))
     assert (await market.admin.delete(f"{keys}/{revoked['id']}")).status == 204
     client = await stack.enter_async_context(Client(market.url, key["key"]))
-    company = Company(name, role, 410_000_000 + number, client, key_id=spare["id"], revoked_key=revoked["key"])
+    company = Company(
+        name, role, 410_000_000 + number, client, key["key"], key_id=spare["id"], revoked_key=revoked["key"]
+    )
     for mark in (body["id"], body["ref"], body["name"], key["id"], key["key"], spare["id"], revoked["id"]):
         company.mark(mark)
     market.companies[name] = company
