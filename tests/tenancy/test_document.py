@@ -23,7 +23,7 @@ from shared.http import create_app
 from tests.tenancy.market import ADMIN_KEY, Market, open_market
 
 # Of each of the two modes (requests that the document allows, and others), for each key.
-EXAMPLES = 5
+EXAMPLES = 4
 load_all_checks()
 CHECKED: Any = CHECKS.get_by_names(
     [
