@@ -16,6 +16,7 @@ from sqlalchemy import text
 
 from shared.errors import ProblemError
 from shared.events.catalog import KeyRole
+from shared.rate_limit import count_request
 from shared.scopes import ADMIN, ALL_SCOPES, implied_scopes, needed_scope, scopes_of_role
 from shared.service_context import Context, context_of
 from shared.tokens import SignedIn, TokenError, read_token
@@ -114,8 +115,8 @@ def is_key_presented(authorization: str) -> bool:
 def caller_of(service: str, *, any_scope: bool = False) -> Callable[[Request], Awaitable[Caller]]:
     """The dependency of a service's routes that says who calls.
 
-    Answers 401 without a valid key or token, and 403 without the scope that the request's method needs, unless the
-    route is for callers of `any_scope`.
+    Answers 401 without a valid key or token, 429 where it calls too often, and 403 without the scope that the request's
+    method needs, unless the route is for callers of `any_scope`.
     """
 
     async def caller(request: Request) -> Caller:
@@ -124,6 +125,7 @@ def caller_of(service: str, *, any_scope: bool = False) -> Callable[[Request], A
         if not is_key_presented(authorization):
             raise NO_KEY
         found = await _authenticate(context, authorization.partition(" ")[2].strip())
+        count_request(request, context.settings, found.actor)
         if not any_scope:
             found.require_scope(needed_scope(service, request.method))
         return found

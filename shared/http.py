@@ -1,6 +1,7 @@
 """The HTTP side of a process: one app for the services it runs, with health, readiness, metrics and the documents."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import structlog
 from fastapi import FastAPI, Response
@@ -15,6 +16,7 @@ from shared.errors import Problem, ProblemError, install_problem_handlers, probl
 from shared.faults import is_infrastructure
 from shared.logs import bind_trace, new_traceparent
 from shared.messaging.bus import BusUnavailableError
+from shared.rate_limit import RateLimiter, headers_of
 from shared.service import Service
 from shared.service_context import Context
 
@@ -24,11 +26,11 @@ REQUESTS = Counter("basestock_http_requests_total", "HTTP requests answered", ["
 REQUEST_SECONDS = Histogram("basestock_http_request_seconds", "Time to answer", ["method", "route"])
 
 PROBLEMS: dict[int | str, dict[str, object]] = {
-    status: {"model": Problem, "content": {"application/problem+json": {}}}
-    for status in (400, 401, 403, 404, 409, 413, 422, 503)
+    status: {"model": Problem} for status in (400, 401, 403, 404, 409, 413, 422, 429, 503)
 }
 
 
+PROBLEM_CONTENT = {"schema": {"$ref": "#/components/schemas/Problem"}}
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 # What answers without a key: health, metrics and the documents.
 OPEN_PATHS = {"/livez", "/readyz", "/metrics", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"}
@@ -41,13 +43,14 @@ TOO_LARGE = ProblemError(413, "body_too_large", f"A request may have {BODY_LIMIT
 def create_app(services: Sequence[Service], contexts: Mapping[str, Context]) -> FastAPI:
     """An app with the routes of these services; `contexts` holds each one's running context under its name."""
     names = ", ".join(service.name for service in services)
-    app = FastAPI(
+    app = App(
         title="Basestock" if len(services) > 1 else f"Basestock {names}",
         summary="; ".join(service.summary for service in services),
         version="1",
         responses=PROBLEMS,
     )
     app.state.contexts = contexts
+    app.state.rate_limiter = RateLimiter()
     install_problem_handlers(app)
     app.add_middleware(Bounded)
     app.add_middleware(Observed)
@@ -56,6 +59,21 @@ def create_app(services: Sequence[Service], contexts: Mapping[str, Context]) -> 
             app.include_router(router, tags=[service.name])
     _add_operations(app, contexts)
     return app
+
+
+class App(FastAPI):
+    """An app whose document says that problems are `application/problem+json`: FastAPI takes them for plain JSON."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            for operation in (one for path in document["paths"].values() for one in path.values()):
+                for response in operation["responses"].values():
+                    content = response.get("content", {})
+                    if content.get("application/json") == PROBLEM_CONTENT:
+                        content["application/problem+json"] = content.pop("application/json")
+        return self.openapi_schema or {}
 
 
 class Bounded:
@@ -92,7 +110,7 @@ class Bounded:
 
 
 class Observed:
-    """ASGI middleware: gives each request a trace, counts it and times it."""
+    """ASGI middleware: gives each request a trace, counts it and times it; its answer tells of the key's limit."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Wrap `app`."""
@@ -112,7 +130,7 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["traceparent"] = traceparent
+                MutableHeaders(scope=message).update({"traceparent": traceparent, **headers_of(scope)})
             await send(message)
 
         try:
@@ -148,7 +166,12 @@ def _add_operations(app: FastAPI, contexts: Mapping[str, Context]) -> None:
                     raise ProblemError(503, "not_ready", f"{context.service}: the {what} is away") from error
         return {"status": "ready"}
 
-    @app.get("/metrics", tags=["operations"], response_class=Response)
+    @app.get(
+        "/metrics",
+        tags=["operations"],
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
     async def metrics() -> Response:
         """Prometheus metrics of this process."""
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -33,6 +33,10 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
 
+    # A hundred a second is beyond a client that works through its orders one by one; a full import is a few requests.
+    rate_limit_requests: int = Field(6000, ge=1, description="Requests per key and window, in each process.")
+    rate_limit_window_seconds: float = Field(60, gt=0, description="Window of the requests' limit.")
+
     data_dir: Path = Field(Path(".basestock"), description="Folder of the embedded PostgreSQL.")
     dsn: str | None = Field(None, description="PostgreSQL of all services; empty starts the embedded one.")
     catalog_dsn: str | None = Field(None, description="PostgreSQL of catalog, when it has its own.")

@@ -16,7 +16,7 @@ from services.catalog.store.companies import find_company
 from services.catalog.store.users import StoredUser
 from shared import clock
 from shared.access import BEARER, Caller
-from shared.errors import FieldError, Problem, ProblemError
+from shared.errors import FieldError, ProblemError
 from shared.events.catalog import KeyRole
 from shared.service_context import Context
 from shared.tokens import SignedIn, sign_token
@@ -24,7 +24,6 @@ from shared.tokens import SignedIn, sign_token
 router = APIRouter(prefix="/v1")
 
 GivenPassword = Annotated[SecretStr, Field(max_length=PASSWORD_CHARACTERS[1])]
-TOO_MANY: dict[int | str, dict[str, object]] = {429: {"model": Problem, "content": {"application/problem+json": {}}}}
 
 
 class SignIn(Body):
@@ -60,7 +59,7 @@ class Me(BaseModel):
     user: User | None
 
 
-@router.post("/sessions", status_code=201, responses=TOO_MANY)
+@router.post("/sessions", status_code=201)
 async def sign_in(body: SignIn, context: Here) -> Session:
     """Sign in with e-mail address and password, without a key. The token is valid for minutes: renew it in time."""
     _require_secret(context)
@@ -109,7 +108,7 @@ async def show_me(caller: Anyone, context: Here) -> Me:
     )
 
 
-@router.post("/me/password", status_code=201, responses=TOO_MANY)
+@router.post("/me/password", status_code=201)
 async def change_own_password(body: PasswordChange, caller: Anyone, context: Here) -> Session:
     """Change one's own password; other sessions end within minutes, and this one goes on with the new token."""
     signed_in = _signed_in(caller)
