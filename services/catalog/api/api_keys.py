@@ -7,17 +7,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from services.catalog.api.companies import no_company
-from services.catalog.api.requests import (
-    Body,
-    Calling,
-    Cursor,
-    Here,
-    IdInPath,
-    Limit,
-    Moment,
-    after,
-    next_cursor,
-)
+from services.catalog.api.requests import Calling, Cursor, Here, IdInPath, Limit, Moment, after, next_cursor
+from services.catalog.fields import Body
 from services.catalog.store import api_keys as store
 from services.catalog.store.companies import find_company
 from shared import clock

@@ -5,18 +5,8 @@ from typing import Annotated, Self
 from fastapi import APIRouter
 from pydantic import BaseModel, StringConstraints
 
-from services.catalog.api.requests import (
-    Body,
-    Calling,
-    ChosenId,
-    Cursor,
-    Here,
-    IdInPath,
-    Limit,
-    Text,
-    after,
-    next_cursor,
-)
+from services.catalog.api.requests import Calling, Cursor, Here, IdInPath, Limit, after, next_cursor
+from services.catalog.fields import Body, ChosenId, Text
 from services.catalog.store import companies as store
 from shared.errors import ProblemError
 from shared.events.catalog import (

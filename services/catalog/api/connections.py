@@ -5,20 +5,9 @@ from typing import Self
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from services.catalog.api.requests import (
-    Body,
-    Calling,
-    Cursor,
-    Here,
-    Id,
-    IdInPath,
-    Limit,
-    Text,
-    after,
-    next_cursor,
-    refuse,
-)
+from services.catalog.api.requests import Calling, Cursor, Here, IdInPath, Limit, after, next_cursor, refuse
 from services.catalog.domain import connection_violations
+from services.catalog.fields import Body, Id, Text
 from services.catalog.store import connections as store
 from services.catalog.store.companies import find_roles
 from shared.errors import ProblemError

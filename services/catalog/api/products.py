@@ -20,15 +20,14 @@ from services.catalog.api.requests import (
     Calling,
     Cursor,
     Here,
-    Id,
     IdInPath,
     Limit,
-    Text,
     after,
     field_errors_of,
     next_cursor,
     refuse,
 )
+from services.catalog.fields import Id, Text
 from services.catalog.store import product_changes as changes
 from services.catalog.store import products as store
 from services.catalog.store.connections import find_cut_off
