@@ -4,7 +4,8 @@ import sys
 
 import structlog
 
-from services.catalog.api import ROUTERS
+from services.catalog.api import BODY_LIMITS_BYTES, ROUTERS
+from services.catalog.importing import carry_out_imports, tidy_imports
 from services.catalog.store import api_keys as store
 from services.catalog.tables import METADATA
 from shared import clock
@@ -52,5 +53,6 @@ SERVICE = Service(
     summary="Companies, API keys, connections, products and what they link to",
     metadata=METADATA,
     routers=ROUTERS,
-    workers=(make_admin_key,),
+    workers=(make_admin_key, carry_out_imports, tidy_imports),
+    body_limits_bytes=BODY_LIMITS_BYTES,
 )
