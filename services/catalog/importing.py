@@ -34,7 +34,6 @@ ATTEMPTS = 5
 POLL_SECONDS = 0.25
 PAUSE_SECONDS = 1.0
 TIDY_SECONDS = 60
-BEGINNING = (-1, "", "")
 
 LOST_UPLOAD = "The file did not come in whole: the process that received it ended. Nothing was changed; send it again."
 KEEP_CHANGING = "Others keep changing the same products; nothing was changed. Send the file again."
@@ -83,13 +82,14 @@ async def run_import(context: Context, job: Job) -> None:
         await store.hold(session, job.import_id, job.attempt)
         if job.is_one_transaction and job.attempt > 1:
             await store.forget_results(session, job.import_id)
-        await store.place_virtual(session, job.import_id)
+        if job.is_one_transaction or job.place_done == 0:
+            await store.place_products(session, job.import_id)
     await (_in_one_transaction if job.is_one_transaction else _batch_by_batch)(context, job)
     log.info("import_ends", import_id=job.import_id)
 
 
 async def _batch_by_batch(context: Context, job: Job) -> None:
-    at, limit, attempts = BEGINNING, BATCH_PRODUCTS, 0
+    at, limit, attempts = job.place_done, BATCH_PRODUCTS, 0
     while True:
         try:
             last = await to_its_end(_save_next(context, job, at, limit))
@@ -110,7 +110,7 @@ async def _batch_by_batch(context: Context, job: Job) -> None:
         at, attempts = last, 0
 
 
-async def _save_next(context: Context, job: Job, at: tuple[int, str, str], limit: int) -> tuple[int, str, str] | None:
+async def _save_next(context: Context, job: Job, at: int, limit: int) -> int | None:
     """Save the next batch and its results; where it ended, or `None` when there is none, and the import is done."""
     async with context.database.transaction() as session:
         await store.hold(session, job.import_id, job.attempt)
@@ -119,8 +119,9 @@ async def _save_next(context: Context, job: Job, at: tuple[int, str, str], limit
             await store.finish(session, job.import_id, job.attempt, "done")
             return None
         batch = _of_one_stage(batch)
-        await store.keep_results(session, job.import_id, await save_batch(session, job, batch))
-        return batch[-1].key
+        results = await save_batch(session, job, batch)
+        await store.keep_results(session, job.import_id, batch[-1].place, results)
+        return batch[-1].place
 
 
 def _of_one_stage(batch: Sequence[FileProduct]) -> list[FileProduct]:
@@ -129,12 +130,12 @@ def _of_one_stage(batch: Sequence[FileProduct]) -> list[FileProduct]:
     return [item for item in batch if item.stage == stage][: 1 if stage == store.LAST_STAGE else None]
 
 
-async def _refuse_next(context: Context, job: Job, at: tuple[int, str, str]) -> tuple[int, str, str]:
+async def _refuse_next(context: Context, job: Job, at: int) -> int:
     async with context.database.transaction() as session:
         await store.hold(session, job.import_id, job.attempt)
         (item,) = await store.next_products(session, job.import_id, at, 1)
-        await store.keep_results(session, job.import_id, [refused(item, {0: [BROKEN]})])
-    return item.key
+        await store.keep_results(session, job.import_id, item.place, [refused(item, {0: [BROKEN]})])
+    return item.place
 
 
 async def _in_one_transaction(context: Context, job: Job) -> None:
@@ -165,7 +166,7 @@ async def _in_one_transaction(context: Context, job: Job) -> None:
 
 async def _save_all(context: Context, session: Session, job: Job) -> None:
     """Save batch after batch in this transaction, and their results in others; raises `_UndoError`."""
-    at = BEGINNING
+    at = 0
     while True:
         async with context.database.transaction() as aside:
             batch = await store.next_products(aside, job.import_id, at, BATCH_PRODUCTS)
@@ -174,8 +175,8 @@ async def _save_all(context: Context, session: Session, job: Job) -> None:
         batch = _of_one_stage(batch)
         results = await save_batch(session, job, batch)
         await outbox.write(session)  # so that no more events are held than a batch has
-        await _keep_aside(context, job, results)
-        at = batch[-1].key
+        at = batch[-1].place
+        await _keep_aside(context, job, at, results)
     async with context.database.transaction() as aside:
         refused_products = await store.count_refused(aside, job.import_id)
     if job.dry_run:
@@ -185,10 +186,10 @@ async def _save_all(context: Context, session: Session, job: Job) -> None:
         raise _UndoError(message)
 
 
-async def _keep_aside(context: Context, job: Job, results: Sequence[Sequence[RowResult]]) -> None:
+async def _keep_aside(context: Context, job: Job, place: int, results: Sequence[Sequence[RowResult]]) -> None:
     async with context.database.transaction() as session:
         await store.hold(session, job.import_id, job.attempt)
-        await store.keep_results(session, job.import_id, results)
+        await store.keep_results(session, job.import_id, place, results)
 
 
 async def tidy_imports(context: Context) -> None:

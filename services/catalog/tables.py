@@ -198,6 +198,8 @@ class Import(Table, table=True):
     changed: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("0")))
     unchanged: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("0")))
     refused: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("0")))
+    # All products up to this place of the order of work are done.
+    place_done: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("0")))
     attempt: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("0")))
     leased_until: datetime | None = Field(sa_column=Column(DateTime(timezone=True)))
     created_at: datetime = Field(
@@ -209,13 +211,14 @@ class Import(Table, table=True):
 class ImportRow(Table, table=True):
     """A row of a file, and what came of it. `type` and `sku` are null where they cannot be read.
 
-    Rows are worked through by `stage`: stock, what links to it, then virtual products after those they are based on.
+    Products are worked through by `place`, which their rows share: stock, what links to it, then virtual products after
+    those they are based on.
     """
 
     __tablename__ = "import_rows"
     __table_args__ = (
         ForeignKeyConstraint(["import_id"], ["catalog.imports.import_id"], ondelete="cascade"),
-        Index("ix_import_rows_import_id_stage_type_sku", "import_id", "stage", "type", "sku"),
+        Index("ix_import_rows_import_id_place", "import_id", "place"),
         CheckConstraint("status in ('pending', 'created', 'changed', 'unchanged', 'refused')", name="status"),
     )
 
@@ -223,6 +226,7 @@ class ImportRow(Table, table=True):
     row_number: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
     line_number: int = Field(sa_column=Column(Integer, nullable=False))
     stage: int = Field(sa_column=Column(Integer, nullable=False))
+    place: int | None = Field(sa_column=Column(Integer))
     type: str | None = Field(sa_column=Column(Text))
     sku: str | None = Field(sa_column=Column(Text))
     # What the stages of virtual products are found by.

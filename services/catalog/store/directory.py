@@ -11,9 +11,12 @@ from services.catalog.store.products import find_products
 from shared.database import Session
 from shared.events.catalog import ProductType
 
+# One look into the index for each: plans are kept, and this one may be made while there is hardly a product.
 FIND_BY_NAME = text("""
     select p.product_id from unnest(cast(:types as text[]), cast(:skus as text[])) as n (type, sku)
-    join products p on p.owner_id = :owner_id and p.type = n.type and p.sku = n.sku and p.removed_at is null
+    cross join lateral (
+        select product_id from products
+        where owner_id = :owner_id and type = n.type and sku = n.sku and removed_at is null limit 1) p
 """)
 FIND_STOCK = text("""
     select s.sku, p.product_id, p.type, p.owner_id from unnest(cast(:skus as text[])) as s (sku)

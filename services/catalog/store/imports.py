@@ -58,10 +58,10 @@ CLAIM = text("""
         order by i.import_id limit 1 for update skip locked)
     returning *
 """)
-PLACE_VIRTUAL = text("""
+PLACE_PRODUCTS = text("""
     with recursive virtual as materialized (
         select sku, min(chosen_id) as chosen_id, min(base_product_id) as base_product_id, min(base_sku) as base_sku
-        from import_rows where import_id = :import_id and type = 'virtual' and status = 'pending' group by sku
+        from import_rows where import_id = :import_id and type = 'virtual' group by sku
     ), standing as materialized (
         select v.sku, b.sku as base from virtual v join virtual b on b.sku = v.base_sku and b.sku <> v.sku
         union all
@@ -70,35 +70,42 @@ PLACE_VIRTUAL = text("""
         select sku, 0 from virtual where sku not in (select sku from standing)
         union
         select s.sku, p.level + 1 from placed p join standing s on s.base = p.sku where p.level < :depth_limit
-    ), highest as (select sku, max(level) as level from placed group by sku)
-    update import_rows r set stage = :first_stage + h.level from highest h
-    where r.import_id = :import_id and r.type = 'virtual' and r.sku = h.sku and r.status = 'pending'
-        and r.stage <> :first_stage + h.level
+    ), highest as (
+        select sku, max(level) as level from placed group by sku
+    ), staged as (
+        select r.row_number, r.type, r.sku, coalesce(:first_stage + h.level, r.stage) as stage
+        from import_rows r left join highest h on r.type = 'virtual' and h.sku = r.sku
+        where r.import_id = :import_id and r.type is not null
+    ), ranked as (
+        select row_number, stage, dense_rank() over (order by stage, type, sku) as place from staged
+    )
+    update import_rows r set stage = k.stage, place = k.place from ranked k
+    where r.import_id = :import_id and r.row_number = k.row_number
 """)
 # What a side transaction wrote of an attempt that was undone.
 FORGET_RESULTS = text("""
     update import_rows set status = 'pending', product_id = null,
         errors = case when body is null then errors end
-    where import_id = :import_id and stage >= 0 and status <> 'pending'
+    where import_id = :import_id and type is not null and status <> 'pending'
 """)
 FORGET_COUNTS = text("""
-    update imports set created = 0, changed = 0, unchanged = 0, rows_done = unread.refused, refused = unread.refused
-    from (select count(*) as refused from import_rows where import_id = :import_id and stage < 0) as unread
+    update imports set created = 0, changed = 0, unchanged = 0, rows_done = unread.refused, refused = unread.refused,
+        place_done = 0
+    from (select count(*) as refused from import_rows where import_id = :import_id and type is null) as unread
     where import_id = :import_id
 """)
 NEXT_PRODUCTS = text("""
     with next as (
-        select stage, type, sku, array_agg(row_number order by row_number) as row_numbers,
+        select place, stage, type, sku, array_agg(row_number order by row_number) as row_numbers,
             array_agg(body order by row_number) as bodies, jsonb_agg(errors order by row_number) as errors,
             coalesce(sum(octet_length(body)), 0) as bytes
-        from import_rows
-        where import_id = :import_id and (stage, type, sku) > (:stage, :type, :sku) and status = 'pending'
-        group by stage, type, sku order by stage, type, sku limit :limit
+        from import_rows where import_id = :import_id and place > :after and place <= :after + :limit
+        group by place, stage, type, sku
     ), measured as (
-        select *, sum(bytes) over (order by stage, type, sku) - bytes as bytes_before from next
+        select *, sum(bytes) over (order by place) - bytes as bytes_before from next
     )
-    select stage, type, sku, row_numbers, bodies, errors from measured
-    where bytes_before < :limit_bytes order by stage, type, sku
+    select place, stage, type, row_numbers, bodies, errors from measured where bytes_before < :limit_bytes
+    order by place
 """).columns(errors=JSONB)
 KEEP_RESULTS = text("""
     update import_rows r set status = v.status, product_id = v.product_id, errors = v.errors
@@ -108,7 +115,7 @@ KEEP_RESULTS = text("""
 """)
 COUNT_RESULTS = text("""
     update imports set rows_done = rows_done + :rows_done, created = created + :created, changed = changed + :changed,
-        unchanged = unchanged + :unchanged, refused = refused + :refused
+        unchanged = unchanged + :unchanged, refused = refused + :refused, place_done = :place_done
     where import_id = :import_id
 """)
 COUNT_REFUSED = text("select refused from imports where import_id = :import_id")
@@ -147,6 +154,7 @@ class Job:
     mode: Mode
     dry_run: bool
     ids_allowed: bool
+    place_done: int
     traceparent: str | None
 
     @property
@@ -157,19 +165,17 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class FileProduct:
-    """The rows of one product: their numbers, their JSON (`None`: cannot be read), and what is wrong with them."""
+    """The rows of one product: their numbers, their JSON (`None`: cannot be read), and what is wrong with them.
 
+    `place` is where the product stands in the order of work, from 1; `stage` what must be saved before it.
+    """
+
+    place: int
     stage: int
     type: ProductType
-    sku: str
     row_numbers: Sequence[int]
     bodies: Sequence[str | None]
     errors: Sequence[list[FieldError]]
-
-    @property
-    def key(self) -> tuple[int, str, str]:
-        """Where in the order of work it stands."""
-        return self.stage, self.type, self.sku
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,9 +220,6 @@ def _staged(import_id: int, row: ReadRow) -> tuple[object, ...]:
 
 
 def _stage(type_: ProductType | None) -> int:
-    """Rows that name no product are in no stage: -1."""
-    if type_ is None:
-        return -1
     if type_ in TRACKED_TYPES:
         return STAGE_OF_TRACKED
     return STAGE_OF_LINKING if type_ in LINKING_TYPES else LAST_STAGE
@@ -242,10 +245,10 @@ async def claim(session: Session) -> Job | None:
     return Job(**{name: row[name] for name in Job.__dataclass_fields__}) if row else None
 
 
-async def place_virtual(session: Session, import_id: int) -> None:
-    """Give the virtual products their stages: each after those of the file that it is based on."""
+async def place_products(session: Session, import_id: int) -> None:
+    """Give the products their order of work: of the virtual ones, each after those of the file that it is based on."""
     values = {"import_id": import_id, "first_stage": STAGE_OF_VIRTUAL, "depth_limit": VIRTUAL_DEPTH_LIMIT}
-    await session.execute(PLACE_VIRTUAL, values)
+    await session.execute(PLACE_PRODUCTS, values)
 
 
 async def forget_results(session: Session, import_id: int) -> None:
@@ -254,17 +257,15 @@ async def forget_results(session: Session, import_id: int) -> None:
     await session.execute(FORGET_COUNTS, {"import_id": import_id})
 
 
-async def next_products(session: Session, import_id: int, after: tuple[int, str, str], limit: int) -> list[FileProduct]:
-    """The next products that nothing came of yet, behind the one at `after` (stage, type, SKU)."""
-    stage, type_, sku = after
-    place = {"import_id": import_id, "stage": stage, "type": type_, "sku": sku}
-    values = place | {"limit": limit, "limit_bytes": BATCH_BYTES}
+async def next_products(session: Session, import_id: int, after: int, limit: int) -> list[FileProduct]:
+    """The next products behind place `after`."""
+    values = {"import_id": import_id, "after": after, "limit": limit, "limit_bytes": BATCH_BYTES}
     rows = (await session.execute(NEXT_PRODUCTS, values)).mappings()
     return [
         FileProduct(
+            place=row["place"],
             stage=row["stage"],
             type=row["type"],
-            sku=row["sku"],
             row_numbers=row["row_numbers"],
             bodies=row["bodies"],
             errors=[[FieldError(**error) for error in of_row or ()] for of_row in row["errors"]],
@@ -273,8 +274,10 @@ async def next_products(session: Session, import_id: int, after: tuple[int, str,
     ]
 
 
-async def keep_results(session: Session, import_id: int, results: Sequence[Sequence[RowResult]]) -> None:
-    """Keep what came of products, each given with all its rows."""
+async def keep_results(
+    session: Session, import_id: int, place_done: int, results: Sequence[Sequence[RowResult]]
+) -> None:
+    """Keep what came of the products up to this place, each given with all its rows."""
     rows = [
         {
             "row_number": row.row_number,
@@ -288,7 +291,9 @@ async def keep_results(session: Session, import_id: int, results: Sequence[Seque
     await session.execute(KEEP_RESULTS, {"import_id": import_id, "results": json.dumps(rows)})
     statuses = [product[0].status for product in results]
     counts: dict[str, int] = {status: statuses.count(status) for status in OUTCOMES}
-    await session.execute(COUNT_RESULTS, counts | {"import_id": import_id, "rows_done": len(rows)})
+    await session.execute(
+        COUNT_RESULTS, counts | {"import_id": import_id, "place_done": place_done, "rows_done": len(rows)}
+    )
 
 
 async def count_refused(session: Session, import_id: int) -> int:

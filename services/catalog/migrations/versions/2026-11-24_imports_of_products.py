@@ -28,6 +28,7 @@ def upgrade() -> None:
         sa.Column("changed", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("unchanged", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("refused", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("place_done", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("attempt", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("leased_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column(
@@ -57,6 +58,7 @@ def upgrade() -> None:
         sa.Column("row_number", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("line_number", sa.Integer(), nullable=False),
         sa.Column("stage", sa.Integer(), nullable=False),
+        sa.Column("place", sa.Integer(), nullable=True),
         sa.Column("type", sa.Text(), nullable=True),
         sa.Column("sku", sa.Text(), nullable=True),
         sa.Column("chosen_id", sa.BigInteger(), nullable=True),
@@ -76,16 +78,16 @@ def upgrade() -> None:
         schema="catalog",
     )
     op.create_index(
-        "ix_import_rows_import_id_stage_type_sku",
+        "ix_import_rows_import_id_place",
         "import_rows",
-        ["import_id", "stage", "type", "sku"],
+        ["import_id", "place"],
         unique=False,
         schema="catalog",
     )
 
 
 def downgrade() -> None:
-    op.drop_index("ix_import_rows_import_id_stage_type_sku", table_name="import_rows", schema="catalog")
+    op.drop_index("ix_import_rows_import_id_place", table_name="import_rows", schema="catalog")
     op.drop_table("import_rows", schema="catalog")
     op.drop_index(
         "ix_imports_open",
