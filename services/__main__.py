@@ -16,6 +16,7 @@ from rich.markup import escape
 from demo.retailer import LOOPBACK
 from demo.run import run_demo
 from services.all_in_one import SERVICES, migrate, up
+from services.commands import products
 from services.one_process_each import Place, run
 from shared.access import new_key
 from shared.http import create_app
@@ -29,6 +30,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(products.app, name="products")
 console = Console()
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
