@@ -16,7 +16,7 @@ from rich.markup import escape
 from demo.retailer import LOOPBACK
 from demo.run import run_demo
 from services.all_in_one import SERVICES, migrate, up
-from services.commands import keys
+from services.commands import keys, products
 from services.commands.options import DataDir, Dsn, read_settings
 from services.commands.replay import replay
 from services.one_process_each import Place, run
@@ -33,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(keys.app, name="keys")
+app.add_typer(products.app, name="products")
 console = Console()
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 

@@ -35,9 +35,13 @@ METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 # What answers without a key: health, metrics and the documents.
 OPEN_PATHS = {"/livez", "/readyz", "/metrics", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"}
 SIGN_IN_PATH = "/v1/sessions"
-# 10,000 rows of a bulk write are about 1 MiB.
+# 10,000 rows of a bulk write are about 1 MiB. Routes that read their bodies piece by piece may take more.
 BODY_LIMIT_BYTES = 8 * 1024 * 1024
-TOO_LARGE = ProblemError(413, "body_too_large", f"A request may have {BODY_LIMIT_BYTES // 1024**2} MiB at most.")
+
+
+def too_large(limit_bytes: int) -> ProblemError:
+    """The problem of a body longer than this."""
+    return ProblemError(413, "body_too_large", f"A request may have {limit_bytes // 1024**2} MiB at most.")
 
 
 def create_app(services: Sequence[Service], contexts: Mapping[str, Context]) -> FastAPI:
@@ -52,7 +56,8 @@ def create_app(services: Sequence[Service], contexts: Mapping[str, Context]) -> 
     app.state.contexts = contexts
     app.state.rate_limiter = RateLimiter()
     install_problem_handlers(app)
-    app.add_middleware(Bounded)
+    limits_bytes = {path: limit for service in services for path, limit in service.body_limits_bytes.items()}
+    app.add_middleware(Bounded, limits_bytes=limits_bytes)
     app.add_middleware(Observed)
     for service in services:
         for router in service.routers:
@@ -79,9 +84,9 @@ class App(FastAPI):
 class Bounded:
     """ASGI middleware: refuses requests without a key before their body is read, and bodies that are too big."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        """Wrap `app`."""
-        self._app = app
+    def __init__(self, app: ASGIApp, limits_bytes: Mapping[str, int]) -> None:
+        """Wrap `app`; bodies sent to the paths in `limits_bytes` may have so many bytes, others `BODY_LIMIT_BYTES`."""
+        self._app, self._limits_bytes = app, limits_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -92,9 +97,9 @@ class Bounded:
         if scope["path"] not in OPEN_PATHS | {SIGN_IN_PATH} and not is_key_presented(headers.get("authorization", "")):
             await problem_response(NO_KEY)(scope, receive, send)
             return
-        length = headers.get("content-length", "")
-        if length.isdigit() and int(length) > BODY_LIMIT_BYTES:
-            await problem_response(TOO_LARGE)(scope, receive, send)
+        length, limit = headers.get("content-length", ""), self._limits_bytes.get(scope["path"], BODY_LIMIT_BYTES)
+        if length.isdigit() and int(length) > limit:
+            await problem_response(too_large(limit))(scope, receive, send)
             return
         read = 0
 
@@ -102,8 +107,8 @@ class Bounded:
             nonlocal read
             message = await receive()
             read += len(message.get("body", b""))
-            if read > BODY_LIMIT_BYTES:  # sent in chunks, without saying how much it would be
-                raise TOO_LARGE
+            if read > limit:  # sent in chunks, without saying how much it would be
+                raise too_large(limit)
             return message
 
         await self._app(scope, receive_bounded, send)

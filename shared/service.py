@@ -1,9 +1,9 @@
 """What a service is, and the one way to run it: in production, in the all-in-one process and in tests."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from fastapi import APIRouter
@@ -34,7 +34,8 @@ class Service:
     """A service as its `service.py` declares it: what it hears, what it answers, what it does by itself.
 
     `note_key_uses` takes when API keys were used here. `workers` run until cancelled. `intake` builds the queues it
-    hears from outside (beside `subscriptions`).
+    hears from outside (beside `subscriptions`). `body_limits_bytes` has the paths whose bodies may be longer than
+    others (`shared/http.py`).
     """
 
     name: str
@@ -45,6 +46,7 @@ class Service:
     subscriptions: tuple[Subscription, ...] = ()
     workers: tuple[Worker, ...] = ()
     intake: Callable[[Context], Sequence[Source]] = lambda _: ()
+    body_limits_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 def published_by(service: str) -> list[type[Event]]:

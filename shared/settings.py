@@ -68,6 +68,8 @@ class Settings(BaseSettings):
     # A dead letter that is redriven must still meet its inbox row (at least a week).
     inbox_keep_days: int = Field(14, ge=7, description="How long handled message ids are remembered.")
 
+    import_keep_days: int = Field(14, ge=1, description="How long product imports and their row results are kept.")
+
     intake_trust_seller_id: bool = Field(
         default=False,
         description="Believe the seller_id in AMQP order messages without a validated user; development only.",

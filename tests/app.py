@@ -65,7 +65,7 @@ class Client:
     async def call(self, method: str, path: str, json: object = None, **options: Any) -> Answer:  # noqa: ANN401 - aiohttp's
         """Send one request; `options` are aiohttp's (`params`, `headers`, `data`)."""
         async with self._session.request(method, path, json=json, **options) as response:
-            is_json = response.content_type.endswith("json")
+            is_json = response.content_type.endswith(("/json", "+json"))
             body = await (response.json(content_type=None) if is_json else response.text())
             return Answer(response.status, body, response.headers)
 

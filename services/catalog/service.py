@@ -4,8 +4,9 @@ import sys
 
 import structlog
 
-from services.catalog.api import ROUTERS
+from services.catalog.api import BODY_LIMITS_BYTES, ROUTERS
 from services.catalog.handlers import SUBSCRIPTIONS
+from services.catalog.importing import carry_out_imports, tidy_imports
 from services.catalog.store import api_keys as store
 from services.catalog.tables import METADATA
 from shared import clock
@@ -56,5 +57,6 @@ SERVICE = Service(
     routers=ROUTERS,
     note_key_uses=store.note_uses,
     subscriptions=SUBSCRIPTIONS,
-    workers=(make_admin_key,),
+    workers=(make_admin_key, carry_out_imports, tidy_imports),
+    body_limits_bytes=BODY_LIMITS_BYTES,
 )

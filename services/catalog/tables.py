@@ -250,3 +250,80 @@ class Component(Table, table=True):
     base_stock_product_id: int = Field(sa_column=Column(BigInteger, nullable=False))
     base_is_tracked: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=text("true")))
     quantity: int = Field(sa_column=Column(BigInteger, nullable=False))
+
+
+class Import(Table, table=True):
+    """A file of products: `receiving` while it comes in, then `received`, `running`, `done` or `failed`.
+
+    Who works on it (or receives it) holds it until `leased_until`, by the database's clock, and knows `attempt`.
+    """
+
+    __tablename__ = "imports"
+    __table_args__ = (
+        ForeignKeyConstraint(["owner_id"], ["catalog.companies.company_id"]),
+        Index(
+            "ix_imports_open",
+            "import_id",
+            postgresql_where=text("state in ('receiving', 'received', 'running')"),
+        ),
+        CheckConstraint("state in ('receiving', 'received', 'running', 'done', 'failed')", name="state"),
+        CheckConstraint("format in ('csv', 'ndjson')", name="format"),
+        CheckConstraint("mode in ('rows', 'all')", name="mode"),
+    )
+
+    import_id: int = Field(sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    owner_id: int = Field(sa_column=Column(BigInteger, nullable=False))
+    format: str = Field(sa_column=Column(Text, nullable=False))
+    mode: str = Field(sa_column=Column(Text, nullable=False))
+    dry_run: bool = Field(sa_column=Column(Boolean, nullable=False))
+    # Only the platform admin chooses ids.
+    ids_allowed: bool = Field(sa_column=Column(Boolean, nullable=False))
+    traceparent: str | None = Field(sa_column=Column(Text))
+    state: str = Field(sa_column=Column(Text, nullable=False))
+    reason: str | None = Field(sa_column=Column(Text))
+    rows: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("0")))
+    rows_done: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("0")))
+    created: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("0")))
+    changed: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("0")))
+    unchanged: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("0")))
+    refused: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("0")))
+    # All products up to this place of the order of work are done.
+    place_done: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("0")))
+    attempt: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("0")))
+    leased_until: datetime | None = Field(sa_column=Column(DateTime(timezone=True)))
+    created_at: datetime = Field(
+        sa_column=Column(DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()"))
+    )
+    finished_at: datetime | None = Field(sa_column=Column(DateTime(timezone=True)))
+
+
+class ImportRow(Table, table=True):
+    """A row of a file, and what came of it. `type` and `sku` are null where they cannot be read.
+
+    Products are worked through by `place`, which their rows share: stock, what links to it, then virtual products after
+    those they are based on.
+    """
+
+    __tablename__ = "import_rows"
+    __table_args__ = (
+        ForeignKeyConstraint(["import_id"], ["catalog.imports.import_id"], ondelete="cascade"),
+        Index("ix_import_rows_import_id_place", "import_id", "place"),
+        CheckConstraint("status in ('pending', 'created', 'changed', 'unchanged', 'refused')", name="status"),
+    )
+
+    import_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    row_number: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    line_number: int = Field(sa_column=Column(Integer, nullable=False))
+    stage: int = Field(sa_column=Column(Integer, nullable=False))
+    place: int | None = Field(sa_column=Column(Integer))
+    type: str | None = Field(sa_column=Column(Text))
+    sku: str | None = Field(sa_column=Column(Text))
+    # What the stages of virtual products are found by.
+    chosen_id: int | None = Field(sa_column=Column(BigInteger))
+    base_product_id: int | None = Field(sa_column=Column(BigInteger))
+    base_sku: str | None = Field(sa_column=Column(Text))
+    # The row as JSON, whatever the file's format; null when it cannot be read.
+    body: str | None = Field(sa_column=Column(Text))
+    status: str = Field(sa_column=Column(Text, nullable=False))
+    product_id: int | None = Field(sa_column=Column(BigInteger))
+    errors: list[dict[str, str]] | None = Field(sa_column=Column(JSONB))

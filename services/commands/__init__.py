@@ -1,1 +1,1 @@
-"""The commands of `basestock` that are not about running it, a module each."""
+"""The groups of commands of `basestock`, a module each; `services/command_line.py` registers them."""

@@ -7,18 +7,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from services.catalog.api.companies import no_company
-from services.catalog.api.requests import (
-    Body,
-    Calling,
-    Cursor,
-    Here,
-    IdInPath,
-    Limit,
-    Moment,
-    Text,
-    after,
-    next_cursor,
-)
+from services.catalog.api.requests import Calling, Cursor, Here, IdInPath, Limit, Moment, after, next_cursor
+from services.catalog.fields import Body, Text
 from services.catalog.store import api_keys as store
 from services.catalog.store.companies import find_company
 from shared.access import new_key, sha256_of

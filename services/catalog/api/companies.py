@@ -5,19 +5,8 @@ from typing import Annotated, Self
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, StringConstraints, field_validator
 
-from services.catalog.api.requests import (
-    Body,
-    Calling,
-    ChosenId,
-    Cursor,
-    Here,
-    IdInPath,
-    Limit,
-    Text,
-    after,
-    next_cursor,
-    not_null,
-)
+from services.catalog.api.requests import Calling, Cursor, Here, IdInPath, Limit, after, next_cursor
+from services.catalog.fields import Body, ChosenId, Text, not_null
 from services.catalog.store import companies as store
 from shared.errors import ProblemError
 from shared.events.catalog import (

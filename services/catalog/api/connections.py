@@ -5,21 +5,9 @@ from typing import Literal, Self
 from fastapi import APIRouter
 from pydantic import BaseModel, field_validator
 
-from services.catalog.api.requests import (
-    Body,
-    Calling,
-    Cursor,
-    Here,
-    Id,
-    IdInPath,
-    Limit,
-    Text,
-    after,
-    next_cursor,
-    not_null,
-    refuse,
-)
+from services.catalog.api.requests import Calling, Cursor, Here, IdInPath, Limit, after, next_cursor, refuse
 from services.catalog.domain import connection_violations
+from services.catalog.fields import Body, Id, Text, not_null
 from services.catalog.store import connections as store
 from services.catalog.store.companies import find_roles
 from shared.errors import FieldError, ProblemError

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from services.catalog import domain
-from services.catalog.api.requests import Body, ChosenId, Id, Text, not_null
+from services.catalog.fields import Body, ChosenId, Id, Text, not_null
 from shared.events.catalog import ProductType
 
 Visibility = Literal["private", "connected"] | Annotated[list[Id], Field(min_length=1, max_length=1000)]

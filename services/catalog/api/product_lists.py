@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from services.catalog import domain
 from services.catalog.api.product_bodies import Product, Products
-from services.catalog.api.requests import Calling, Here, Id, Text
+from services.catalog.api.requests import Calling, Here
+from services.catalog.fields import Id, Text
 from services.catalog.store.product_lists import Position, ProductFilter, SortBy, list_products
 from shared.errors import FieldError, ProblemError
 from shared.events.catalog import ProductType

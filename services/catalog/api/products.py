@@ -86,7 +86,7 @@ async def show_stock_links(product_id: IdInPath, caller: Calling, context: Here)
         product = await store.find_readable(session, product_id, caller.company_id)
         if product is None:
             raise _no_product(product_id)
-        _, *bases = await store.find_chain(session, product_id)
+        _, *bases = (await store.find_chains(session, [product_id]))[product_id]
         cut_off = await find_cut_off(session, bases, caller.company_id)
         if cut_off is not None:
             return _cut_off(product_id, bases[: bases.index(cut_off) + 1])
@@ -114,10 +114,12 @@ async def change_product(product_id: IdInPath, body: ProductChange, caller: Call
         proposed = body.changed(before)
         if proposed == before:
             return before
-        refuse("invalid_product", domain.violations(proposed, await changes.lock_with_facts(session, proposed), before))
+        (facts,) = await changes.lock_with_facts(session, [proposed])
+        refuse("invalid_product", domain.violations(proposed, facts, before))
         if proposed.type != before.type:
             await _refuse_if_needed(session, before, caller.company_id, "change its type")
-        return await changes.change_product(session, proposed)
+        (changed,) = await changes.change_products(session, [proposed])
+        return changed
 
     return Product.of(await _in_transaction(context, change))
 
@@ -134,8 +136,9 @@ async def remove_product(product_id: IdInPath, caller: Calling, context: Here) -
 
 
 async def _add(session: Session, proposed: domain.Product) -> domain.Product:
-    refuse("invalid_product", domain.violations(proposed, await changes.lock_with_facts(session, proposed)))
-    added = await changes.add_product(session, proposed)
+    (facts,) = await changes.lock_with_facts(session, [proposed])
+    refuse("invalid_product", domain.violations(proposed, facts))
+    (added,) = await changes.add_products(session, [proposed])
     if added is None:
         raise ProblemError(
             409, "product_exists", f"The id {proposed.product_id} is taken: leave it out, or choose another."

@@ -8,8 +8,9 @@ from pydantic import BaseModel, Field, SecretStr, StringConstraints
 
 from services.catalog.accounts import EMAIL_CHARACTERS, PASSWORD_CHARACTERS, SESSION_HOURS, may_be_renewed
 from services.catalog.api.companies import Company
-from services.catalog.api.requests import Anyone, Body, Here
+from services.catalog.api.requests import Anyone, Here
 from services.catalog.api.users import NewPassword, User
+from services.catalog.fields import Body
 from services.catalog.passwords import hash_password, is_outdated, is_password
 from services.catalog.store import password_attempts, users
 from services.catalog.store.companies import find_company

@@ -7,7 +7,8 @@ from pydantic import AfterValidator, BaseModel, Field, SecretStr, StringConstrai
 
 from services.catalog.accounts import EMAIL_CHARACTERS, PASSWORD_CHARACTERS, is_last_owner, normal_email
 from services.catalog.api.companies import no_company
-from services.catalog.api.requests import Body, Calling, Cursor, Here, Id, IdInPath, Limit, after, next_cursor
+from services.catalog.api.requests import Calling, Cursor, Here, IdInPath, Limit, after, next_cursor
+from services.catalog.fields import Body, Id
 from services.catalog.passwords import hash_password
 from services.catalog.store import users as store
 from services.catalog.store.companies import find_company

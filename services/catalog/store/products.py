@@ -40,14 +40,15 @@ FIND_PRODUCTS = text("""
 """).columns(components=JSONB, variants=JSONB)
 FIND_SKUS = text("select product_id, sku from products where product_id = any(cast(:product_ids as bigint[]))")
 # Of removed products too: versions of retailers whose connection has ended may still stand on them.
-FIND_CHAIN = text("""
+FIND_CHAINS = text("""
     with recursive chain as (
-        select product_id, base_product_id, 1 as level from products where product_id = :product_id
+        select product_id as first_id, product_id, base_product_id, 1 as level from products
+        where product_id = any(cast(:product_ids as bigint[]))
         union all
-        select p.product_id, p.base_product_id, c.level + 1 from chain c join products p
+        select c.first_id, p.product_id, p.base_product_id, c.level + 1 from chain c join products p
             on p.product_id = c.base_product_id
     )
-    select product_id from chain order by level
+    select first_id, array_agg(product_id order by level) as product_ids from chain group by first_id
 """)
 
 
@@ -69,9 +70,12 @@ async def find_skus(session: Session, product_ids: Collection[int]) -> dict[int,
     return {row.product_id: row.sku for row in rows}
 
 
-async def find_chain(session: Session, product_id: int) -> tuple[int, ...]:
-    """The product, its base, that one's base and so on; empty when there is no such product."""
-    return tuple((await session.execute(FIND_CHAIN, {"product_id": product_id})).scalars().all())
+async def find_chains(session: Session, product_ids: Collection[int]) -> dict[int, tuple[int, ...]]:
+    """Of each of these products that there is: itself, its base, that one's base and so on, by its id."""
+    if not product_ids:
+        return {}
+    rows = await session.execute(FIND_CHAINS, {"product_ids": sorted(product_ids)})
+    return {row.first_id: tuple(row.product_ids) for row in rows}
 
 
 async def find_own(session: Session, product_id: int, company_id: int | None) -> Product | None:
