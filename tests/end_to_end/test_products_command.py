@@ -1,12 +1,14 @@
 """`basestock products` against a running system: files in, refusals by row, files out."""
 
+import asyncio
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.app import Client
 from tests.end_to_end.system import ADMIN_KEY, RETAILER, SUPPLIER, System, eventually
-from tests.end_to_end.test_command_line import output_of
+from tests.end_to_end.test_command_line import output_of, up
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 OTHER = 7
@@ -83,6 +85,41 @@ async def test_what_cannot_be_done_is_told_in_a_sentence(
     there = ["--url", embedded_system.url, "--owner", str(SUPPLIER)]
     status, output = await output_of("products", "import", str(file), *there, **environment)
     assert (status, said in output, "Traceback" in output) == (1, True, False), output[-2000:]
+
+
+@pytest.mark.parametrize("mode", ["rows", "all"])
+async def test_an_import_that_dies_with_its_process_is_carried_out_by_the_next_and_nothing_twice(
+    tmp_path: Path, mode: str
+) -> None:
+    products = "".join(f"stock,S{number},Thing {number}\n" for number in range(5_000))
+    links = "".join(f"customisable,C{number},Thing,S{number}\n" for number in range(1_000))
+    content = "type,sku,name,stock_sku\n" + links + products.replace("\n", ",\n")
+    query = {"format": "csv", "mode": mode, "owner_id": str(OTHER)}
+    environment = {"BASESTOCK_ADMIN_KEY": ADMIN_KEY}
+    async with up(tmp_path / "data", **environment) as first, Client(first.url, ADMIN_KEY) as admin:
+        await admin.post("/v1/companies", {"id": OTHER, "ref": "other", "name": "Other", "role": "supplier"})
+        answer = await admin.post("/v1/products/import", params=query, data=content.encode())
+        path = answer.headers["Location"]
+        while not 0 < (job := (await admin.get(path)).body)["rows_done"] < job["rows"]:
+            assert job["state"] in {"received", "running"}, job
+            await asyncio.sleep(0.01)
+        await first.end(signal.SIGKILL)
+    async with up(tmp_path / "data", **environment) as second, Client(second.url, ADMIN_KEY) as admin:
+
+        async def is_done() -> bool:
+            return bool((await admin.get(path)).body["state"] == "done")
+
+        await eventually("the import is done, the dead worker's lease being over", is_done, seconds=90)
+        job = (await admin.get(path)).body
+        assert (job["rows_done"], job["created"], job["changed"], job["unchanged"]) == (6_000, 6_000, 0, 0)
+        versions: list[int] = []
+        cursor: str | None = None
+        while versions == [] or cursor:
+            page = {"owner_id": str(OTHER), "limit": "200"} | ({"cursor": cursor} if cursor else {})
+            body = (await admin.get("/v1/products", params=page)).body
+            versions += [item["version"] for item in body["items"]]
+            cursor = body["next_cursor"]
+        assert versions == [1] * 6_000
 
 
 async def test_nobody_answers(tmp_path: Path) -> None:

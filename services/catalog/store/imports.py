@@ -18,7 +18,7 @@ Mode = Literal["rows", "all"]
 Status = Literal["pending", "created", "changed", "unchanged", "refused"]
 OUTCOMES: tuple[Status, ...] = ("created", "changed", "unchanged", "refused")
 # A batch takes less than a second; while one is under way the import is locked as well, which a claim passes over.
-LEASE_SECONDS = 30
+LEASE_SECONDS = 20
 
 # A product of a thousand variants has hundreds of kilobytes.
 BATCH_BYTES = 2 * 1024 * 1024

@@ -3,11 +3,15 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from demo.orders_file import read_orders_file
+from demo.plan import assortment_of
+from demo.replay import products_of as rows_of_assortment
 from services.catalog import importing
 from services.catalog.service import SERVICE
 from services.catalog.store import imports as store
@@ -19,7 +23,8 @@ from tests.app import Answer, Client
 from tests.integration.catalog.conftest import RETAILER_A, SEEDS, SUPPLIER_A, SUPPLIER_B, Catalog
 
 IMPORT = "/v1/products/import"
-DEADLINE_SECONDS = 30
+DEADLINE_SECONDS = 60
+REAL_ORDERS = Path(__file__).parent.parent.parent.parent / "demo" / "data" / "online-retail.csv"
 
 # The seeds' catalogue by SKU, each product before what it needs.
 SEEDS_BY_SKU: list[dict[str, Any]] = [
@@ -436,3 +441,27 @@ async def test_a_retailers_export_names_its_suppliers_products_by_id(seeds: Cata
     exported = (await retailer.get("/v1/products/export")).body
     assert exported.splitlines()[1].split(",")[:8] == ["virtual", "T01", "Our T-shirt", "", "private", "", "", "102"]
     assert counts(await ended(retailer, await send(retailer, exported.encode()))) == {"unchanged": 1}
+
+
+async def test_a_wholesalers_real_codes_come_in_as_they_are(companies: Catalog) -> None:
+    assortment = assortment_of(read_orders_file(REAL_ORDERS).lines)
+    rows = rows_of_assortment(assortment)
+    supplier, other = await companies.client_of(SUPPLIER_A), await companies.client_of(SUPPLIER_B)
+
+    job = await ended(supplier, await send(supplier, ndjson(*rows), mode="all"))
+    exported = (await supplier.get("/v1/products/export")).body.encode()
+    elsewhere = await ended(other, await send(other, exported))
+
+    assert (len(rows), counts(job), counts(elsewhere)) == (2125, {"created": 2125}, {"created": 2125})
+    lovely = [
+        (await supplier.get("/v1/products", params={"type": "stock", "sku": code})).body["items"]
+        for code in ("85123A", "85123a")
+    ]
+    assert [[item["sku"] for item in items] for items in lovely] == [["85123A"], ["85123a"]]
+    (style,) = (await other.get("/v1/products", params={"type": "customisable", "sku": "85123"})).body["items"]
+    linked = [
+        (await other.get(f"/v1/products/{variant['base_stock_product_id']}")).body["sku"]
+        for variant in style["variants"]
+    ]
+    assert {"85123A", "85123a"} <= set(linked)
+    assert linked == [variant["sku"] for variant in style["variants"]]
