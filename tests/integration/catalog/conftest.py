@@ -65,7 +65,7 @@ class Catalog:
     url: str
     dsn: str
     admin: Client
-    client_of: Callable[[int], Awaitable[Client]]
+    client_of: Callable[..., Awaitable[Client]]
 
     async def published(self, *events: type[E]) -> list[E]:
         """What was published so far of these types, in order of subject and version."""
@@ -83,9 +83,9 @@ class Catalog:
         finally:
             await connection.close()
 
-    async def key_of(self, company_id: int) -> str:
-        """A new API key of this company."""
-        made = await self.admin.post(f"/v1/companies/{company_id}/api-keys")
+    async def key_of(self, company_id: int, *scopes: str) -> str:
+        """A new API key of this company, with these scopes or, where none are named, those that keys have."""
+        made = await self.admin.post(f"/v1/companies/{company_id}/api-keys", {"scopes": scopes} if scopes else None)
         key: str = made.body["key"]
         return key
 
@@ -99,8 +99,8 @@ async def catalog(database_dsn: str) -> AsyncIterator[Catalog]:
         url = await stack.enter_async_context(serving([SERVICE], settings, bus))
         admin = await stack.enter_async_context(Client(url, ADMIN_KEY))
 
-        async def client_of(company_id: int) -> Client:
-            return await stack.enter_async_context(Client(url, await running.key_of(company_id)))
+        async def client_of(company_id: int, *scopes: str) -> Client:
+            return await stack.enter_async_context(Client(url, await running.key_of(company_id, *scopes)))
 
         running = Catalog(url, database_dsn, admin, client_of)
         yield running

@@ -16,7 +16,7 @@ async def connection_of(caller: Client) -> dict[str, Any]:
 
 
 async def test_a_company_changes_its_settings_and_the_others_are_told(companies: Catalog) -> None:
-    supplier = await companies.client_of(SUPPLIER_A)
+    supplier = await companies.client_of(SUPPLIER_A, "admin")
     path = f"/v1/companies/{SUPPLIER_A}"
 
     renamed = await supplier.patch(path, {"name": "Supplier A Ltd"})
@@ -51,12 +51,15 @@ async def test_a_wrong_setting_is_refused_with_its_field(companies: Catalog, wro
 
 
 async def test_nobody_changes_another_companys_settings(companies: Catalog) -> None:
-    retailer = await companies.client_of(RETAILER_A)
+    retailer = await companies.client_of(RETAILER_A, "admin")
+    clerk = await companies.client_of(SUPPLIER_A)
 
     foreign = await retailer.patch(f"/v1/companies/{SUPPLIER_A}", {"name": "Mine"})
+    unscoped = await clerk.patch(f"/v1/companies/{SUPPLIER_A}", {"name": "Mine"})
     nobody = await companies.admin.patch("/v1/companies/999", {"name": "Nobody"})
 
     assert (foreign.status, foreign.body["code"], nobody.status) == (403, "foreign_company", 404)
+    assert (unscoped.status, unscoped.body["code"]) == (403, "missing_scope")
 
 
 async def test_a_supplier_pauses_and_resumes_a_connection_and_gives_it_a_reference(companies: Catalog) -> None:

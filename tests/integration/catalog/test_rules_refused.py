@@ -192,4 +192,4 @@ async def test_rule_9_a_sku_names_one_product_of_its_owner_and_type(seeds: Catal
 
     assert (refused.status, refused.body["code"]) == (409, "sku_taken")
     assert [error["field"] for error in refused.body["errors"]] == ["sku"]
-    assert "another stock product with the SKU 'S7'" in refused.body["detail"]
+    assert "another product of this type and SKU: stock 'S7'" in refused.body["detail"]
