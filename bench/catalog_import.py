@@ -104,17 +104,20 @@ async def _system(dsn: str) -> AsyncIterator[tuple[int, str]]:
     environment = {"BASESTOCK_ADMIN_KEY": ADMIN_KEY, "BASESTOCK_LOG_LEVEL": "warning", "PATH": "/usr/bin:/bin"}
     process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=asyncio.subprocess.PIPE)
     assert process.stderr is not None
+    said = ""
+    while "answers at" not in said:
+        line = (await process.stderr.readline()).decode()
+        assert line, f"it did not start: {said}"
+        said += line
+    rest = asyncio.create_task(process.stderr.read())
     try:
-        line = ""
-        while "answers at" not in line:
-            line = (await process.stderr.readline()).decode()
-            assert line, "it did not start"
-        drain = asyncio.create_task(process.stderr.read())
-        yield process.pid, next(word for word in line.split() if word.startswith("http"))
-        drain.cancel()
+        yield process.pid, next(word for word in said.split() if word.startswith("http"))
     finally:
-        process.terminate()
+        if process.returncode is None:
+            process.terminate()
         await process.wait()
+        assert process.returncode == 0, (await rest).decode()
+        rest.cancel()
 
 
 @asynccontextmanager
