@@ -11,7 +11,7 @@ import random
 import sys
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,19 +58,26 @@ async def measure(dsn: str) -> list[dict[str, object]]:
     async with _system(dsn) as (process_id, url), _client(url) as client:
         await _post(client, "/v1/companies", {"id": 1, "ref": "s", "name": "Supplier", "role": "supplier"})
         body = b"".join(json.dumps(row).encode() + b"\n" for row in products())
-        idle_mib, idle_cpu = _peak_mib(process_id), _cpu_seconds(process_id)
+        postmaster = await _postmaster(dsn)
+        idle_mib, idle_cpu, idle_database_cpu = (
+            _peak_mib(process_id),
+            _cpu_seconds(process_id),
+            _database_cpu_seconds(postmaster),
+        )
         started = clock.monotonic()
         job = await _post(client, "/v1/products/import?owner_id=1", body)
         uploaded = clock.monotonic() - started
         imported = await _until_imported(client, job["id"]) - started
         known = await _until_known(dsn, client) - started
         cpu = _cpu_seconds(process_id) - idle_cpu
+        database_cpu = _database_cpu_seconds(postmaster) - idle_database_cpu
         peak_mib = _peak_mib(process_id)
         again = await _time_to_import_again(client, body)
         exported, exported_mib = await _time_to_export(client)
         after_mib = _peak_mib(process_id)
     print(
-        f"upload {uploaded:.1f} s, imported {imported:.1f} s, known {known:.1f} s ({cpu:.0f} s CPU), "
+        f"upload {uploaded:.1f} s, imported {imported:.1f} s, known {known:.1f} s; "
+        f"processor time until then {cpu:.0f} s, of PostgreSQL {database_cpu:.0f} s; "
         f"the same again {again:.1f} s, export {exported:.1f} s; "
         f"peak {peak_mib:.0f} MiB ({idle_mib:.0f} before, {after_mib:.0f} after all)"
     )
@@ -104,17 +111,20 @@ async def _system(dsn: str) -> AsyncIterator[tuple[int, str]]:
     environment = {"BASESTOCK_ADMIN_KEY": ADMIN_KEY, "BASESTOCK_LOG_LEVEL": "warning", "PATH": "/usr/bin:/bin"}
     process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=asyncio.subprocess.PIPE)
     assert process.stderr is not None
+    said = ""
+    while "answers at" not in said:
+        line = (await process.stderr.readline()).decode()
+        assert line, f"it did not start: {said}"
+        said += line
+    rest = asyncio.create_task(process.stderr.read())
     try:
-        line = ""
-        while "answers at" not in line:
-            line = (await process.stderr.readline()).decode()
-            assert line, "it did not start"
-        drain = asyncio.create_task(process.stderr.read())
-        yield process.pid, next(word for word in line.split() if word.startswith("http"))
-        drain.cancel()
+        yield process.pid, next(word for word in said.split() if word.startswith("http"))
     finally:
-        process.terminate()
+        if process.returncode is None:
+            process.terminate()
         await process.wait()
+        assert process.returncode == 0, (await rest).decode()
+        rest.cancel()
 
 
 @asynccontextmanager
@@ -182,9 +192,31 @@ def _peak_mib(process_id: int) -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
+def _stat(process_id: int) -> list[int]:
+    """The numbers of a process from the fourth (its parent) on: proc(5)."""
+    return [int(word) for word in Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[1:]]
+
+
 def _cpu_seconds(process_id: int) -> float:
-    ticks = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[11:13]
-    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+    return sum(_stat(process_id)[10:12]) / os.sysconf("SC_CLK_TCK")
+
+
+async def _postmaster(dsn: str) -> int:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return _stat(await connection.fetchval("select pg_backend_pid()"))[0]
+    finally:
+        await connection.close()
+
+
+def _database_cpu_seconds(postmaster: int) -> float:
+    """All of a PostgreSQL's processes, also those that have ended."""
+    ticks = sum(_stat(postmaster)[10:14])
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            numbers = _stat(int(folder.name))
+            ticks += sum(numbers[10:12]) if numbers[0] == postmaster else 0
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 async def _main(arguments: list[str]) -> None:

@@ -42,6 +42,7 @@ async def save_batch(session: Session, job: Job, batch: Sequence[FileProduct]) -
     directory = await find_directory(
         session,
         job.owner_id,
+        job.import_id,
         {component.sku for link in links for component in link or () if component.sku},
         {row.base_sku for row in rows if row.base_sku},
     )

@@ -37,7 +37,7 @@ TIDY_SECONDS = 60
 
 LOST_UPLOAD = "The file did not come in whole: the process that received it ended. Nothing was changed; send it again."
 KEEP_CHANGING = "Others keep changing the same products; nothing was changed. Send the file again."
-FAILED = "The file could not be saved, and why is in our log; nothing was changed."
+STOPPED = "This import stopped short, and why is in our log. Its rows say what came of them."
 BROKEN = FieldError(field=WHOLE_ROW, detail="this could not be saved, and why is in our log")
 
 
@@ -78,14 +78,26 @@ async def _claim(context: Context) -> Job | None:
 async def run_import(context: Context, job: Job) -> None:
     """Carry out a claimed import to its end. Raises `LeaseLostError`, and what the database raises when it is away."""
     log.info("import_begins", import_id=job.import_id, attempt=job.attempt)
+    try:
+        await _prepare(context, job)
+        await (_in_one_transaction if job.is_one_transaction else _batch_by_batch)(context, job)
+    except Exception as error:
+        if is_infrastructure(error) or isinstance(error, LeaseLostError):
+            raise
+        # Tried again it would fail again, and keep all others waiting.
+        log.exception("import_failed", import_id=job.import_id)
+        async with context.database.transaction() as session:
+            await store.finish(session, job.import_id, job.attempt, "failed", STOPPED)
+    log.info("import_ends", import_id=job.import_id)
+
+
+async def _prepare(context: Context, job: Job) -> None:
     async with context.database.transaction() as session:
         await store.hold(session, job.import_id, job.attempt)
         if job.is_one_transaction and job.attempt > 1:
             await store.forget_results(session, job.import_id)
         if job.is_one_transaction or job.place_done == 0:
             await store.place_products(session, job.import_id)
-    await (_in_one_transaction if job.is_one_transaction else _batch_by_batch)(context, job)
-    log.info("import_ends", import_id=job.import_id)
 
 
 async def _batch_by_batch(context: Context, job: Job) -> None:
@@ -152,11 +164,6 @@ async def _in_one_transaction(context: Context, job: Job) -> None:
                 async with context.database.transaction() as session:
                     await store.forget_results(session, job.import_id)
                 continue
-        except Exception as error:
-            if is_infrastructure(error) or isinstance(error, LeaseLostError):
-                raise
-            log.exception("import_failed", import_id=job.import_id)
-            reason = FAILED
         else:
             return
         break

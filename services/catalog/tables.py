@@ -308,6 +308,7 @@ class ImportRow(Table, table=True):
     __table_args__ = (
         ForeignKeyConstraint(["import_id"], ["catalog.imports.import_id"], ondelete="cascade"),
         Index("ix_import_rows_import_id_place", "import_id", "place"),
+        Index("ix_import_rows_refused", "import_id", "sku", postgresql_where=text("status = 'refused'")),
         CheckConstraint("status in ('pending', 'created', 'changed', 'unchanged', 'refused')", name="status"),
     )
 

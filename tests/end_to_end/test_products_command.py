@@ -64,7 +64,7 @@ async def test_refused_rows_are_told_and_the_exit_status_is_1(embedded_system: S
 
     assert together[0] == each[0] == 1
     assert "nothing was changed" in together[1]
-    assert "row 2 (line 3) M2: base_sku: there is no product with the SKU 'T02'" in each[1]
+    assert "row 2 (line 3) M2: base_sku: there is no product with the SKU 'T02' to base it on" in each[1]
     assert "row 3 (line 4) M3: type: " in each[1]
     assert "Products 1 created, 0 changed, 0 unchanged, 2 refused." in each[1]
 

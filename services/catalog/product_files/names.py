@@ -26,17 +26,24 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """The products that SKUs in rows may mean: `stock` the owner's tracked ones, `bases` what it may base others on."""
+    """The products that SKUs in rows may mean: `stock` the owner's tracked ones, `bases` what it may base others on.
+
+    `refused` are types and SKUs of products of the same file that are refused: a SKU that means one of them leads
+    nowhere, and not to the next best.
+    """
 
     stock: Mapping[str, Sequence[Named]]
     bases: Mapping[str, Sequence[Named]]
+    refused: frozenset[tuple[str, str]] = frozenset()
 
     def stock_named(self, sku: str, type_: ProductType | None) -> int | None:
         """The owner's stock product of this SKU: of this type, else `stock`, else `stock_customisable` (rule 9)."""
         found = {item.type: item.product_id for item in self.stock.get(sku, ())}
         if type_ is not None:
             return found.get(type_)
-        return found.get("stock") or found.get("stock_customisable")
+        if "stock" in found or ("stock", sku) in self.refused:
+            return found.get("stock")
+        return found.get("stock_customisable")
 
     def bases_named(self, sku: str, type_: ProductType | None, product_id: int, owner_id: int) -> list[Named]:
         """The products of this SKU (and type, where one is named) that may be a base of product `product_id`.
@@ -46,4 +53,6 @@ class Directory:
         found = [
             item for item in self.bases.get(sku, ()) if item.product_id != product_id and type_ in {None, item.type}
         ]
-        return [item for item in found if item.owner_id == owner_id] or found
+        own = [item for item in found if item.owner_id == owner_id]
+        refused = {name for name, of in self.refused if of == sku and type_ in {None, name}}
+        return [] if refused - {item.type for item in own} else own or found

@@ -94,7 +94,7 @@ def _components(
         if found is None:
             wanted = f"{row.type or 'stock or stock_customisable'} product with the SKU {row.sku!r}"
             violations.append(
-                Violation(f"{prefix}components[{index}].sku", f"there is no {wanted} here or in the file")
+                Violation(f"{prefix}components[{index}].sku", f"there is no {wanted} here, nor a good one in the file")
             )
         else:
             components.append(Component(found, row.quantity))
@@ -111,6 +111,6 @@ def _base(row: ProductRow, product: Product, directory: Directory, violations: l
         named = ", ".join(f"{item.product_id} ({item.type})" for item in candidates[:SHOWN_CANDIDATES])
         reason = f"the SKU {row.base_sku!r} means several products: {named}; name one by its id, or add base_type"
     else:
-        reason = f"there is no {wanted} here or in the file that this one could be based on"
+        reason = f"there is no {wanted} to base it on here, nor a good one in the file"
     violations.append(Violation("base_sku", reason))
     return product.base_product_id

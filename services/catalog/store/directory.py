@@ -37,6 +37,10 @@ FIND_BASES = text("""
     join products p on p.owner_id = u.owner_id and p.type = t.type and p.sku = s.sku and p.removed_at is null
     order by p.product_id
 """)
+FIND_REFUSED = text("""
+    select type, sku from import_rows
+    where import_id = :import_id and status = 'refused' and sku = any(cast(:skus as text[]))
+""")
 FIND_NAMES = text("""
     select product_id, owner_id, type, sku from products where product_id = any(cast(:product_ids as bigint[]))
 """)
@@ -53,14 +57,17 @@ async def find_by_name(
 
 
 async def find_directory(
-    session: Session, owner_id: int, stock_skus: Collection[str], base_skus: Collection[str]
+    session: Session, owner_id: int, import_id: int, stock_skus: Collection[str], base_skus: Collection[str]
 ) -> Directory:
-    """What these SKUs mean to this owner, as links and as bases."""
+    """What these SKUs mean to this owner, as links and as bases, in this import."""
+    skus = sorted({*stock_skus, *base_skus})
     stock = {"owner_id": owner_id, "skus": sorted(stock_skus)}
     bases = {"owner_id": owner_id, "skus": sorted(base_skus)}
+    refused = await session.execute(FIND_REFUSED, {"import_id": import_id, "skus": skus}) if skus else ()
     return Directory(
         stock=_by_sku(await session.execute(FIND_STOCK, stock) if stock_skus else ()),
         bases=_by_sku(await session.execute(FIND_BASES, bases) if base_skus else ()),
+        refused=frozenset((row.type, row.sku) for row in refused),
     )
 
 

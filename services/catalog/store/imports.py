@@ -58,6 +58,8 @@ CLAIM = text("""
         order by i.import_id limit 1 for update skip locked)
     returning *
 """)
+# Nothing is known of rows that came in a moment ago, and the planner takes them for one.
+JOIN_MANY = text("select set_config('enable_nestloop', 'off', true)")
 PLACE_PRODUCTS = text("""
     with recursive virtual as materialized (
         select sku, min(chosen_id) as chosen_id, min(base_product_id) as base_product_id, min(base_sku) as base_sku
@@ -248,6 +250,7 @@ async def claim(session: Session) -> Job | None:
 async def place_products(session: Session, import_id: int) -> None:
     """Give the products their order of work: of the virtual ones, each after those of the file that it is based on."""
     values = {"import_id": import_id, "first_stage": STAGE_OF_VIRTUAL, "depth_limit": VIRTUAL_DEPTH_LIMIT}
+    await session.execute(JOIN_MANY)
     await session.execute(PLACE_PRODUCTS, values)
 
 

@@ -13,10 +13,11 @@ from demo.orders_file import read_orders_file
 from demo.plan import assortment_of
 from demo.replay import products_of as rows_of_assortment
 from services.catalog import importing
+from services.catalog.import_batch import save_batch
 from services.catalog.service import SERVICE
 from services.catalog.store import imports as store
 from shared import clock
-from shared.database import Database
+from shared.database import Database, Session
 from shared.events.catalog import ProductChanged
 from shared.http import BODY_LIMIT_BYTES
 from tests.app import Answer, Client
@@ -375,6 +376,44 @@ async def test_a_file_that_breaks_off_leaves_a_failed_import_that_changed_nothin
     assert (failed[0]["state"], failed[0]["rows_done"]) == ("failed", 0)
     assert "did not come in whole" in failed[0]["reason"]
     assert await companies.query("select from catalog.products") == []
+
+
+@pytest.mark.parametrize("how", [{"mode": "rows"}, {"mode": "all"}])
+async def test_an_import_that_cannot_be_carried_out_fails_and_the_next_is_carried_out(
+    companies: Catalog, how: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supplier = await companies.client_of(SUPPLIER_A)
+
+    async def fail(*_: object) -> None:
+        message = "a bug"
+        raise ValueError(message)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "place_products", fail)
+        job = await ended(supplier, await send(supplier, ndjson(*SEEDS_BY_SKU), **how))
+    following = await ended(supplier, await send(supplier, ndjson(*SEEDS_BY_SKU), **how))
+
+    assert (job["state"], job["rows_done"], job["reason"]) == ("failed", 0, importing.STOPPED)
+    assert counts(following) == {"created": 6}
+
+
+async def test_a_product_that_cannot_be_saved_is_refused_and_keeps_no_other_out(
+    companies: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supplier = await companies.client_of(SUPPLIER_A)
+
+    async def fail_on_s7(session: Session, job: store.Job, batch: list[store.FileProduct]) -> object:
+        saved = await save_batch(session, job, batch)
+        assert not any('"S7"' in str(item.bodies) and item.type == "stock" for item in batch), "a bug"
+        return saved
+
+    monkeypatch.setattr(importing, "save_batch", fail_on_s7)
+    job = await ended(supplier, await send(supplier, ndjson(*SEEDS_BY_SKU)))
+
+    assert (job["state"], counts(job)) == ("done", {"created": 4, "refused": 2})
+    refused = {(row["type"], row["sku"]): row["errors"] for row in await rows_of(supplier, job, status="refused")}
+    assert refused["stock", "S7"] == [importing.BROKEN.model_dump()]
+    assert [error["field"] for error in refused["customisable", "S7"]] == ["components[0].sku"]
 
 
 async def test_an_upload_whose_receiver_died_is_given_up(companies: Catalog) -> None:

@@ -337,3 +337,15 @@ def test_the_owners_own_product_is_the_base_before_one_of_its_suppliers() -> Non
     assert base(base_sku="T01", base_type="customisable") == 102
     assert base(base_sku="T02", base_type="stock") == 902
     assert base(base_sku="T01") is None, "two of its own"
+
+
+def test_a_sku_of_a_product_that_the_file_names_and_is_refused_does_not_mean_another() -> None:
+    without_stock = {"S7": [item for item in DIRECTORY.stock["S7"] if item.type != "stock"]}
+    directory = Directory(without_stock, DIRECTORY.bases, frozenset({("stock", "S7"), ("virtual", "T02")}))
+    by_type = said(name="x", base_stock_sku="S7", base_stock_type="stock_customisable")
+    assert proposal_of(by_type, OWNER, None, directory).product.components == (Component(202),)
+    for row in (
+        said(name="x", base_stock_sku="S7"),
+        ProductRow.model_validate({"type": "virtual", "sku": "V", "name": "V", "base_sku": "T02"}),
+    ):
+        assert len(proposal_of(row, OWNER, None, directory).violations) == 1

@@ -84,9 +84,23 @@ def upgrade() -> None:
         unique=False,
         schema="catalog",
     )
+    op.create_index(
+        "ix_import_rows_refused",
+        "import_rows",
+        ["import_id", "sku"],
+        unique=False,
+        schema="catalog",
+        postgresql_where=sa.text("status = 'refused'"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_index(
+        "ix_import_rows_refused",
+        table_name="import_rows",
+        schema="catalog",
+        postgresql_where=sa.text("status = 'refused'"),
+    )
     op.drop_index("ix_import_rows_import_id_place", table_name="import_rows", schema="catalog")
     op.drop_table("import_rows", schema="catalog")
     op.drop_index(
