@@ -64,7 +64,11 @@ GOOD_BOOKS = Books(
     attempts=((5, CUP, 1), (5, PLATE, 1), (5, CUP, 3)),
     aside=(),
 )
-GOOD_TOLD = (Told(URL, CUP, 50.0, 1, 10), Told(URL, PLATE, 50.0, 1, 8), Told(URL, CUP, 52.0, 3, 8))
+GOOD_TOLD = (
+    Told(URL, CUP, 50.0, 50.0, 1, 10),
+    Told(URL, PLATE, 50.0, 50.0, 1, 8),
+    Told(URL, CUP, 52.0, 52.0, 3, 8),
+)
 
 
 @dataclass(slots=True)
@@ -105,6 +109,12 @@ def test_p1_a_call_within_the_window_is_seen() -> None:
     assert "again after 1.900 s" in only_violation(run.verdict(), "P1")
 
 
+def test_p1_a_call_that_waited_for_a_busy_receiver_is_no_violation() -> None:
+    first, other, second = GOOD_TOLD
+    run = Run(told=[first._replace(arrived_after=49.8), other, second._replace(arrived_at=51.9)])
+    assert run.verdict().problems() == []
+
+
 @pytest.mark.parametrize(
     ("told", "believed"),
     [
@@ -129,8 +139,8 @@ def test_p2_a_retailer_that_is_not_connected_need_not_be_told() -> None:
 
 
 def test_p3_an_older_version_after_a_newer_is_seen() -> None:
-    late = Told(URL, CUP, 55.0, 1, 10)
-    again = Told(URL, CUP, 58.0, 3, 8)
+    late = Told(URL, CUP, 55.0, 55.0, 1, 10)
+    again = Told(URL, CUP, 58.0, 58.0, 3, 8)
     sentence = only_violation(Run(told=[*GOOD_TOLD, late, again]).verdict(), "P3")
     assert f"version 1 of product {CUP} after version 3" in sentence
 
