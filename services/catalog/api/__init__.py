@@ -1,5 +1,5 @@
 """The HTTP side of catalog."""
 
-from services.catalog.api import api_keys, companies, connections, products
+from services.catalog.api import api_keys, audit, companies, connections, products
 
-ROUTERS = (companies.router, api_keys.router, connections.router, products.router)
+ROUTERS = (companies.router, api_keys.router, connections.router, products.router, audit.router)
