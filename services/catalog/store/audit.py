@@ -22,11 +22,7 @@ SELECT = """
     where entry_id < :before {filters} order by entry_id desc limit :limit
 """
 # Only the filters that are given stand in the statement, so that each of them finds its index.
-FILTERS = {
-    "company_id": "and company_id = :company_id",
-    "subject": "and subject = :subject",
-    "actor": "and actor = :actor",
-}
+FILTERS = ("company_id", "subject", "actor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +85,8 @@ async def list_entries(
     limit: int,
 ) -> list[Entry]:
     """The newest lines with ids below `before`: of one company (of all, for `None`), of one subject or actor."""
-    wanted = {"company_id": company_id, "subject": subject, "actor": actor}
+    wanted = dict(zip(FILTERS, (company_id, subject, actor), strict=True))
     given = {name: value for name, value in wanted.items() if value is not None}
-    statement = text(SELECT.format(filters=" ".join(FILTERS[name] for name in given)))
+    statement = text(SELECT.format(filters=" ".join(f"and {name} = :{name}" for name in given)))
     rows = await session.execute(statement, {**given, "before": before, "limit": limit})
     return [Entry(**row) for row in rows.mappings()]
