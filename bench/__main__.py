@@ -1,49 +1,81 @@
-"""`make bench`: measure on private servers with real durability, and print each figure beside its ceiling."""
+"""`make bench`: measure on private servers with real durability, and print each figure beside its ceiling.
+
+`ARGS=catalog_import` (or `orders_queue`, `webhooks`) measures only that; `ARGS=catalog_lists` the lists of
+products, which has a table of its own.
+"""
 
 import asyncio
 import json
+import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from bench import orders_queue, webhooks
+from bench import catalog_import, catalog_lists, orders_queue, webhooks
 from shared.embedded_postgres import EmbeddedPostgres
 from shared.private_rabbitmq import RabbitNode
 from shared.serve import tune_garbage_collection
 
+MEASUREMENTS = ("orders_queue", "webhooks", "catalog_import")
 RESULTS = Path(__file__).parent / "results"
 
 
-async def measure() -> list[dict[str, object]]:
-    """Every measurement, one after the other; each gets a database of its own."""
+async def measure(names: Sequence[str]) -> list[dict[str, object]]:
+    """The measurements of these names, one after the other; each gets a database of its own."""
     tune_garbage_collection()  # as every process that serves does
     rows: list[dict[str, object]] = []
-    with tempfile.TemporaryDirectory(prefix="basestock-bench-") as folder, RabbitNode() as broker:
+    with tempfile.TemporaryDirectory(prefix="basestock-bench-") as folder:
         async with EmbeddedPostgres(Path(folder)) as server:
-            for bar, hot in (("S1 orders on 5,000 products", False), ("S3 orders on one product", True)):
-                node = await orders_queue.fresh_database(server, f"orders_{int(hot)}")
-                result = await orders_queue.measure(node, broker.url, hot=hot)
-                rows.append(
-                    {
-                        "bar": bar,
-                        "unit": "orders/s",
-                        "figure": round(result.inventory),
-                        "ceiling": round(result.drain),
-                        "ceiling_is": "bare aio-pika drain",
-                        "ratio": round(result.inventory / result.drain, 2),
-                        "beside": f"{result.inventory / result.one_by_one:.0f} x one by one ({result.one_by_one:.0f})",
-                    }
-                )
-            dsn = await orders_queue.fresh_database(server, "webhooks")
-            rows.append(await webhooks.measure(dsn))
+            if "orders_queue" in names:
+                rows += await _orders_queue(server)
+            if "webhooks" in names:
+                rows.append(await webhooks.measure(await orders_queue.fresh_database(server, "webhooks")))
+            if "catalog_import" in names:
+                dsn = await orders_queue.fresh_database(server, "catalog_import")
+                rows += await catalog_import.measure(dsn)
     return rows
+
+
+async def _orders_queue(server: str) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    with RabbitNode() as broker:
+        for bar, hot in (("S1 orders on 5,000 products", False), ("S3 orders on one product", True)):
+            node = await orders_queue.fresh_database(server, f"orders_{int(hot)}")
+            result = await orders_queue.measure(node, broker.url, hot=hot)
+            rows.append(
+                {
+                    "bar": bar,
+                    "unit": "orders/s",
+                    "figure": round(result.inventory),
+                    "ceiling": round(result.drain),
+                    "ceiling_is": "bare aio-pika drain",
+                    "ratio": round(result.inventory / result.drain, 2),
+                    "beside": f"{result.inventory / result.one_by_one:.0f} x one by one ({result.one_by_one:.0f})",
+                }
+            )
+    return rows
+
+
+async def measure_lists(products: int) -> list[catalog_lists.Measured]:
+    """The lists of products, on a database of their own."""
+    with tempfile.TemporaryDirectory(prefix="basestock-bench-") as folder:
+        async with EmbeddedPostgres(Path(folder)) as server:
+            return await catalog_lists.measure(await orders_queue.fresh_database(server, "lists"), products)
 
 
 def main() -> None:
     """Print the table and keep it as JSON."""
-    rows = asyncio.run(measure())
+    if sys.argv[1:2] == ["catalog_lists"]:
+        products = int(sys.argv[2]) if len(sys.argv) > 2 else catalog_lists.PRODUCTS
+        catalog_lists.show(asyncio.run(measure_lists(products)))
+        return
+    names = sys.argv[1:] or MEASUREMENTS
+    if unknown := set(names) - set(MEASUREMENTS):
+        sys.exit(f"There is no measurement {min(unknown)!r}; there are: {', '.join(MEASUREMENTS)}, catalog_lists.")
+    rows = asyncio.run(measure(names))
     table = Table("bar", "figure", "ceiling", "ratio", "beside")
     for row in rows:
         table.add_row(

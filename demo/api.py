@@ -1,6 +1,7 @@
 """A small client of Basestock's public HTTP API: one base URL, one API key."""
 
-from collections.abc import AsyncIterator, Mapping
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,6 +15,7 @@ ANSWER_SECONDS = 30
 # A database that is away or too busy for longer is not the demo's to wait for.
 BUSY_SECONDS = 60
 NOT_FOUND = 404
+NDJSON = {"Content-Type": "application/x-ndjson"}
 
 
 class ApiError(RuntimeError):
@@ -56,6 +58,11 @@ class Api:
         """The JSON answer to POST of a JSON body."""
         return await self._call("POST", path, body, query)
 
+    async def post_rows(self, path: str, rows: Iterable[object], **query: str | int) -> Any:  # noqa: ANN401 - JSON
+        """The JSON answer to POST of rows as NDJSON."""
+        content = "".join(f"{json.dumps(row)}\n" for row in rows).encode()
+        return await self._call("POST", path, content, query)
+
     async def delete(self, path: str) -> None:
         """DELETE."""
         await self._call("DELETE", path)
@@ -79,10 +86,12 @@ class Api:
         query: Mapping[str, str | int] | None = None,
     ) -> Any:  # noqa: ANN401 - JSON
         url = f"{self._base_url}{path}"
+        is_file = isinstance(body, bytes)
+        sent: dict[str, Any] = {"data": body, "headers": NDJSON} if is_file else {"json": body}
         patience_ends = clock.monotonic() + BUSY_SECONDS
         while True:
             try:
-                async with self._session.request(method, url, json=body, params=query) as response:
+                async with self._session.request(method, url, params=query, **sent) as response:
                     answer = await _json(response)
             except (aiohttp.ClientError, TimeoutError) as error:
                 message = f"{method} {url}: no answer ({str(error) or type(error).__name__})"

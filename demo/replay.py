@@ -19,6 +19,7 @@ from shared import clock
 
 IN_FLIGHT = 32
 ROWS_PER_BULK = 500
+ROWS_PER_PAGE = 200
 LEVELS_PER_PAGE = 200
 NAME_LIMIT = 200
 # Inventory hears of new products by events, within moments.
@@ -61,42 +62,54 @@ async def open_run(admin: Api, run: str) -> tuple[str, str]:
 
 
 async def create_products(supplier: Api, assortment: Assortment, progress: Progress) -> dict[str, Part]:
-    """Create the assortment, and say how each stock code is ordered.
+    """Import the assortment as one file, and say how each stock code is ordered.
 
     Every code with a level becomes a `stock` product; codes without are `customisable` with no link, so untracked;
     a style is `customisable`, and each of its variants is linked to the stock product of the variant's code.
+    Raises `RuntimeError` when a product is refused.
     """
-    task = progress.add_task("Create products", total=len(assortment.names) + len(assortment.styles))
-    products: dict[str, Part] = {}
-    variants: dict[str, Part] = {}
-
-    async def create_code(code: str) -> None:
-        kind = "customisable" if code in assortment.untracked else "stock"
-        body = {"sku": code, "name": assortment.names[code][:NAME_LIMIT], "type": kind}
-        products[code] = Part((await supplier.post("/v1/products", body))["id"])
-        progress.advance(task)
-
-    async def create_style(stem: str) -> None:
-        codes = assortment.styles[stem]
-        made = await supplier.post("/v1/products", _style(stem, assortment.names[codes[0]], codes, products))
-        variants.update({code: Part(made["id"], code) for code in codes})
-        progress.advance(task)
-
-    await concurrently(assortment.names, create_code, IN_FLIGHT)
-    await concurrently(assortment.styles, create_style, IN_FLIGHT)
-    return products | variants
+    rows = products_of(assortment)
+    task = progress.add_task("Create products", total=len(rows))
+    job = await supplier.post_rows("/v1/products/import", rows, mode="all")
+    while job["state"] not in {"done", "failed"}:
+        await clock.sleep(POLL_SECONDS)
+        job = await supplier.get(f"/v1/products/imports/{job['id']}")
+        progress.update(task, completed=job["rows_done"])
+    path = f"/v1/products/imports/{job['id']}/rows"
+    made = {(row["type"], row["sku"]): row async for row in supplier.pages(path, limit=ROWS_PER_PAGE)}
+    if job["state"] == "failed":
+        refused = next((row for row in made.values() if row["errors"]), None)
+        message = f"The products were not imported: {job['reason']} {refused or ''}"
+        raise RuntimeError(message)
+    parts = {code: Part(made[_type_of(code, assortment), code]["product_id"]) for code in assortment.names}
+    styles = {stem: made["customisable", stem]["product_id"] for stem in assortment.styles}
+    return parts | {code: Part(styles[stem], code) for code, stem in assortment.style_of.items()}
 
 
-def _style(stem: str, name: str, codes: Sequence[str], products: Mapping[str, Part]) -> dict[str, Any]:
-    variants = [
-        {
-            "sku": code,
-            "attributes": [{"name": "Letter", "value": code.removeprefix(stem)}],
-            "base_stock_product_id": products[code].product_id,
-        }
-        for code in codes
+def products_of(assortment: Assortment) -> list[dict[str, Any]]:
+    """The assortment as rows of a file to import; a style is called like its first code."""
+    codes = [
+        {"type": _type_of(code, assortment), "sku": code, "name": name[:NAME_LIMIT]}
+        for code, name in assortment.names.items()
     ]
-    return {"sku": stem, "name": name[:NAME_LIMIT], "type": "customisable", "variants": variants}
+    return codes + [
+        {
+            "type": "customisable",
+            "sku": stem,
+            "name": assortment.names[of_style[0]][:NAME_LIMIT],
+            "variants": [_variant(code, stem) for code in of_style],
+        }
+        for stem, of_style in assortment.styles.items()
+    ]
+
+
+def _variant(code: str, stem: str) -> dict[str, Any]:
+    letter = {"name": "Letter", "value": code.removeprefix(stem)}
+    return {"sku": code, "attributes": [letter], "base_stock_sku": code}
+
+
+def _type_of(code: str, assortment: Assortment) -> str:
+    return "customisable" if code in assortment.untracked else "stock"
 
 
 async def set_start_levels(supplier: Api, assortment: Assortment, progress: Progress) -> None:

@@ -1,10 +1,12 @@
 """Every service in one process: the only module that knows them all."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
+from pydantic import SecretStr
 
 from services.catalog.service import SERVICE as CATALOG
 from services.inventory.service import SERVICE as INVENTORY
@@ -26,6 +28,13 @@ SERVICES: tuple[Service, ...] = (CATALOG, ORDERS, INVENTORY, NOTIFIER)
 def names_all_databases(settings: Settings) -> bool:
     """Whether the settings name a PostgreSQL for every service."""
     return bool(settings.dsn) or all(getattr(settings, f"{service.name}_dsn") for service in SERVICES)
+
+
+def with_token_secret(settings: Settings) -> Settings:
+    """Settings that sign users' tokens: as given, else with a secret made for this start, whose tokens end with it."""
+    if settings.token_secret:
+        return settings
+    return settings.model_copy(update={"token_secret": (SecretStr(secrets.token_urlsafe(32)),)})
 
 
 @asynccontextmanager
@@ -79,4 +88,4 @@ async def up(settings: Settings, stop: asyncio.Event, *, on_ready: OnReady = lam
             complete = await stack.enter_async_context(with_database(settings))
             await migrate(complete)
         if not stop.is_set():
-            await serve_services(SERVICES, complete, stop, on_ready=on_ready)
+            await serve_services(SERVICES, with_token_secret(complete), stop, on_ready=on_ready)

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from services.all_in_one import SERVICES, left_when, migrate, names_all_databases
+from services.all_in_one import SERVICES, left_when, migrate, names_all_databases, with_token_secret
 from shared import clock
 from shared.embedded_postgres import EmbeddedPostgres
 from shared.kept_running import KeptRunning
@@ -67,7 +67,7 @@ async def run(
         raise RuntimeError(message)
     async with AsyncExitStack() as stack:
         async with left_when(stop):
-            servers = await stack.enter_async_context(_servers(settings, at_once))
+            servers = await stack.enter_async_context(_servers(with_token_secret(settings), at_once))
             children = await stack.enter_async_context(
                 _children(servers.settings, f"{_in_url(host)}:{port}", reached_at, at_once)
             )
@@ -190,6 +190,7 @@ def _service(name: str, address: str, settings: Settings) -> KeptRunning:
     changes = {
         "host": host,
         "port": port,
+        "token_secret": ",".join(secret.get_secret_value() for secret in settings.token_secret),
         "dsn": settings.dsn,
         "broker_url": settings.broker_url,
         "log_format": settings.log_format,

@@ -1,7 +1,8 @@
-"""Who is calling: API keys, checked in every service against its own copy of their hashes.
+"""Who is calling: API keys, checked in every service against its own copy of their hashes, and tokens of users.
 
-A key is `bsk_` and 32 random bytes; only its SHA-256 is stored or sent (a random key needs no slow hash). No key, no
-answer: every route but health, metrics and the documents depends on `caller_of(service)`.
+A key is `bsk_` and 32 random bytes; only its SHA-256 is stored or sent (a random key needs no slow hash). A token is
+what catalog signed for a user who gave the right password. Neither, no answer: every route but signing in, health,
+metrics and the documents depends on `caller_of(service)`, which also asks for the scope that the request needs.
 """
 
 import hashlib
@@ -15,10 +16,14 @@ from sqlalchemy import text
 
 from shared.errors import ProblemError
 from shared.events.catalog import KeyRole
-from shared.service_context import context_of
+from shared.rate_limit import count_request
+from shared.scopes import ADMIN, ALL_SCOPES, implied_scopes, needed_scope, scopes_of_role
+from shared.service_context import Context, context_of
+from shared.tokens import SignedIn, TokenError, read_token
 
+KEY_PREFIX = "bsk_"
 FIND_KEY = text("""
-    select key_id, company_id, role, scopes, key_sha256 from api_keys
+    select key_id, company_id, role, scopes, key_sha256, clock_timestamp() as used_at from api_keys
     where key_sha256 = :key_sha256 and revoked_at is null
       and (expires_at is null or expires_at > clock_timestamp())
 """)
@@ -26,17 +31,29 @@ FIND_KEY = text("""
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever presented a valid key. `company_id` is `None` for the platform admin only."""
+    """Whoever presented a valid key or token. `company_id` is `None` for the platform admin only.
 
-    key_id: int
+    `role` is the company's, or `admin`; `scopes` are all that it has, those that others imply too. `key_id` is `None`
+    for users and for the platform admin's key that is a setting; `signed_in` is what a user's token says.
+    """
+
     company_id: int | None
     role: KeyRole
     scopes: tuple[str, ...]
+    key_id: int | None = None
+    signed_in: SignedIn | None = None
 
     @property
     def is_admin(self) -> bool:
         """Whether it is the platform admin."""
         return self.role == "admin"
+
+    @property
+    def actor(self) -> str:
+        """Who acts, for records: `key 17`, `user 5` or `platform admin`."""
+        if self.signed_in is not None:
+            return f"user {self.signed_in.user_id}"
+        return "platform admin" if self.key_id is None else f"key {self.key_id}"
 
     def company(self, named: int | None = None) -> int:
         """The company the call is for: the caller's own, or for the admin the one `named` in the request.
@@ -48,19 +65,33 @@ class Caller:
                 raise ProblemError(422, "company_required", "The platform admin must say which company this is for.")
             return named
         if named is not None and named != self.company_id:
-            raise ProblemError(403, "foreign_company", f"This key may not act for company {named}.")
+            raise ProblemError(403, "foreign_company", f"You may not act for company {named}.")
         return self.company_id
+
+    def managed_company(self, named: int | None = None) -> int:
+        """The company whose keys or users the call is about, as `company` says it.
+
+        Raises a 403 problem unless the caller has the scope `admin`.
+        """
+        self.require_scope(ADMIN)
+        return self.company(named)
 
     def require(self, *roles: KeyRole) -> None:
         """Raise a 403 problem unless the caller is the admin or has one of `roles`."""
         if not self.is_admin and self.role not in roles:
             wanted = " or ".join(roles) if roles else "platform admin"
-            raise ProblemError(403, "forbidden", f"This is for a {wanted} key; yours is a {self.role} key.")
+            raise ProblemError(403, "forbidden", f"This is for a {wanted}; you are a {self.role}.")
+
+    def require_scope(self, scope: str) -> None:
+        """Raise a 403 problem that names `scope`, unless the caller has it."""
+        if scope not in self.scopes:
+            detail = f"This needs the scope {scope}, which you do not have; you have: {', '.join(self.scopes)}."
+            raise ProblemError(403, "missing_scope", detail)
 
 
 def new_key() -> str:
     """A new API key, to be shown once."""
-    return f"bsk_{secrets.token_urlsafe(32)}"
+    return f"{KEY_PREFIX}{secrets.token_urlsafe(32)}"
 
 
 def sha256_of(key: str) -> str:
@@ -68,42 +99,66 @@ def sha256_of(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
+# What a 401 answer says of how to do better (RFC 9110, 11.6.1).
+BEARER = {"WWW-Authenticate": "Bearer"}
 NO_KEY = ProblemError(
-    401, "no_key", "Send your API key as `Authorization: Bearer bsk_...`.", headers={"WWW-Authenticate": "Bearer"}
+    401, "no_key", "Send your API key (bsk_...) or a session's token as `Authorization: Bearer ...`.", headers=BEARER
 )
 
 
 def is_key_presented(authorization: str) -> bool:
-    """Whether an `Authorization` header holds something that may be a key."""
+    """Whether an `Authorization` header holds something that may be a key or a token."""
     scheme, _, key = authorization.partition(" ")
     return scheme.lower() == "bearer" and bool(key.strip())
 
 
-def _presented_key(request: Request) -> str:
-    authorization = request.headers.get("authorization", "")
-    if not is_key_presented(authorization):
-        raise NO_KEY
-    return authorization.partition(" ")[2].strip()
+def caller_of(service: str, *, any_scope: bool = False) -> Callable[[Request], Awaitable[Caller]]:
+    """The dependency of a service's routes that says who calls.
 
-
-def caller_of(service: str) -> Callable[[Request], Awaitable[Caller]]:
-    """The dependency of a service's routes that answers 401 without a valid key, else says who calls."""
+    Answers 401 without a valid key or token, 429 where it calls too often, and 403 without the scope that the request's
+    method needs, unless the route is for callers of `any_scope`.
+    """
 
     async def caller(request: Request) -> Caller:
         context = context_of(service)(request)
-        presented = sha256_of(_presented_key(request))
-        admin_key = context.settings.admin_key
-        if admin_key and hmac.compare_digest(presented, sha256_of(admin_key.get_secret_value())):
-            return Caller(key_id=0, company_id=None, role="admin", scopes=("admin",))
-        async with context.database.transaction() as session:
-            row = (await session.execute(FIND_KEY, {"key_sha256": presented})).one_or_none()
-        if row is None or not hmac.compare_digest(row.key_sha256, presented):
-            raise ProblemError(
-                401,
-                "unknown_key",
-                "This API key is not known, has expired or was revoked.",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
-        return Caller(key_id=row.key_id, company_id=row.company_id, role=row.role, scopes=tuple(row.scopes))
+        authorization = request.headers.get("authorization", "")
+        if not is_key_presented(authorization):
+            raise NO_KEY
+        found = await _authenticate(context, authorization.partition(" ")[2].strip())
+        count_request(request, context.settings, found.actor)
+        if not any_scope:
+            found.require_scope(needed_scope(service, request.method))
+        return found
 
     return caller
+
+
+async def _authenticate(context: Context, presented: str) -> Caller:
+    admin_key = context.settings.admin_key
+    presented_sha256 = sha256_of(presented)
+    if admin_key and hmac.compare_digest(presented_sha256, sha256_of(admin_key.get_secret_value())):
+        return Caller(company_id=None, role="admin", scopes=ALL_SCOPES)
+    if not presented.startswith(KEY_PREFIX):
+        return _caller_by_token(context, presented)
+    async with context.database.transaction() as session:
+        row = (await session.execute(FIND_KEY, {"key_sha256": presented_sha256})).one_or_none()
+    if row is None or not hmac.compare_digest(row.key_sha256, presented_sha256):
+        detail = "This API key is not known, has expired or was revoked."
+        raise ProblemError(401, "unknown_key", detail, headers=BEARER)
+    context.key_uses[row.key_id] = row.used_at
+    return Caller(company_id=row.company_id, role=row.role, scopes=implied_scopes(row.scopes), key_id=row.key_id)
+
+
+def _caller_by_token(context: Context, token: str) -> Caller:
+    if not context.settings.token_secret:
+        detail = (
+            f"This is no API key (bsk_...), and {context.service} accepts no tokens of sessions: set "
+            "BASESTOCK_TOKEN_SECRET, to the same for all services."
+        )
+        raise ProblemError(401, "tokens_not_accepted", detail, headers=BEARER)
+    try:
+        user = read_token(token, context.settings.token_secret)
+    except TokenError as error:
+        detail = f"This token is not accepted: {error}. Sign in again (POST /v1/sessions)."
+        raise ProblemError(401, error.code, detail, headers=BEARER) from error
+    return Caller(company_id=user.company_id, role=user.company_role, scopes=scopes_of_role(user.role), signed_in=user)

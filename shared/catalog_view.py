@@ -28,6 +28,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from shared.database import Session
 from shared.events import Event
 from shared.events.catalog import ApiKeyChanged, CompanyChanged, ConnectionChanged, ProductChanged, ProductRemoved
+from shared.scopes import scopes_of_today
 
 E = TypeVar("E", bound=Event)
 
@@ -93,6 +94,8 @@ def add_product_tables(metadata: MetaData) -> None:
         # A removed product keeps its links: an order that was accepted before must still lower its stock.
         Column("removed", Boolean, nullable=False, server_default=text("false")),
         Column("version", BigInteger, nullable=False),
+        # The version of the state above: lower than `version` where a tombstone came before what it buried.
+        Column("state_version", BigInteger, nullable=False, server_default=text("0")),
         Index("ix_products_base_product_id", "base_product_id"),
         Index("ix_products_owner_id_sku", "owner_id", "sku"),
     )
@@ -134,22 +137,23 @@ KEEP_CONNECTION = text("""
     where connections.version < excluded.version
     returning connection_id
 """)
-# A tombstone that came before its product (`type` is null) takes what the product was, and stays one: orders that were
-# accepted before need its links.
+# A tombstone that came before its product takes what the product was last, and stays one: orders that were accepted
+# before need its links.
 KEEP_PRODUCTS = text("""
     insert into products (product_id, owner_id, type, sku, title, barcode, base_product_id, visibility, visible_to,
-        removed, version)
+        removed, version, state_version)
     select p.product_id, p.owner_id, p.type, p.sku, p.title, p.barcode, p.base_product_id, p.visibility,
         coalesce((select array_agg(cast(v as bigint)) from jsonb_array_elements_text(p.visible_to) v), '{}'), false,
-        p.version
+        p.version, p.version
     from jsonb_to_recordset(cast(:products as jsonb)) as p (product_id bigint, owner_id bigint, type text, sku text,
         title text, barcode text, base_product_id bigint, visibility text, visible_to jsonb, version bigint)
     order by p.product_id
     on conflict (product_id) do update set owner_id = excluded.owner_id, type = excluded.type, sku = excluded.sku,
         title = excluded.title, barcode = excluded.barcode, base_product_id = excluded.base_product_id,
         visibility = excluded.visibility, visible_to = excluded.visible_to,
-        removed = products.version >= excluded.version, version = greatest(products.version, excluded.version)
-    where products.version < excluded.version or products.type is null
+        removed = products.version >= excluded.version, version = greatest(products.version, excluded.version),
+        state_version = excluded.state_version
+    where products.state_version < excluded.state_version
     returning product_id
 """)
 CLEAR_PARTS = text("delete from product_parts where product_id = any(cast(:product_ids as bigint[]))")
@@ -187,7 +191,7 @@ async def keep_companies(session: Session, events: Sequence[CompanyChanged]) -> 
 async def keep_api_keys(session: Session, events: Sequence[ApiKeyChanged]) -> None:
     """Handler: copy the hashes of API keys, and their revocation."""
     for event in _newest(events):
-        await session.execute(KEEP_KEY, event.model_dump() | {"scopes": list(event.scopes)})
+        await session.execute(KEEP_KEY, event.model_dump() | {"scopes": list(scopes_of_today(event.scopes))})
 
 
 async def keep_connections(session: Session, events: Sequence[ConnectionChanged]) -> list[ConnectionChanged]:

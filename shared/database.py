@@ -5,6 +5,7 @@ schema and nothing else, so a statement that reaches into another service's tabl
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -67,7 +68,7 @@ class Database:
         self.outbox_written = asyncio.Event()
         settings = {
             "search_path": service,
-            "application_name": f"basestock-{service}",
+            "application_name": f"basestock-{service}-{os.getpid()}",
             "lock_timeout": str(LOCK_TIMEOUT_MILLISECONDS),
             "statement_timeout": str(STATEMENT_TIMEOUT_MILLISECONDS),
             "idle_in_transaction_session_timeout": str(IDLE_TIMEOUT_MILLISECONDS),

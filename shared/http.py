@@ -1,6 +1,7 @@
 """The HTTP side of a process: one app for the services it runs, with health, readiness, metrics and the documents."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import structlog
 from fastapi import FastAPI, Response
@@ -15,6 +16,7 @@ from shared.errors import Problem, ProblemError, install_problem_handlers, probl
 from shared.faults import is_infrastructure
 from shared.logs import bind_trace, new_traceparent
 from shared.messaging.bus import BusUnavailableError
+from shared.rate_limit import RateLimiter, headers_of
 from shared.service import Service
 from shared.service_context import Context
 
@@ -24,31 +26,38 @@ REQUESTS = Counter("basestock_http_requests_total", "HTTP requests answered", ["
 REQUEST_SECONDS = Histogram("basestock_http_request_seconds", "Time to answer", ["method", "route"])
 
 PROBLEMS: dict[int | str, dict[str, object]] = {
-    status: {"model": Problem, "content": {"application/problem+json": {}}}
-    for status in (400, 401, 403, 404, 409, 413, 422, 503)
+    status: {"model": Problem} for status in (400, 401, 403, 404, 409, 413, 422, 429, 503)
 }
 
 
+PROBLEM_CONTENT = {"schema": {"$ref": "#/components/schemas/Problem"}}
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 # What answers without a key: health, metrics and the documents.
 OPEN_PATHS = {"/livez", "/readyz", "/metrics", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"}
-# 10,000 rows of a bulk write are about 1 MiB.
+SIGN_IN_PATH = "/v1/sessions"
+# 10,000 rows of a bulk write are about 1 MiB. Routes that read their bodies piece by piece may take more.
 BODY_LIMIT_BYTES = 8 * 1024 * 1024
-TOO_LARGE = ProblemError(413, "body_too_large", f"A request may have {BODY_LIMIT_BYTES // 1024**2} MiB at most.")
+
+
+def too_large(limit_bytes: int) -> ProblemError:
+    """The problem of a body longer than this."""
+    return ProblemError(413, "body_too_large", f"A request may have {limit_bytes // 1024**2} MiB at most.")
 
 
 def create_app(services: Sequence[Service], contexts: Mapping[str, Context]) -> FastAPI:
     """An app with the routes of these services; `contexts` holds each one's running context under its name."""
     names = ", ".join(service.name for service in services)
-    app = FastAPI(
+    app = App(
         title="Basestock" if len(services) > 1 else f"Basestock {names}",
         summary="; ".join(service.summary for service in services),
         version="1",
         responses=PROBLEMS,
     )
     app.state.contexts = contexts
+    app.state.rate_limiter = RateLimiter()
     install_problem_handlers(app)
-    app.add_middleware(Bounded)
+    limits_bytes = {path: limit for service in services for path, limit in service.body_limits_bytes.items()}
+    app.add_middleware(Bounded, limits_bytes=limits_bytes)
     app.add_middleware(Observed)
     for service in services:
         for router in service.routers:
@@ -57,12 +66,27 @@ def create_app(services: Sequence[Service], contexts: Mapping[str, Context]) -> 
     return app
 
 
+class App(FastAPI):
+    """An app whose document says that problems are `application/problem+json`: FastAPI takes them for plain JSON."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            for operation in (one for path in document["paths"].values() for one in path.values()):
+                for response in operation["responses"].values():
+                    content = response.get("content", {})
+                    if content.get("application/json") == PROBLEM_CONTENT:
+                        content["application/problem+json"] = content.pop("application/json")
+        return self.openapi_schema or {}
+
+
 class Bounded:
     """ASGI middleware: refuses requests without a key before their body is read, and bodies that are too big."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        """Wrap `app`."""
-        self._app = app
+    def __init__(self, app: ASGIApp, limits_bytes: Mapping[str, int]) -> None:
+        """Wrap `app`; bodies sent to the paths in `limits_bytes` may have so many bytes, others `BODY_LIMIT_BYTES`."""
+        self._app, self._limits_bytes = app, limits_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -70,12 +94,12 @@ class Bounded:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        if scope["path"] not in OPEN_PATHS and not is_key_presented(headers.get("authorization", "")):
+        if scope["path"] not in OPEN_PATHS | {SIGN_IN_PATH} and not is_key_presented(headers.get("authorization", "")):
             await problem_response(NO_KEY)(scope, receive, send)
             return
-        length = headers.get("content-length", "")
-        if length.isdigit() and int(length) > BODY_LIMIT_BYTES:
-            await problem_response(TOO_LARGE)(scope, receive, send)
+        length, limit = headers.get("content-length", ""), self._limits_bytes.get(scope["path"], BODY_LIMIT_BYTES)
+        if length.isdigit() and int(length) > limit:
+            await problem_response(too_large(limit))(scope, receive, send)
             return
         read = 0
 
@@ -83,15 +107,15 @@ class Bounded:
             nonlocal read
             message = await receive()
             read += len(message.get("body", b""))
-            if read > BODY_LIMIT_BYTES:  # sent in chunks, without saying how much it would be
-                raise TOO_LARGE
+            if read > limit:  # sent in chunks, without saying how much it would be
+                raise too_large(limit)
             return message
 
         await self._app(scope, receive_bounded, send)
 
 
 class Observed:
-    """ASGI middleware: gives each request a trace, counts it and times it."""
+    """ASGI middleware: gives each request a trace, counts it and times it; its answer tells of the key's limit."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Wrap `app`."""
@@ -111,7 +135,7 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["traceparent"] = traceparent
+                MutableHeaders(scope=message).update({"traceparent": traceparent, **headers_of(scope)})
             await send(message)
 
         try:
@@ -147,7 +171,12 @@ def _add_operations(app: FastAPI, contexts: Mapping[str, Context]) -> None:
                     raise ProblemError(503, "not_ready", f"{context.service}: the {what} is away") from error
         return {"status": "ready"}
 
-    @app.get("/metrics", tags=["operations"], response_class=Response)
+    @app.get(
+        "/metrics",
+        tags=["operations"],
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
     async def metrics() -> Response:
         """Prometheus metrics of this process."""
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

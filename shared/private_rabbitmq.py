@@ -5,8 +5,11 @@ process that started it, however that one ends: a small shell process waits for 
 open, then kills the node's processes. A temporary folder goes with it. A given folder stays, and with it every
 confirmed message; one process owns it at a time (a file lock), and a node that some accident left running in it is
 recognized by its command line and ended before the next one starts.
+
+Only `USER` may connect, with a password of this folder's own, which nobody but us can read.
 """
 
+import json
 import os
 import secrets
 import shutil
@@ -14,6 +17,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +25,8 @@ from typing import BinaryIO, Self
 
 from shared import clock
 from shared.machine import SEARCH_PATH, command_lines, install_on_debian, kept_ports, own
+
+USER = "basestock"
 
 _READY_SECONDS = 120
 _STOP_SECONDS = 60
@@ -44,7 +50,7 @@ class RabbitNode:
     """One private node, also as a context manager. Its data stays over `kill`, `stop` and `start`, until `close`."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Prepare the folder (a temporary one by default) and the ports; `start` runs the node.
+        """Prepare the folder (a temporary one by default), the ports and the password; `start` runs the node.
 
         Raises `RabbitNodeError` without binaries, `FolderInUseError` when another process owns the folder.
         """
@@ -56,14 +62,18 @@ class RabbitNode:
         self._stays = folder is not None
         self.folder = folder.absolute() if folder else Path(tempfile.mkdtemp(prefix="basestock-rabbitmq-"))
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)  # also one that an older version left open
         self._lock: BinaryIO = own(self.folder)
+        self._turn = threading.RLock()  # whose start, stop or close it is; kill cuts each of them short
+        self._is_closing = False
         identity = self.folder.stat()  # not the path: another container may have the same one
         self._mark = f"-basestock_node {identity.st_dev}-{identity.st_ino}"
         _end_leftovers(self._mark)
         self._port, distribution_port, epmd_port = kept_ports(self.folder / "ports", 3)
-        self.url = f"amqp://guest:guest@127.0.0.1:{self._port}/"
+        password = _kept_secret(self.folder / "password")
+        self.url = f"amqp://{USER}:{password}@127.0.0.1:{self._port}/"
         self._environment = _environment(self.folder, self._mark, distribution_port, epmd_port)
-        _write_configuration(self.folder, self._port)
+        _write_configuration(self.folder, self._port, password)
         self._node: subprocess.Popen[bytes] | None = None
         self._epmd = subprocess.Popen(  # noqa: S603 - our own command
             [epmd, "-port", str(epmd_port), "-address", "127.0.0.1"],
@@ -73,10 +83,7 @@ class RabbitNode:
             stderr=subprocess.DEVNULL,
             process_group=0,
         )
-        temporary = "" if self._stays else self.folder
-        self._cleaner = subprocess.Popen(  # noqa: S603 - our own command
-            ["/bin/sh", "-c", _CLEAN_UP, "sh", str(self._epmd.pid), temporary], stdin=subprocess.PIPE, process_group=0
-        )
+        self._cleaner = self._new_cleaner()
 
     def __enter__(self) -> Self:
         """Start the node."""
@@ -94,11 +101,30 @@ class RabbitNode:
         self.close()
 
     def start(self) -> None:
-        """Run the node and wait until it speaks AMQP; nothing happens when it runs already."""
-        if self._node is not None and self._node.poll() is None:
-            return
+        """Run the node and wait until it speaks AMQP; nothing happens when it runs already.
+
+        Raises `RabbitNodeError` when it does not come to that, also because it is being closed; then none runs.
+        """
+        with self._turn:
+            if self.pid is not None:
+                return
+            self._refuse_when_closing()
+            try:
+                self._node = self._new_node()
+                self._tell_cleaner(self._node.pid)
+                self._wait_until_it_answers(self._node)
+            except BaseException:
+                self.kill()
+                raise
+
+    def _refuse_when_closing(self) -> None:
+        if self._is_closing:
+            message = f"The private RabbitMQ node in {self.folder} is closed, or being closed."
+            raise RabbitNodeError(message)
+
+    def _new_node(self) -> subprocess.Popen[bytes]:
         with (self.folder / "stdout").open("ab") as output:
-            self._node = subprocess.Popen(  # noqa: S603 - our own command
+            return subprocess.Popen(  # noqa: S603 - our own command
                 [self._binaries / "rabbitmq-server"],
                 env=self._environment,
                 cwd=self.folder,
@@ -107,12 +133,30 @@ class RabbitNode:
                 stderr=output,
                 process_group=0,
             )
-        assert self._cleaner.stdin is not None  # noqa: S101 - it is a pipe
-        self._cleaner.stdin.write(f"{self._node.pid}\n".encode())
-        self._cleaner.stdin.flush()
+
+    def _new_cleaner(self) -> subprocess.Popen[bytes]:
+        temporary = "" if self._stays else self.folder
+        return subprocess.Popen(  # noqa: S603 - our own command
+            ["/bin/sh", "-c", _CLEAN_UP, "sh", str(self._epmd.pid), temporary],
+            stdin=subprocess.PIPE,
+            bufsize=0,
+            process_group=0,
+        )
+
+    def _tell_cleaner(self, pid: int) -> None:
+        """Have the node end with us; a cleaner that was killed is replaced."""
+        try:
+            _write_line(self._cleaner, str(pid))
+        except BrokenPipeError:
+            self._cleaner.communicate()
+            self._cleaner = self._new_cleaner()
+            _write_line(self._cleaner, str(pid))
+
+    def _wait_until_it_answers(self, node: subprocess.Popen[bytes]) -> None:
         deadline = clock.monotonic() + _READY_SECONDS
         while not _speaks_amqp(self._port):
-            if _ended(self._node, _POLL_SECONDS) or clock.monotonic() > deadline:
+            self._refuse_when_closing()
+            if _ended(node, _POLL_SECONDS) or clock.monotonic() > deadline:
                 tail = (self.folder / "stdout").read_text(errors="replace")[-2000:]
                 message = f"The private RabbitMQ node in {self.folder} does not answer; the end of its output:\n{tail}"
                 raise RabbitNodeError(message)
@@ -123,17 +167,19 @@ class RabbitNode:
         return None if self._node is None or self._node.poll() is not None else self._node.pid
 
     def kill(self) -> None:
-        """Kill -9 the node, as a power cut would."""
+        """Kill -9 the node, as a power cut would; a start, stop or close under way elsewhere ends the sooner."""
         if self._node is not None and self._node.poll() is None:
-            os.killpg(self._node.pid, 9)
+            with suppress(ProcessLookupError):  # ended meanwhile
+                os.killpg(self._node.pid, signal.SIGKILL)
             self._node.wait()
 
     def stop(self) -> None:
         """Stop the node in order, by force if that takes too long."""
-        if self._node is not None and self._node.poll() is None:
-            self._node.terminate()
-            if not _ended(self._node, _STOP_SECONDS):
-                self.kill()
+        with self._turn:
+            if self._node is not None and self._node.poll() is None:
+                self._node.terminate()
+                if not _ended(self._node, _STOP_SECONDS):
+                    self.kill()
 
     def restart(self) -> None:
         """Kill the node and start it again."""
@@ -153,16 +199,18 @@ class RabbitNode:
 
     def close(self) -> None:
         """End everything of this node: in order where the folder stays, else at once, with the folder."""
-        if self._stays:
-            self.stop()
-        self._cleaner.kill()
-        self._cleaner.communicate()
-        self.kill()
-        self._epmd.kill()
-        self._epmd.wait()
-        if not self._stays:
-            shutil.rmtree(self.folder)
-        self._lock.close()
+        self._is_closing = True  # a start that is under way gives up, none begins any more
+        with self._turn:
+            if self._stays:
+                self.stop()
+            self._cleaner.kill()
+            self._cleaner.communicate()
+            self.kill()
+            self._epmd.kill()
+            self._epmd.wait()
+            if not self._stays:
+                shutil.rmtree(self.folder)
+            self._lock.close()
 
 
 def find_binaries() -> Path:
@@ -230,22 +278,51 @@ def _environment(folder: Path, mark: str, distribution_port: int, epmd_port: int
     }
 
 
-def _write_configuration(folder: Path, port: int) -> None:
+def _write_configuration(folder: Path, port: int, password: str) -> None:
     for name in ("data", "log", "schema", "generated"):
         (folder / name).mkdir(exist_ok=True)
+    definitions = folder / "definitions.json"
+    definitions.touch(mode=0o600)
+    definitions.write_text(_definitions(password))
+    # Its name alone, as the node works in this folder: not every path can be written there.
     (folder / "rabbitmq.conf").write_text(
         f"listeners.tcp.1 = 127.0.0.1:{port}\n"
+        f"load_definitions = {definitions.name}\n"
         "vm_memory_high_watermark.absolute = 512MiB\n"
         "disk_free_limit.absolute = 50MB\n"
         "log.file.level = info\n"
     )
     (folder / "advanced.config").write_text("[].\n")
     (folder / "enabled_plugins").write_text("[].\n")
-    cookie = folder / ".erlang.cookie"
-    if not cookie.exists():
-        cookie.touch(mode=0o600)
-        cookie.write_text(secrets.token_hex(16))
-    cookie.chmod(0o400)
+    _kept_secret(folder / ".erlang.cookie")
+
+
+def _definitions(password: str) -> str:
+    """Who may connect. The node takes it over at every start, before it listens, and makes no user by itself."""
+    everything = {"configure": ".*", "write": ".*", "read": ".*"}
+    # RabbitMQ's own user with the password that everybody knows is in folders of older versions; without a hash nobody
+    # can log in as this one.
+    nobody = {"name": "guest", "password_hash": "", "hashing_algorithm": "rabbit_password_hashing_sha256", "tags": ""}
+    return json.dumps(
+        {
+            "vhosts": [{"name": "/"}],
+            "users": [{"name": USER, "password": password, "tags": ""}, nobody],
+            "permissions": [{"user": USER, "vhost": "/"} | everything],
+        }
+    )
+
+
+def _kept_secret(file: Path) -> str:
+    """The secret in this file, for our eyes only; made when there is none."""
+    if not file.exists() or not file.read_text():  # empty: we were killed while making it
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_hex(16))
+    return file.read_text()
+
+
+def _write_line(process: subprocess.Popen[bytes], line: str) -> None:
+    assert process.stdin is not None  # noqa: S101 - it is a pipe
+    process.stdin.write(f"{line}\n".encode())
 
 
 def _speaks_amqp(port: int) -> bool:

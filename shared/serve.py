@@ -14,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
 
+from shared.ctrl_c import raise_on_ctrl_c
 from shared.http import create_app
 from shared.logs import configure_logs
 from shared.messaging.bus import Bus
@@ -154,6 +155,7 @@ def stop_on_signals() -> asyncio.Event:
 def run_to_end(main: Coroutine[Any, Any, T]) -> T:
     """Run a program's `main`. What can go wrong by no fault of ours ends it with a sentence and exit status 1."""
     try:
+        raise_on_ctrl_c()  # asyncio.run makes of that the cancellation of `main`
         return asyncio.run(main)
     except KeyboardInterrupt:
         raise SystemExit(130) from None  # as shells have it: 128 and the number of SIGINT

@@ -1,9 +1,9 @@
 """What a service is, and the one way to run it: in production, in the all-in-one process and in tests."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from fastapi import APIRouter
@@ -13,6 +13,7 @@ from shared import clock
 from shared.database import Database
 from shared.events import Event, catalogue
 from shared.faults import is_infrastructure
+from shared.key_uses import NoteKeyUses, tell_key_uses
 from shared.messaging import inbox
 from shared.messaging.bus import Bus, BusRefusedError, BusUnavailableError, Queue
 from shared.messaging.consumer import Consumer, Source, Subscription, sources_of
@@ -32,16 +33,20 @@ SAY_AGAIN_SECONDS = 10
 class Service:
     """A service as its `service.py` declares it: what it hears, what it answers, what it does by itself.
 
-    `workers` run until cancelled. `intake` builds the queues it hears from outside (beside `subscriptions`).
+    `note_key_uses` takes when API keys were used here. `workers` run until cancelled. `intake` builds the queues it
+    hears from outside (beside `subscriptions`). `body_limits_bytes` has the paths whose bodies may be longer than
+    others (`shared/http.py`).
     """
 
     name: str
     summary: str
     metadata: MetaData
     routers: tuple[APIRouter, ...]
+    note_key_uses: NoteKeyUses
     subscriptions: tuple[Subscription, ...] = ()
     workers: tuple[Worker, ...] = ()
     intake: Callable[[Context], Sequence[Source]] = lambda _: ()
+    body_limits_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 def published_by(service: str) -> list[type[Event]]:
@@ -129,6 +134,7 @@ def _parts(service: Service, context: Context, sources: Sequence[Source]) -> lis
         relay.run(),
         *(consumer.run() for consumer in consumers),
         *(worker(context) for worker in service.workers),
+        tell_key_uses(context, service.note_key_uses),
         _purge_inbox(context),
     ]
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from fastapi import Request
 
@@ -13,13 +14,17 @@ from shared.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One service as it runs in this process; once `draining` is set it takes no new work, and ends what it has."""
+    """One service as it runs in this process; once `draining` is set it takes no new work, and ends what it has.
+
+    `key_uses` gathers when each API key (by its id) was last used, until it is told (`shared/key_uses.py`).
+    """
 
     service: str
     settings: Settings
     database: Database
     bus: Bus
     draining: asyncio.Event = field(default_factory=asyncio.Event)
+    key_uses: dict[int, datetime] = field(default_factory=dict)
 
 
 def context_of(service: str) -> Callable[[Request], Context]:

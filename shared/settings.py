@@ -8,17 +8,34 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+# As many bytes as HMAC-SHA-256 makes (RFC 7518, 3.2).
+TOKEN_SECRET_CHARACTERS = 32
+
 
 class Settings(BaseSettings):
     """One object per process, built at the start and handed down; `.env.example` lists every field with its default."""
 
     model_config = SettingsConfigDict(
-        env_prefix="BASESTOCK_", env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True
+        env_prefix="BASESTOCK_",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,
+        hide_input_in_errors=True,  # it may be a secret
     )
 
     admin_key: SecretStr | None = Field(None, description="The platform admin's API key; generated when empty.")
+    token_secret: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="What signs users' tokens, 32 characters or more; more after commas are accepted still."
+    )
+    # A token holds until it expires, whatever becomes of its user.
+    token_minutes: int = Field(15, ge=1, le=60, description="How long a user's token is valid.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
+
+    # A hundred a second is beyond a client that works through its orders one by one; a full import is a few requests.
+    rate_limit_requests: int = Field(6000, ge=1, description="Requests per key and window, in each process.")
+    rate_limit_window_seconds: float = Field(60, gt=0, description="Window of the requests' limit.")
 
     data_dir: Path = Field(Path(".basestock"), description="Folder of the embedded PostgreSQL.")
     dsn: str | None = Field(None, description="PostgreSQL of all services; empty starts the embedded one.")
@@ -51,6 +68,8 @@ class Settings(BaseSettings):
     # A dead letter that is redriven must still meet its inbox row (at least a week).
     inbox_keep_days: int = Field(14, ge=7, description="How long handled message ids are remembered.")
 
+    import_keep_days: int = Field(14, ge=1, description="How long product imports and their row results are kept.")
+
     intake_trust_seller_id: bool = Field(
         default=False,
         description="Believe the seller_id in AMQP order messages without a validated user; development only.",
@@ -65,11 +84,19 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log level.")
     log_format: Literal["json", "console"] = Field("json", description="Log lines for machines or for people.")
 
-    @field_validator("webhook_allow_networks", "consumer_retry_seconds", mode="before")
+    @field_validator("token_secret", "webhook_allow_networks", "consumer_retry_seconds", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("token_secret")
+    @classmethod
+    def _hard_to_guess(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(secret.get_secret_value()) < TOKEN_SECRET_CHARACTERS for secret in value):
+            message = f"each secret must have {TOKEN_SECRET_CHARACTERS} characters or more: `openssl rand -hex 32`"
+            raise ValueError(message)
         return value
 
     @field_validator("dsn", "catalog_dsn", "orders_dsn", "inventory_dsn", "notifier_dsn", "broker_url")

@@ -1,7 +1,7 @@
 """Services served over a real port inside the test's own event loop, and a small client to call them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -40,11 +40,11 @@ async def serving(services: Sequence[Service], settings: Settings, bus: Bus) -> 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer: `body` is parsed where it is JSON, else text."""
+    """An HTTP answer: `body` is parsed where it is JSON, else text; the case of headers' names does not matter."""
 
     status: int
     body: Any
-    headers: dict[str, str]
+    headers: Mapping[str, str]
 
 
 class Client:
@@ -65,9 +65,9 @@ class Client:
     async def call(self, method: str, path: str, json: object = None, **options: Any) -> Answer:  # noqa: ANN401 - aiohttp's
         """Send one request; `options` are aiohttp's (`params`, `headers`, `data`)."""
         async with self._session.request(method, path, json=json, **options) as response:
-            is_json = response.content_type.endswith("json")
+            is_json = response.content_type.endswith(("/json", "+json"))
             body = await (response.json(content_type=None) if is_json else response.text())
-            return Answer(response.status, body, dict(response.headers))
+            return Answer(response.status, body, response.headers)
 
     async def get(self, path: str, **options: Any) -> Answer:  # noqa: ANN401 - aiohttp's
         """GET."""

@@ -53,6 +53,11 @@ class Product:
         return self.type in TRACKED_TYPES
 
     @property
+    def is_unlinked(self) -> bool:
+        """Whether it should be linked and is not, in any of its parts (rule 3)."""
+        return self.type in LINKING_TYPES and not self.target_ids
+
+    @property
     def target_ids(self) -> set[int]:
         """The products its own links and those of its variants lead to."""
         links = (self.components, *(variant.components for variant in self.variants))
@@ -110,6 +115,44 @@ class Dependant:
     owner_id: int
     sku: str
     how: Literal["links to it", "is virtual and based on it"]
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """What was done though it may not be what was meant: a code for programs, a sentence for people."""
+
+    code: Literal["independent_stock"]
+    sentence: str
+
+
+def copy_of(product: Product, *, sku: str, name: str | None, product_id: int | None) -> Product:
+    """A duplicate as proposed: another SKU, variants of its own, and the same base product and links to stock.
+
+    Without the barcode, which names one article: a look-up by it must find one product. And private, until somebody
+    shows it: a copy is seldom finished when it is made.
+    """
+    return replace(
+        product,
+        product_id=product_id or 0,
+        sku=sku,
+        name=name or product.name,
+        barcode=None,
+        variants=tuple(replace(variant, variant_id=0) for variant in product.variants),
+        visibility="private",
+        version=0,
+    )
+
+
+def warnings_of_copy(original: Product, copy: Product) -> list[Warned]:
+    """What whoever duplicated `original` should know of the saved `copy` (rule 4)."""
+    if original.type != "stock_customisable":
+        return []
+    sentence = (
+        f"product {copy.product_id} is a second stock product, with a stock of its own that starts at 0: if it is the "
+        f"same physical unit as product {original.product_id}, orders for one will not lower the other; make it "
+        f"customisable with base_stock_product_id {original.product_id} instead"
+    )
+    return [Warned("independent_stock", sentence)]
 
 
 def as_seen_by(product: Product, company_id: int | None) -> Product:

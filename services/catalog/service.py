@@ -4,12 +4,15 @@ import sys
 
 import structlog
 
-from services.catalog.api import ROUTERS
+from services.catalog.api import BODY_LIMITS_BYTES, ROUTERS
+from services.catalog.handlers import SUBSCRIPTIONS
+from services.catalog.importing import carry_out_imports, tidy_imports
 from services.catalog.store import api_keys as store
 from services.catalog.tables import METADATA
 from shared import clock
 from shared.access import new_key, sha256_of
 from shared.faults import is_infrastructure
+from shared.scopes import ADMIN
 from shared.service import Service
 from shared.service_context import Context
 
@@ -43,7 +46,7 @@ async def _add_admin_key(context: Context) -> str | None:
         if await store.has_admin_key(session):
             return None
         key = new_key()
-        await store.add_key(session, sha256_of(key), "admin", None)
+        await store.add_key(session, sha256_of(key), "admin", None, (ADMIN,))
     return key
 
 
@@ -52,5 +55,8 @@ SERVICE = Service(
     summary="Companies, API keys, connections, products and what they link to",
     metadata=METADATA,
     routers=ROUTERS,
-    workers=(make_admin_key,),
+    note_key_uses=store.note_uses,
+    subscriptions=SUBSCRIPTIONS,
+    workers=(make_admin_key, carry_out_imports, tidy_imports),
+    body_limits_bytes=BODY_LIMITS_BYTES,
 )

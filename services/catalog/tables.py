@@ -12,6 +12,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     DateTime,
     ForeignKeyConstraint,
     Identity,
@@ -40,6 +41,11 @@ add_messaging_tables(METADATA)
 add_access_tables(METADATA)
 
 
+def _changed_at() -> Column[datetime]:
+    """When the row was written last: what `basestock replay --since` goes by."""
+    return Column("changed_at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()"))
+
+
 def _add_access_rules() -> None:
     """The copies in the other services may arrive in any order; here wrong rows are refused."""
     companies, keys, connections = (
@@ -47,6 +53,9 @@ def _add_access_rules() -> None:
     )
     companies.append_constraint(CheckConstraint("role in ('supplier', 'retailer')", name="role"))
     companies.append_constraint(CheckConstraint("oversell_policy in ('backorder', 'deny')", name="oversell_policy"))
+    # Nobody else needs to know these; `last_used_at` is the latest use at any service.
+    keys.append_column(Column("label", Text))
+    keys.append_column(Column("last_used_at", DateTime(timezone=True)))
     keys.append_constraint(ForeignKeyConstraint(["company_id"], ["catalog.companies.company_id"]))
     # Only the platform admin's keys belong to no company.
     keys.append_constraint(CheckConstraint("(role = 'admin') = (company_id is null)", name="company"))
@@ -54,9 +63,76 @@ def _add_access_rules() -> None:
         connections.append_constraint(ForeignKeyConstraint([party], ["catalog.companies.company_id"]))
     connections.append_constraint(CheckConstraint("supplier_id <> retailer_id", name="two_companies"))
     connections.append_constraint(CheckConstraint("state in ('active', 'paused', 'ended')", name="state"))
+    # A retailer names its connection by this reference (`dropship_ref`): it must mean one of them.
+    Index(
+        "uq_connections_retailer_id_external_ref",
+        connections.c.retailer_id,
+        connections.c.external_ref,
+        unique=True,
+        postgresql_where=text("state <> 'ended'"),
+    )
+    for table in (companies, keys, connections):
+        table.append_column(_changed_at())
 
 
 _add_access_rules()
+
+
+class User(Table, table=True):
+    """Somebody who signs in, for one company. `email_key` is the address as addresses are compared."""
+
+    __tablename__ = "users"
+    __table_args__ = (
+        ForeignKeyConstraint(["company_id"], ["catalog.companies.company_id"]),
+        UniqueConstraint("email_key"),
+        Index("ix_users_company_id", "company_id"),
+        CheckConstraint("role in ('owner', 'operator', 'viewer')", name="role"),
+    )
+
+    user_id: int = Field(sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    company_id: int = Field(sa_column=Column(BigInteger, nullable=False))
+    email: str = Field(sa_column=Column(Text, nullable=False))
+    email_key: str = Field(sa_column=Column(Text, nullable=False))
+    role: str = Field(sa_column=Column(Text, nullable=False))
+    disabled: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=text("false")))
+    password_hash: str = Field(sa_column=Column(Text, nullable=False))
+    # Rises with each new password: a session that began with an older one cannot be renewed.
+    password_version: int = Field(sa_column=Column(BigInteger, nullable=False, server_default=text("1")))
+
+
+class PasswordAttempts(Table, table=True):
+    """How often passwords were tried in a window of time, for one e-mail address or ('') for all of them together."""
+
+    __tablename__ = "password_attempts"
+    __table_args__ = (Index("ix_password_attempts_window_ends_at", "window_ends_at"),)
+
+    email_key: str = Field(sa_column=Column(Text, primary_key=True))
+    attempts: int = Field(sa_column=Column(BigInteger, nullable=False))
+    window_ends_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+
+
+def _indexes_of_lists() -> list[Index]:
+    """What `store/product_lists.py` walks in the order of a list, and what its filters find by."""
+    there = text("removed_at is null")
+    shelf = ("owner_id", "type", "visibility")
+    return [
+        Index("ix_products_shelf_id", *shelf, "product_id", postgresql_where=there),
+        Index("ix_products_shelf_sku", *shelf, "sku_key", "product_id", postgresql_where=there),
+        Index("ix_products_shelf_name", *shelf, "name_key", "product_id", postgresql_where=there),
+        # The platform admin's, over all owners; the first one is also that of `q` and `sku`.
+        Index("ix_products_sku_key", "sku_key", "product_id", postgresql_where=there),
+        Index("ix_products_name_key", "name_key", "product_id", postgresql_where=there),
+        Index("ix_products_type", "type", "product_id", postgresql_where=there),
+        Index(
+            "ix_products_words",
+            text("to_tsvector('simple'::regconfig, title)"),
+            postgresql_using="gin",
+            postgresql_where=there,
+        ),
+        Index("ix_products_visible_to", "visible_to", postgresql_using="gin", postgresql_where=there),
+        Index("ix_products_barcode", "barcode", postgresql_where=there),
+        Index("ix_products_unlinked", "owner_id", postgresql_where=text("is_unlinked and removed_at is null")),
+    ]
 
 
 class Product(Table, table=True):
@@ -79,12 +155,18 @@ class Product(Table, table=True):
             postgresql_where=text("removed_at is null"),
         ),
         Index("ix_products_base_product_id", "base_product_id"),
+        *_indexes_of_lists(),
         CheckConstraint(
             "type in ('stock', 'customisable', 'stock_customisable', 'configurable_stock', 'virtual')", name="type"
         ),
         # Rule 1; a removed product is nobody's stock, so that the components' foreign key forbids removing a target.
         CheckConstraint(
             "is_tracked = (type in ('stock', 'stock_customisable') and removed_at is null)", name="is_tracked"
+        ),
+        # What `unlinked` lists: a product that should be linked, and is not in any of its parts.
+        CheckConstraint(
+            "not is_unlinked or (type in ('customisable', 'configurable_stock') and removed_at is null)",
+            name="is_unlinked",
         ),
         # Rule 6: virtual products, and they alone, have a base product.
         CheckConstraint("(type = 'virtual') = (base_product_id is not null)", name="base_of_virtual"),
@@ -99,6 +181,7 @@ class Product(Table, table=True):
     owner_id: int = Field(sa_column=Column(BigInteger, nullable=False))
     type: str = Field(sa_column=Column(Text, nullable=False))
     is_tracked: bool = Field(sa_column=Column(Boolean, nullable=False))
+    is_unlinked: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=text("false")))
     sku: str = Field(sa_column=Column(Text, nullable=False))
     title: str = Field(sa_column=Column(Text, nullable=False))
     barcode: str | None = Field(sa_column=Column(Text))
@@ -107,6 +190,12 @@ class Product(Table, table=True):
     visible_to: list[int] = Field(sa_column=Column(ARRAY(BigInteger), nullable=False))
     removed_at: datetime | None = Field(sa_column=Column(DateTime(timezone=True)))
     version: int = Field(sa_column=Column(BigInteger, nullable=False))
+    changed_at: datetime = Field(sa_column=_changed_at())
+    # What lists are sorted by: regardless of case, and by code point, so that a prefix is a range.
+    sku_key: str = Field(sa_column=Column(Text(collation="C"), Computed("lower(sku)", persisted=True), nullable=False))
+    name_key: str = Field(
+        sa_column=Column(Text(collation="C"), Computed("lower(title)", persisted=True), nullable=False)
+    )
 
 
 class Variant(Table, table=True):
@@ -184,3 +273,80 @@ class AuditEntry(Table, table=True):
     action: str = Field(sa_column=Column(Text, nullable=False))
     subject: str = Field(sa_column=Column(Text, nullable=False))
     changes: dict[str, list[object]] = Field(sa_column=Column(JSONB, nullable=False))
+
+
+class Import(Table, table=True):
+    """A file of products: `receiving` while it comes in, then `received`, `running`, `done` or `failed`.
+
+    Who works on it (or receives it) holds it until `leased_until`, by the database's clock, and knows `attempt`.
+    """
+
+    __tablename__ = "imports"
+    __table_args__ = (
+        ForeignKeyConstraint(["owner_id"], ["catalog.companies.company_id"]),
+        Index(
+            "ix_imports_open",
+            "import_id",
+            postgresql_where=text("state in ('receiving', 'received', 'running')"),
+        ),
+        CheckConstraint("state in ('receiving', 'received', 'running', 'done', 'failed')", name="state"),
+        CheckConstraint("format in ('csv', 'ndjson')", name="format"),
+        CheckConstraint("mode in ('rows', 'all')", name="mode"),
+    )
+
+    import_id: int = Field(sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    owner_id: int = Field(sa_column=Column(BigInteger, nullable=False))
+    format: str = Field(sa_column=Column(Text, nullable=False))
+    mode: str = Field(sa_column=Column(Text, nullable=False))
+    dry_run: bool = Field(sa_column=Column(Boolean, nullable=False))
+    # Only the platform admin chooses ids.
+    ids_allowed: bool = Field(sa_column=Column(Boolean, nullable=False))
+    traceparent: str | None = Field(sa_column=Column(Text))
+    state: str = Field(sa_column=Column(Text, nullable=False))
+    reason: str | None = Field(sa_column=Column(Text))
+    rows: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("0")))
+    rows_done: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("0")))
+    created: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("0")))
+    changed: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("0")))
+    unchanged: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("0")))
+    refused: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("0")))
+    # All products up to this place of the order of work are done.
+    place_done: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("0")))
+    attempt: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("0")))
+    leased_until: datetime | None = Field(sa_column=Column(DateTime(timezone=True)))
+    created_at: datetime = Field(
+        sa_column=Column(DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()"))
+    )
+    finished_at: datetime | None = Field(sa_column=Column(DateTime(timezone=True)))
+
+
+class ImportRow(Table, table=True):
+    """A row of a file, and what came of it. `type` and `sku` are null where they cannot be read.
+
+    Products are worked through by `place`, which their rows share: stock, what links to it, then virtual products after
+    those they are based on.
+    """
+
+    __tablename__ = "import_rows"
+    __table_args__ = (
+        ForeignKeyConstraint(["import_id"], ["catalog.imports.import_id"], ondelete="cascade"),
+        Index("ix_import_rows_import_id_place", "import_id", "place"),
+        CheckConstraint("status in ('pending', 'created', 'changed', 'unchanged', 'refused')", name="status"),
+    )
+
+    import_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    row_number: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    line_number: int = Field(sa_column=Column(Integer, nullable=False))
+    stage: int = Field(sa_column=Column(Integer, nullable=False))
+    place: int | None = Field(sa_column=Column(Integer))
+    type: str | None = Field(sa_column=Column(Text))
+    sku: str | None = Field(sa_column=Column(Text))
+    # What the stages of virtual products are found by.
+    chosen_id: int | None = Field(sa_column=Column(BigInteger))
+    base_product_id: int | None = Field(sa_column=Column(BigInteger))
+    base_sku: str | None = Field(sa_column=Column(Text))
+    # The row as JSON, whatever the file's format; null when it cannot be read.
+    body: str | None = Field(sa_column=Column(Text))
+    status: str = Field(sa_column=Column(Text, nullable=False))
+    product_id: int | None = Field(sa_column=Column(BigInteger))
+    errors: list[dict[str, str]] | None = Field(sa_column=Column(JSONB))

@@ -3,6 +3,8 @@
 from services.inventory.api import router
 from services.inventory.handlers import SUBSCRIPTIONS
 from services.inventory.tables import METADATA
+from shared.events.inventory import ApiKeyUsedAtInventory
+from shared.key_uses import publishing
 from shared.service import Service
 
 SERVICE = Service(
@@ -10,5 +12,6 @@ SERVICE = Service(
     summary="Stock levels and their ledger",
     metadata=METADATA,
     routers=(router,),
+    note_key_uses=publishing(ApiKeyUsedAtInventory),
     subscriptions=SUBSCRIPTIONS,
 )

@@ -164,5 +164,4 @@ def _no_location(code: str) -> str:
 
 
 def _cause(caller: Caller, reason: str | None) -> Cause:
-    who = f"key {caller.key_id}" if caller.key_id else "platform admin"
-    return Cause("manual", who, "api", who, reason)
+    return Cause("manual", caller.actor, "api", caller.actor, reason)

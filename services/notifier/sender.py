@@ -223,9 +223,13 @@ class Sender:
         self._room = asyncio.Event()
         self._answered: list[Answered] = []
         self._some_answered = asyncio.Event()
+        self._failure: Exception | None = None
 
     async def run(self) -> None:
-        """Send until cancelled; then make the calls that are claimed, as a restart need not cost them a window."""
+        """Send until cancelled; then make the calls that are claimed, as a restart need not cost them a window.
+
+        When what came of a call cannot be written down, it ends in the same way by itself, and raises why.
+        """
         async with (
             delivering(self._settings.webhook_allow_networks) as deliverer,
             asyncio.TaskGroup() as group,
@@ -238,7 +242,7 @@ class Sender:
 
     async def _claim(self, deliverer: Deliverer, group: asyncio.TaskGroup) -> None:
         after = 0
-        while True:
+        while not self._failure:
             self._open_lanes(deliverer, group)
             room = CALLS_AT_ONCE - self._under_way
             if room < ROOM_FOR_CLAIM:
@@ -255,6 +259,7 @@ class Sender:
             ended, after = after == 0 and not claimed.calls, claimed.last_endpoint_id
             if ended and not after:
                 await clock.wait_until_set(self._woken, POLL_SECONDS)
+        raise self._failure
 
     async def _claim_some(self, after: int, limit: int) -> Claimed:
         claimed = await claim(self._database, self._settings, after, limit)
@@ -291,9 +296,21 @@ class Sender:
             self._some_answered.clear()
             # What is answered meanwhile goes into the next transaction.
             batch, self._answered = self._answered, []
-            await self._write(batch)
+            try:
+                await self._write(batch)
+            except Exception:  # of one of them, perhaps, which must not take the others with it
+                for answered in batch:
+                    await self._write_alone(answered)
             self._under_way -= len(batch)
             self._room.set()
+
+    async def _write_alone(self, answered: Answered) -> None:
+        try:
+            await self._write([answered])
+        except Exception as error:
+            endpoint_id, webhook_id = answered.call.endpoint.endpoint_id, answered.call.webhook_id
+            log.exception("webhook_finish_failed", endpoint_id=endpoint_id, webhook_id=webhook_id)
+            self._failure = error
 
     async def _write(self, batch: Sequence[Answered]) -> None:
         while True:

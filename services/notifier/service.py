@@ -9,7 +9,9 @@ from services.notifier.sender import Sender
 from services.notifier.store import endpoints as endpoint_store
 from services.notifier.tables import METADATA
 from shared import clock
+from shared.events.notifier import ApiKeyUsedAtNotifier
 from shared.faults import is_infrastructure
+from shared.key_uses import publishing
 from shared.service import Service
 from shared.service_context import Context
 
@@ -50,6 +52,7 @@ SERVICE = Service(
     summary="Webhooks: tells every retailer the newest stock, at most once per window",
     metadata=METADATA,
     routers=(api.router,),
+    note_key_uses=publishing(ApiKeyUsedAtNotifier),
     subscriptions=handlers.SUBSCRIPTIONS,
     workers=(tell_retailers, forget_attempts),
 )

@@ -1,7 +1,10 @@
 """`python -m services.orders` runs this service alone."""
 
-from services.orders.service import SERVICE
-from shared.serve import serve
+from shared.ctrl_c import end_at_once_on_ctrl_c
 
 if __name__ == "__main__":
+    end_at_once_on_ctrl_c()
+    from services.orders.service import SERVICE  # only now: this is what takes a second
+    from shared.serve import serve
+
     serve(SERVICE)

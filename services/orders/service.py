@@ -2,6 +2,8 @@
 
 from services.orders import api, handlers, intake
 from services.orders.tables import METADATA
+from shared.events.orders import ApiKeyUsedAtOrders
+from shared.key_uses import publishing
 from shared.service import Service
 
 SERVICE = Service(
@@ -9,6 +11,7 @@ SERVICE = Service(
     summary="Orders and returns, from every source through one intake path",
     metadata=METADATA,
     routers=(api.router,),
+    note_key_uses=publishing(ApiKeyUsedAtOrders),
     subscriptions=handlers.SUBSCRIPTIONS,
     intake=intake.sources,
 )

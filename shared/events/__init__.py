@@ -162,11 +162,11 @@ def types_by_wire_name(events: Iterable[type[Event]]) -> dict[str, type[Event]]:
 @cache
 def catalogue() -> tuple[type[Event], ...]:
     """Every event of every producer, in the order of their names."""
-    from shared.events import catalog, inventory, orders  # noqa: PLC0415 - they import this module
+    from shared.events import catalog, inventory, notifier, orders  # noqa: PLC0415 - they import this module
 
     found = [
         member
-        for module in (catalog, inventory, orders)
+        for module in (catalog, inventory, notifier, orders)
         for member in vars(module).values()
         if isinstance(member, type) and issubclass(member, Event) and "name" in vars(member)
     ]

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from shared.events import Event
 from shared.events.catalog import Part
+from shared.events.key_use import ApiKeyUse
 
 LineOutcome = Literal["allocated", "short", "parked", "untracked", "refused"]
 
@@ -102,3 +103,9 @@ class OrderShort(_OrderDecided):
 
     name: ClassVar[str] = "inventory.order_short"
     heard_by: ClassVar[tuple[str, ...]] = ("orders",)
+
+
+class ApiKeyUsedAtInventory(ApiKeyUse):
+    """An API key was used at inventory."""
+
+    name: ClassVar[str] = "inventory.api_key_used"

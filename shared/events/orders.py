@@ -8,6 +8,7 @@ from pydantic import Field
 
 from shared.events import Event
 from shared.events.catalog import Part
+from shared.events.key_use import ApiKeyUse
 
 OrderSource = Literal["api", "amqp", "pos", "integration", "console", "import"]
 OrderState = Literal["open", "cancelled"]
@@ -119,3 +120,9 @@ class OrderSubmitted(Event):
     def sequence(self) -> int:
         """A submission is stated once."""
         return 1
+
+
+class ApiKeyUsedAtOrders(ApiKeyUse):
+    """An API key was used at orders."""
+
+    name: ClassVar[str] = "orders.api_key_used"

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, TypeVar, overload
 
 import structlog
@@ -33,11 +34,12 @@ log = structlog.get_logger()
 E = TypeVar("E", bound=Event)
 F = TypeVar("F", bound=Event)
 G = TypeVar("G", bound=Event)
+T = TypeVar("T")
 Handler = Callable[[Session, Sequence[E]], Awaitable[None]]
 Decoder = Callable[[Message], list[Event]]
 
 PAUSE_SECONDS = (0.1, 0.3, 1.0, 3.0)
-# What came back so often alone, too, is what its consumer dies of.
+# What was tried so often alone, too, and no try ended, is what its consumer dies of.
 TRIES_ALONE = 5
 # Poison is tried again aside, so that it delays nobody; past this many at once the flow itself is sick, and waits.
 RETRIES_AT_ONCE = 100
@@ -178,16 +180,30 @@ class Consumer:
                 task.add_done_callback(lambda _: self._aside.release())
 
     async def _consume_given_up(self, inflow: Inflow) -> None:
-        """Handle alone what the bus gave up on: it came back too often, but perhaps beside what killed its consumer."""
         while True:
             for delivery in await inflow.batch(1, 0):
-                # RabbitMQ 4 hands a dead letter out first with the count of the queue that gave up on it.
-                is_first_time = delivery.earlier_deliveries > self._source.queue.delivery_limit
-                if is_first_time or delivery.earlier_deliveries < TRIES_ALONE:
-                    for poison in await to_its_end(self._work_off(inflow, [delivery])):
-                        await self._retry_aside(inflow, poison)
-                else:
-                    await to_its_end(self._bury_killer(inflow, delivery))
+                await self._handle_alone(inflow, delivery)
+
+    async def _handle_alone(self, inflow: Inflow, delivery: Delivery) -> None:
+        """Handle what the bus gave up on: it came back too often, but perhaps beside what killed its consumer.
+
+        A try is noted before it begins and forgotten when it has ended: those that stay noted killed their consumer.
+        The bus's own count would not do. It grows with each lost connection, also while the database is away and
+        nothing is tried; and what RabbitMQ counts for a dead letter differs between 3.10, 4.0 and 4.3.
+        """
+        digest = sha256(b"\0".join((delivery.message.message_id.encode(errors="replace"), delivery.message.body)))
+        what = f"{self._queue} {digest.hexdigest()}"
+        with suppress(BusUnavailableError):  # then it comes again, and the inbox or the dead letter knows it
+            for poison in await to_its_end(self._try_alone(inflow, delivery, what)):
+                await self._retry_aside(inflow, poison)
+        await to_its_end(self._persist(lambda session: inbox.forget_tries(session, what, TRIES_ALONE)))
+
+    async def _try_alone(self, inflow: Inflow, delivery: Delivery, what: str) -> list[Poison]:
+        if await self._persist(lambda session: inbox.note_try(session, what, TRIES_ALONE)):
+            return await self._work_off(inflow, [delivery])
+        await self._bury(delivery.message, "it came back too often: its consumer died of it each time, alone as well")
+        await inflow.ack([delivery])
+        return []
 
     async def _work_off(self, inflow: Inflow, deliveries: Sequence[Delivery]) -> list[Poison]:
         """Handle and acknowledge these; returns what fails even alone, which is still to be acknowledged."""
@@ -229,14 +245,14 @@ class Consumer:
             return await self._bisect(events[:middle]) + await self._bisect(events[middle:])
         return []
 
-    async def _persist(self, work: Callable[[Session], Awaitable[None]]) -> None:
-        """Do `work` in a transaction; while the infrastructure fails, pause and do it again."""
+    async def _persist(self, work: Callable[[Session], Awaitable[T]]) -> T:
+        """Do `work` in a transaction, return its result; while the infrastructure fails, pause and do it again."""
         failures = 0
         while True:
             try:
                 with BATCH_SECONDS.labels(self._queue).time():
                     async with self._database.transaction() as session:
-                        await work(session)
+                        done = await work(session)
             except Exception as error:
                 if not is_infrastructure(error):
                     raise
@@ -246,7 +262,7 @@ class Consumer:
                 await clock.sleep(PAUSE_SECONDS[min(failures, len(PAUSE_SECONDS) - 1)])
                 failures += 1
             else:
-                return
+                return done
 
     async def _handle(self, session: Session, events: Sequence[Event]) -> None:
         fresh = await inbox.claim(session, [event.event_id for event in events])
@@ -279,11 +295,6 @@ class Consumer:
             await self._bury(work.delivery.message, f"{type(error).__name__}: {error}")
         with suppress(BusUnavailableError):  # then it comes again, and the inbox or the dead letter knows it
             await inflow.ack([work.delivery])
-
-    async def _bury_killer(self, inflow: Inflow, delivery: Delivery) -> None:
-        reason = "it came back too often: its consumer died or disconnected each time it was handed out, alone as well"
-        await self._bury(delivery.message, reason)
-        await inflow.ack([delivery])
 
     async def _bury(self, message: Message, reason: str) -> None:
         reason = storable(reason)

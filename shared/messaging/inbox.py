@@ -1,4 +1,7 @@
-"""The inbox: which events a service has handled, so that a redelivered one has no second effect."""
+"""The inbox: which events a service has handled, so that a redelivered one has no second effect.
+
+Beside them stand, for a moment or for as long as ids are kept, tries that may kill the process (`note_try`).
+"""
 
 from collections.abc import Sequence
 
@@ -9,6 +12,7 @@ CLAIM = text("""
     insert into inbox (event_id) select * from unnest(cast(:event_ids as text[]))
     on conflict do nothing returning event_id
 """)
+FORGET = text("delete from inbox where event_id = any(cast(:event_ids as text[]))")
 # In chunks, so that no purge ever holds many rows or much log at once. Two replicas purge different rows.
 PURGE = text("""
     delete from inbox where event_id in (
@@ -23,6 +27,26 @@ async def claim(session: AsyncSession, event_ids: Sequence[str]) -> set[str]:
     # Sorted: two consumers that enter the same ids wait for each other in one order.
     result = await session.execute(CLAIM, {"event_ids": sorted(set(event_ids))})
     return {row.event_id for row in result}
+
+
+async def note_try(session: AsyncSession, what: str, limit: int) -> bool:
+    """Note, in a transaction of its own, that `what` is about to be tried; `False` when `limit` tries are noted.
+
+    No event has such an id: those are UUIDs and digests.
+    """
+    for event_id in _tries(what, limit):
+        if await claim(session, [event_id]):
+            return True
+    return False
+
+
+async def forget_tries(session: AsyncSession, what: str, limit: int) -> None:
+    """A try of `what` ended, well or badly, or nobody will try it again."""
+    await session.execute(FORGET, {"event_ids": _tries(what, limit)})
+
+
+def _tries(what: str, limit: int) -> list[str]:
+    return [f"try {number} of {what}" for number in range(1, limit + 1)]
 
 
 async def purge(session: AsyncSession, keep_days: int) -> int:

@@ -50,6 +50,7 @@ CLAIM = text("""
     select message_id, topic, content_type, body, traceparent, mandatory
     from outbox order by created_at, message_id limit :limit for update skip locked
 """)
+COUNT = text("select count(*) from outbox")
 DELETE = text("delete from outbox where message_id = any(cast(:message_ids as uuid[]))")
 AGE = text("select coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0) from outbox")
 
@@ -93,6 +94,12 @@ async def write(session: AsyncSession) -> bool:
         },
     )
     return True
+
+
+async def count_waiting(session: AsyncSession) -> int:
+    """How many messages have not been confirmed yet."""
+    waiting: int = (await session.execute(COUNT)).scalar_one()
+    return waiting
 
 
 def _messages(event_type: type[Event], items: list[Pending]) -> list[Message]:

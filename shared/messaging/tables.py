@@ -25,7 +25,8 @@ def add_messaging_tables(metadata: MetaData) -> None:
     Table(
         "inbox",
         metadata,
-        # Written in the transaction of the event's effect: a row means that the effect is there.
+        # Written in the transaction of the event's effect: a row means that the effect is there. (`inbox.note_try` adds
+        # rows that are no events.)
         Column("event_id", Text, primary_key=True),
         _now("received_at"),
         Index("ix_inbox_received_at", "received_at"),

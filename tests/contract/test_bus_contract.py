@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -26,10 +27,15 @@ MakeBus = Callable[[float], Bus]
 
 
 @pytest.fixture(params=["in process", "rabbitmq"])
-async def make_bus(request: pytest.FixtureRequest) -> AsyncIterator[MakeBus]:
+def url(request: pytest.FixtureRequest) -> str | None:
+    """Where RabbitMQ is; nowhere for the in-process bus."""
+    return request.getfixturevalue("broker").url if request.param == "rabbitmq" else None
+
+
+@pytest.fixture
+async def make_bus(url: str | None) -> AsyncIterator[MakeBus]:
     """Makes buses that wait so many seconds for confirms."""
     made: list[Bus] = []
-    url = request.getfixturevalue("broker").url if request.param == "rabbitmq" else None
 
     def make(publish_timeout_seconds: float) -> Bus:
         if url is None:
@@ -54,7 +60,7 @@ def stock() -> Queue:
     return a_queue("inventory", "order_created")
 
 
-async def test_a_message_arrives_as_it_was_published(bus: Bus, stock: Queue) -> None:
+async def test_a_message_arrives_as_it_was_published(bus: Bus, stock: Queue, url: str | None) -> None:
     await bus.declare([stock])
     sent = Message(
         message_id="0190-abc",
@@ -62,7 +68,7 @@ async def test_a_message_arrives_as_it_was_published(bus: Bus, stock: Queue) -> 
         content_type="application/cloudevents+json",
         body=b"\x00\xff{}" + b"x" * 300_000,
         headers={"traceparent": "00-1-2-01", "note": "für Jürgen"},
-        user_id="guest",
+        user_id=urlsplit(url).username if url else "anybody",  # RabbitMQ takes no other than who is connected
         correlation_id="7",
         reply_to="answers",
     )

@@ -10,6 +10,7 @@ from alembic.script import ScriptDirectory
 
 from services.all_in_one import SERVICES
 from shared.migrations import config_for, upgrade
+from shared.scopes import AREA_SCOPES
 
 NAMES = [service.name for service in SERVICES]
 
@@ -48,3 +49,20 @@ def test_migrations_stand_in_one_line_and_are_named_by_day_and_content(service: 
     assert len(scripts.get_heads()) == 1
     for revision in scripts.walk_revisions():
         assert re.fullmatch(r".*/\d{4}-\d{2}-\d{2}_[a-z0-9_]+\.py", revision.path), revision.path
+
+
+@pytest.mark.parametrize("service", NAMES)
+async def test_keys_of_before_there_were_areas_go_on_doing_everything(service: str, database_dsn: str) -> None:
+    config = config_for(service, database_dsn)
+    (first,) = ScriptDirectory.from_config(config).get_bases()
+    await asyncio.to_thread(command.upgrade, config, first)
+    connection = await asyncpg.connect(database_dsn)
+    try:
+        add = f"""insert into {service}.api_keys (key_id, key_sha256, role, scopes, version)
+            values (1, 'a', 'admin', '{{read,write}}', 1), (2, 'b', 'admin', '{{admin}}', 1)"""
+        await connection.execute(add)
+        await upgrade(service, database_dsn)
+        scopes = await connection.fetch(f"select scopes, version from {service}.api_keys order by key_id")
+    finally:
+        await connection.close()
+    assert [tuple(row) for row in scopes] == [(list(AREA_SCOPES), 1), (["admin"], 1)]

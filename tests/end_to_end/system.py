@@ -18,9 +18,13 @@ from tests.app import Client, serving
 from tests.receiver import Receiver, receiver
 
 ADMIN_KEY = "bsk_the-admin-of-the-tests"
+TOKEN_SECRET = "the secret of these tests' tokens"
 SUPPLIER, RETAILER = 1, 2
 # Every queue of the system, to be emptied before a test that shares its broker with others.
 QUEUES = [
+    "catalog.inventory",
+    "catalog.notifier",
+    "catalog.orders",
     "inventory.catalog",
     "inventory.orders",
     "notifier.catalog",
@@ -85,13 +89,18 @@ class System:
 
     async def rows(self, service: str, query: str) -> list[Any]:
         """What a query finds in a service's schema."""
-        database = Database(service, self.dsn, pool_size=2)
-        try:
-            async with database.transaction() as session:
-                result = await session.execute(text(query))
-                return list(result.all()) if result.returns_rows else []  # type: ignore[attr-defined] # a cursor's has it
-        finally:
-            await database.close()
+        return await rows_of(self.dsn, service, query)
+
+
+async def rows_of(dsn: str, service: str, query: str) -> list[Any]:
+    """What a query finds in a service's schema."""
+    database = Database(service, dsn, pool_size=2)
+    try:
+        async with database.transaction() as session:
+            result = await session.execute(text(query))
+            return list(result.all()) if result.returns_rows else []  # type: ignore[attr-defined] # a cursor's has it
+    finally:
+        await database.close()
 
 
 async def eventually(what: str, holds: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
@@ -119,6 +128,7 @@ async def running_system(dsn: str, bus: Bus, retailer_ref: str) -> AsyncIterator
     settings = Settings(
         dsn=dsn,
         admin_key=ADMIN_KEY,
+        token_secret=TOKEN_SECRET,
         webhook_allow_networks=(ip_network("127.0.0.0/8"),),
         _env_file=None,
     )

@@ -20,12 +20,10 @@ ROOT = Path(__file__).parent.parent.parent
 ORDER_LINES = ROOT / "demo" / "data" / "online-retail.csv"
 
 
-async def command(*arguments: str, **environment: str) -> asyncio.subprocess.Process:
+async def launched(*arguments: str, **environment: str) -> asyncio.subprocess.Process:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("BASESTOCK_")}
     return await asyncio.create_subprocess_exec(
         sys.executable,
-        "-m",
-        "services",
         *arguments,
         cwd=ROOT,
         env=inherited | environment,
@@ -34,13 +32,22 @@ async def command(*arguments: str, **environment: str) -> asyncio.subprocess.Pro
     )
 
 
-async def output_of(*arguments: str, **environment: str) -> tuple[int, str]:
-    """Exit status and output of a command that ends by itself."""
-    process = await command(*arguments, **environment)
+async def command(*arguments: str, **environment: str) -> asyncio.subprocess.Process:
+    return await launched("-m", "services", *arguments, **environment)
+
+
+async def python(*arguments: str, **environment: str) -> tuple[int, str]:
+    """Exit status and output of a Python program that ends by itself."""
+    process = await launched(*arguments, **environment)
     async with asyncio.timeout(120):
         output, _ = await process.communicate()
     assert process.returncode is not None
     return process.returncode, output.decode()
+
+
+async def output_of(*arguments: str, **environment: str) -> tuple[int, str]:
+    """Exit status and output of a command that ends by itself."""
+    return await python("-m", "services", *arguments, **environment)
 
 
 class Up:
@@ -86,6 +93,9 @@ async def test_two_instances_run_side_by_side_and_stop_on_ctrl_c(tmp_path: Path)
             assert (await admin_of_one.get("/v1/companies")).status == 200
             assert (await stranger_at_two.get("/v1/companies")).status == 401
             assert (await admin_of_one.get("/docs")).status == 200
+            nobody = {"email": "nobody@shop.example", "password": "guessed"}
+            refused = await admin_of_one.post("/v1/sessions", nobody)
+            assert refused.body["code"] == "sign_in_refused", "one can sign in without any setting"
         assert await one.end(signal.SIGINT) == 0
         assert await two.end(signal.SIGTERM) == 0
 
@@ -162,6 +172,56 @@ async def test_ctrl_c_ends_it_while_it_waits_for_the_broker(tmp_path: Path) -> N
         process.send_signal(signal.SIGINT)
         await process.communicate()
     assert process.returncode == 0
+
+
+# Python imports it before the program: when that imports a certain module, Ctrl-C comes.
+_INTERRUPTING = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == os.environ["INTERRUPTED_IMPORT"]:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+"""
+_INTERRUPTED = """
+import asyncio, os, signal
+from shared.ctrl_c import end_at_once_on_ctrl_c
+end_at_once_on_ctrl_c()
+from shared.serve import run_to_end
+
+async def main():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.Event().wait()
+    finally:
+        print("in order")
+
+run_to_end(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "module"),
+    [
+        (["-m", "services", "openapi"], "services.command_line"),
+        (["-m", "services", "openapi"], "uvicorn"),
+        (["-c", "from services.__main__ import main; main()", "openapi"], "typer"),  # as .venv/bin/basestock does
+        (["-m", "services.orders"], "services.orders.service"),
+        (["-m", "services.orders"], "uvicorn"),
+    ],
+)
+async def test_ctrl_c_ends_a_program_quietly_while_it_is_imported(
+    tmp_path: Path, arguments: list[str], module: str
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(_INTERRUPTING)
+    environment = {"PYTHONPATH": str(tmp_path), "INTERRUPTED_IMPORT": module}
+    assert await python(*arguments, **environment) == (130, "")
+
+
+async def test_ctrl_c_ends_a_program_in_order_once_it_works() -> None:
+    assert await python("-c", _INTERRUPTED) == (130, "in order\n")
 
 
 async def test_the_openapi_document_is_printed() -> None:

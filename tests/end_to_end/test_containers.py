@@ -12,8 +12,8 @@ import pytest
 import typer
 import yaml
 
-from services.__main__ import app
 from services.all_in_one import SERVICES
+from services.command_line import app
 from shared.http import OPEN_PATHS
 from shared.settings import Settings
 

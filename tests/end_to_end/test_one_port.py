@@ -16,15 +16,16 @@ from aiohttp import web
 from yarl import URL
 
 from services.all_in_one import SERVICES
+from services.catalog.api.product_files import FILE_LIMIT_BYTES, IMPORT_PATH
 from shared.errors import Problem
-from shared.http import BODY_LIMIT_BYTES, OPEN_PATHS, TOO_LARGE, create_app
+from shared.http import BODY_LIMIT_BYTES, OPEN_PATHS, create_app, too_large
 from shared.machine import free_ports
 from shared.private_nginx import find_nginx, nginx_command
 from tests.end_to_end.system import eventually
 
 # What architecture.md section 10 says will come, beside what there is.
 TO_COME = {
-    "catalog": ["/v1/products/import", "/v1/products/7/duplicate"],
+    "catalog": ["/v1/products/7/duplicate"],
     "orders": ["/v1/orders/bulk", "/v1/orders/7/cancel", "/v1/fulfillment-requests", "/v1/fulfillment-requests/7/fail"],
     "inventory": [
         "/v1/locations",
@@ -266,7 +267,33 @@ async def test_a_body_may_be_as_long_as_the_services_take_it_and_not_a_byte_long
     assert [len(body) for body in proxy.stubs["inventory"].bodies] == [BODY_LIMIT_BYTES]
     async with client.post("/v1/stock/bulk", data=BytesIO(bytes(BODY_LIMIT_BYTES + 1))) as answer:
         problem = await problem_of(answer)
-    assert (problem.status, problem.code, problem.detail) == (413, TOO_LARGE.code, TOO_LARGE.detail)
+    ours = too_large(BODY_LIMIT_BYTES)
+    assert (problem.status, problem.code, problem.detail) == (413, ours.code, ours.detail)
+
+
+async def test_a_file_of_products_may_be_longer_and_flows_through(proxy: Proxy, client: aiohttp.ClientSession) -> None:
+    arrived = asyncio.Event()
+
+    async def read_the_first_piece(request: web.Request) -> web.Response:
+        piece = await request.content.readany()
+        arrived.set()
+        rest = await request.content.read()
+        return web.json_response(len(piece + rest))
+
+    proxy.stubs["catalog"].answer = read_the_first_piece
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield bytes(1000)
+        await arrived.wait()
+        yield bytes(BODY_LIMIT_BYTES)
+
+    async with asyncio.timeout(30), client.post(IMPORT_PATH, data=pieces()) as answer:
+        assert (answer.status, await answer.json()) == (200, BODY_LIMIT_BYTES + 1000)
+    length = {"Content-Length": str(FILE_LIMIT_BYTES + 1)}
+    async with client.post(IMPORT_PATH, data=b"x", headers=length) as answer:
+        problem = await problem_of(answer)
+    ours = too_large(FILE_LIMIT_BYTES)
+    assert (problem.status, problem.code, problem.detail) == (413, ours.code, ours.detail)
 
 
 async def test_what_a_service_answers_arrives_as_it_is_and_it_knows_who_asked_and_how(
@@ -288,6 +315,16 @@ async def test_what_a_service_answers_arrives_as_it_is_and_it_knows_who_asked_an
     assert (through_tls["Host"], through_tls["X-Forwarded-Host"]) == (host, host)
     assert (through_tls["X-Forwarded-For"], through_tls["Authorization"]) == ("127.0.0.1", "Bearer k")
     assert (through_tls["X-Forwarded-Proto"], plain["X-Forwarded-Proto"]) == ("https", "http")
+
+
+async def test_a_client_cannot_claim_another_ones_address(proxy: Proxy, client: aiohttp.ClientSession) -> None:
+    for claim in ("203.0.113.9", "203.0.113.9, 127.0.0.1"):
+        async with client.get("/v1/orders/7", headers={"X-Forwarded-For": claim}) as answer:
+            assert answer.status == 200
+    assert [request.headers.getall("X-Forwarded-For") for request in proxy.stubs["orders"].requests] == [
+        ["127.0.0.1"],
+        ["127.0.0.1"],
+    ]
 
 
 async def test_an_answer_flows_as_it_is_written(proxy: Proxy, client: aiohttp.ClientSession) -> None:

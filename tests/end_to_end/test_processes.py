@@ -23,7 +23,7 @@ from shared.private_rabbitmq import RabbitNode
 from shared.settings import Settings
 from tests.app import Client
 from tests.conftest import GivenBroker
-from tests.end_to_end.system import System, delete_queues, eventually, with_seeds
+from tests.end_to_end.system import SUPPLIER, System, delete_queues, eventually, with_seeds
 from tests.end_to_end.test_story import order
 
 ROOT = Path(__file__).parent.parent.parent
@@ -114,6 +114,16 @@ def lives(pid: int) -> bool:
         return False
 
 
+def group_of(leader: int) -> list[int]:
+    """The live processes of a process group."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(ProcessLookupError):  # ended meanwhile
+            if os.getpgid(int(process.name)) == leader and lives(int(process.name)):
+                found.append(int(process.name))
+    return found
+
+
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder that PostgreSQL's user can enter, unlike pytest's own."""
@@ -123,10 +133,11 @@ def folder() -> Iterator[Path]:
 
 
 @asynccontextmanager
-async def channel_of(running: Run) -> AsyncIterator[aio_pika.abc.AbstractChannel]:
-    """A channel of somebody else's at the broker."""
-    address = running.addresses["RabbitMQ"]
-    async with await aio_pika.connect(f"amqp://guest:guest@{address}") as connection, connection.channel() as channel:
+async def channel_of(running: Run, folder: Path) -> AsyncIterator[aio_pika.abc.AbstractChannel]:
+    """A channel of somebody else's at the private broker, who was told the password."""
+    password = (folder / "data" / "rabbitmq" / "password").read_text()
+    url = f"amqp://basestock:{password}@{running.addresses['RabbitMQ']}"
+    async with await aio_pika.connect(url) as connection, connection.channel() as channel:
         yield channel
 
 
@@ -139,7 +150,7 @@ async def test_four_processes_behind_one_port_and_all_of_it_is_there_the_next_ti
 
     async with run(folder / "data") as first:
         assert list(first.pids) == NAMES
-        async with channel_of(first) as channel:
+        async with channel_of(first, folder) as channel:
             await channel.declare_exchange(EVENTS_EXCHANGE, "topic", durable=True)
             queue = await channel.declare_queue("someone.elses", durable=True)
             await queue.bind(EVENTS_EXCHANGE, "orders.order_created")
@@ -151,6 +162,7 @@ async def test_four_processes_behind_one_port_and_all_of_it_is_there_the_next_ti
             answer = await system.retailer.post("/v1/orders?wait=10", order("R-1", 102, "T01-S", 2))
             assert answer.status == 201, answer.body
             assert await system.available(100) == 8
+            await what_catalog_signed_counts_everywhere(system)
 
             async def heard() -> bool:
                 return bool(system.webhooks.calls)
@@ -161,9 +173,10 @@ async def test_four_processes_behind_one_port_and_all_of_it_is_there_the_next_ti
         assert await first.end(signal.SIGINT) == 0, first.said
         assert [name for name, pid in first.pids.items() if lives(pid)] == []
         assert "Traceback" not in first.said
+        assert (folder / "data" / "rabbitmq" / "password").read_text() not in first.said
 
     async with run(folder / "data") as later:
-        async with Client(later.url, keys[1]) as supplier, channel_of(later) as channel:
+        async with Client(later.url, keys[1]) as supplier, channel_of(later, folder) as channel:
             assert (await supplier.get("/v1/stock/100")).body["available"] == 5
             waiting = await channel.get_queue("someone.elses")
             told = [await waiting.get(no_ack=True) for _ in range(2)]
@@ -174,6 +187,18 @@ async def test_four_processes_behind_one_port_and_all_of_it_is_there_the_next_ti
             return not any(lives(pid) for pid in later.pids.values())
 
         await eventually(f"all of {later.pids} have ended", nothing_is_left, END_SECONDS)
+
+
+async def what_catalog_signed_counts_everywhere(system: System) -> None:
+    user = {"email": "ann@supplier-a.example", "password": "correct horse battery"}
+    made = await system.admin.post("/v1/users", {**user, "role": "viewer", "company_id": SUPPLIER})
+    assert made.status == 201, made.body
+    async with Client(system.url) as nobody:
+        session = await nobody.post("/v1/sessions", user)
+    async with Client(system.url, session.body["token"]) as viewer:
+        for path in ("/v1/products", "/v1/orders", "/v1/stock"):
+            assert (await viewer.get(path)).status == 200, path
+        assert (await viewer.get("/v1/webhook-endpoints")).body["code"] == "forbidden", "those are for retailers"
 
 
 async def one_dies_and_comes_back(running: Run, system: System) -> None:
@@ -215,6 +240,30 @@ async def test_given_servers_are_used_and_a_second_ctrl_c_ends_what_hangs(
         await running.until_it_says("stopping")
         assert await running.end(signal.SIGINT) == 130
         assert [name for name, pid in running.pids.items() if lives(pid)] == []
+
+
+async def test_a_killed_nginx_comes_back_and_none_of_its_workers_keeps_the_port(
+    folder: Path, database_dsn: str, broker: RabbitNode | GivenBroker
+) -> None:
+    await delete_queues(broker.url)
+    async with run(folder / "data", "--dsn", database_dsn, "--broker", broker.url) as running:
+        killed = running.pids["nginx"]
+        assert len(group_of(killed)) > 1, "nginx has workers, who hold its output and its port"
+        os.kill(killed, signal.SIGKILL)
+        again = await running.until_it_says(rf"started +name=nginx pid=(?!{killed}\b)(\d+)")
+        assert re.search(r"name=nginx.*was ended by SIGKILL|was ended by SIGKILL.*name=nginx", running.said)
+
+        async def the_new_one_alone_answers() -> bool:
+            if group_of(killed) or len(group_of(int(again[1]))) < 2:
+                return False
+            with suppress(aiohttp.ClientError):
+                async with Client(running.url, ADMIN_KEY) as admin:
+                    return (await admin.get("/v1/companies")).status == 200
+            return False
+
+        await eventually("the new nginx alone answers", the_new_one_alone_answers, START_SECONDS)
+        assert await running.end(signal.SIGTERM) == 0
+        assert group_of(int(again[1])) == []
 
 
 async def test_a_process_waits_for_a_late_database_and_a_late_broker(folder: Path) -> None:

@@ -12,6 +12,7 @@ import aio_pika
 import asyncpg
 
 from shared.messaging.bus import INTAKE_EXCHANGE
+from shared.private_rabbitmq import USER
 from tests.app import Client
 from tests.end_to_end.system import RETAILER, SUPPLIER, eventually, with_seeds
 from tests.fault.checker import check
@@ -21,10 +22,13 @@ from tests.fault.settling import until_settled
 from tests.receiver import Receiver, receiver
 
 # The only user that a new broker has, so the retailer's orders can come from there.
-RETAILER_REF = "guest"
+RETAILER_REF = USER
 PRODUCT_IDS = range(1001, 1021)
 WINDOW_SECONDS = 2
 CALL_SECONDS = 4
+INVENTORY_WAITS = """
+    select 1 from pg_stat_activity where wait_event_type = 'Lock' and application_name like 'basestock-inventory-%'
+"""
 
 
 @dataclass
@@ -176,3 +180,24 @@ async def ask(plant: Plant, statement: str) -> Any:  # noqa: ANN401 - whatever t
         return await connection.fetchval(statement)
     finally:
         await connection.close()
+
+
+@asynccontextmanager
+async def held_item(plant: Plant, product_id: int) -> AsyncIterator[None]:
+    """Hold the lock on a stock item, which inventory's transactions on it wait for."""
+    connection = await asyncpg.connect(plant.dsn)
+    try:
+        async with connection.transaction():
+            await connection.execute("select from inventory.stock_items where product_id = $1 for update", product_id)
+            yield
+    finally:
+        await connection.close()
+
+
+async def until_inventory_waits(plant: Plant) -> None:
+    """Wait until a transaction of inventory waits for a lock."""
+
+    async def it_waits() -> bool:
+        return bool(await ask(plant, INVENTORY_WAITS))
+
+    await eventually("a transaction of inventory waits for a lock", it_waits)

@@ -19,6 +19,7 @@ from aio_pika.abc import AbstractChannel
 
 from shared import clock
 from shared.messaging.bus import INTAKE_EXCHANGE
+from shared.private_rabbitmq import USER
 from tests.app import Answer, Client
 from tests.end_to_end.system import RETAILER, SUPPLIER, System, with_seeds
 from tests.fault.journal import ANSWER_SECONDS, PAUSE_SECONDS, Journal, Operation, submit, submit_until_acknowledged
@@ -31,7 +32,7 @@ PARTS: Mapping[int, dict[str, object]] = {
     200: {"product_id": 201},
     202: {"product_id": 202},
 }
-SELLER = "guest"  # RabbitMQ's user on a plant, and so Retailer A's ref
+SELLER = USER  # RabbitMQ's on a plant, and so Retailer A's ref
 NO_SUCH_VARIANT: dict[str, object] = {"product_id": 102, "variant_sku": "T01-HUGE", "quantity": 1}
 PRODUCTS_AT_ONCE = 4
 

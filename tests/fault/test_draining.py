@@ -12,9 +12,23 @@ import pytest
 from tests.app import Answer
 from tests.end_to_end.system import eventually
 from tests.fault.journal import submit, submit_until_acknowledged
-from tests.fault.market import CALL_SECONDS, PRODUCT_IDS, WINDOW_SECONDS, Market, Stall, ask, running_market
-from tests.fault.plant import ServiceProcess
+from tests.fault.market import (
+    CALL_SECONDS,
+    PRODUCT_IDS,
+    WINDOW_SECONDS,
+    Market,
+    Stall,
+    ask,
+    held_item,
+    running_market,
+    until_inventory_waits,
+)
+from tests.fault.plant import Plant, ServiceProcess
 
+TAKEN = """
+    select count(*) from inventory.takings t join orders.orders o using (order_id)
+    where o.external_ref = 'taken while inventory ends'
+"""
 OUTCOME = "select coalesce(error, 'delivered') from notifier.attempts order by attempt_id desc limit 1"
 
 
@@ -31,6 +45,18 @@ async def refuses_connections(process: ServiceProcess) -> bool:
                 return False
         except aiohttp.ClientConnectorError:
             return True
+
+
+async def until_nobody_hears(plant: Plant, name: str) -> int:
+    """Wait until a queue has no consumer; returns how many messages are left in it."""
+    async with await aio_pika.connect(plant.broker.url) as connection, connection.channel() as channel:
+        queue = await channel.get_queue(name)
+
+        async def nobody_hears() -> bool:
+            return (await queue.declare()).consumer_count == 0
+
+        await eventually(f"nobody hears {name}", nobody_hears)
+        return (await queue.declare()).message_count or 0
 
 
 async def begin_to_end(process: ServiceProcess) -> None:
@@ -72,6 +98,24 @@ async def test_a_call_that_is_never_answered_keeps_nobody_and_is_made_again_afte
         first, again = stall.webhooks.calls
         assert first.body == again.body
         assert again.arrived_at - first.arrived_at > CALL_SECONDS + WINDOW_SECONDS
+
+
+async def test_a_transaction_under_way_is_committed_and_its_message_acknowledged(market: Market) -> None:
+    inventory = market.plant.of("inventory")
+    async with market.open() as stall:
+        await stall.settled()
+        async with held_item(market.plant, PRODUCT_IDS[0]):
+            assert await submit(market.order("taken while inventory ends", [(PRODUCT_IDS[0], 1)]), stall.retailer)
+            await until_inventory_waits(market.plant)
+            inventory.send(signal.SIGTERM)
+            # All parts are told at once: when an idle one is gone, the one that works has been told, too.
+            await until_nobody_hears(market.plant, "inventory.catalog")
+        assert await inventory.until_ended() == 0
+        assert await ask(market.plant, TAKEN) == 1, "it undid what it had begun"
+        left = await until_nobody_hears(market.plant, "inventory.orders")
+        assert left == 0, "the message comes again"
+        await market.plant.start()
+        await stall.settled()
 
 
 async def test_an_open_request_is_answered(market: Market) -> None:

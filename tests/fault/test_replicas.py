@@ -11,7 +11,8 @@ import pytest
 
 from tests.end_to_end.system import RETAILER, SUPPLIER, eventually
 from tests.fault.journal import Operation, submit, submit_until_acknowledged
-from tests.fault.market import PRODUCT_IDS, Market, Stall, ask, running_market
+from tests.fault.market import PRODUCT_IDS, Market, Stall, ask, held_item, running_market, until_inventory_waits
+from tests.fault.open_work import CALLS, REQUESTS, SHARED, TRANSACTIONS, note_claims, work_open_at
 from tests.fault.plant import ServiceProcess
 
 DEADLOCKS = "select deadlocks from pg_stat_database where datname = current_database()"
@@ -64,6 +65,35 @@ async def test_both_replicas_do_the_seeds_story_and_its_load(market: Market) -> 
             return all([await counted(process, metric) > before for process, metric, before in replicas])
 
         await eventually("both replicas of both services work", both_worked)
+        await stall.settled()
+
+
+async def test_what_one_replica_has_under_way_counts_for_that_one_alone(market: Market) -> None:
+    plant = market.plant
+    await note_claims(plant.dsn)
+
+    async def own_work(name: str) -> dict[str, int]:
+        work = await work_open_at(name, plant, {"inventory": 2}, ([], RETAILER))
+        return {kind: count for kind, count in work.items() if not kind.endswith(SHARED)}
+
+    async with market.open() as stall:
+        await stall.register()
+        for service in ("inventory", "notifier"):
+            plant.of(service, 2).kill()
+        stall.webhooks.hold()
+        assert await submit(market.order("told by the first", [(PRODUCT_IDS[0], 1)]), stall.retailer)
+        await stall.webhooks.wait_for_calls(1)
+        assert await own_work("notifier-1") == {CALLS: 1}
+        assert await own_work("notifier-2") == {}
+        stall.webhooks.release()
+        async with held_item(plant, PRODUCT_IDS[1]):
+            assert await submit(market.order("taken by the first", [(PRODUCT_IDS[1], 1)]), stall.retailer)
+            await until_inventory_waits(plant)
+            assert await own_work("inventory-1") == {TRANSACTIONS: 1, REQUESTS: 2}
+            assert await own_work("inventory-2") == {}
+            shared = await work_open_at("inventory-2", plant, {}, ([], RETAILER))
+            assert shared[f"orders undecided{SHARED}"] == 1
+        await plant.start()
         await stall.settled()
 
 

@@ -4,36 +4,26 @@ from datetime import datetime
 from typing import Self
 
 from fastapi import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from services.catalog.api.companies import no_company
-from services.catalog.api.requests import (
-    Body,
-    Calling,
-    Cursor,
-    Here,
-    IdInPath,
-    Limit,
-    Moment,
-    after,
-    next_cursor,
-)
+from services.catalog.api.requests import Calling, Cursor, Here, IdInPath, Limit, Moment, after, next_cursor
+from services.catalog.fields import Body, Text
 from services.catalog.store import api_keys as store
 from services.catalog.store.companies import find_company
-from shared import clock
 from shared.access import new_key, sha256_of
 from shared.errors import FieldError, ProblemError
-from shared.events.catalog import (
-    ApiKeyChanged,
-    KeyRole,
-)
+from shared.events.catalog import KeyRole
+from shared.scopes import ALL_SCOPES, AREA_SCOPES, Scope
 
 router = APIRouter(prefix="/v1")
 
 
 class KeyBody(Body):
-    """A new API key; without `expires_at` it lives until it is revoked."""
+    """A new API key: without `scopes` it has all but `admin`, without `expires_at` it lives until it is revoked."""
 
+    label: Text | None = Field(None, description="What it is for, for people.")
+    scopes: list[Scope] | None = Field(None, min_length=1, max_length=len(ALL_SCOPES))
     expires_at: Moment | None = None
 
 
@@ -43,15 +33,17 @@ class ApiKey(BaseModel):
     id: int
     company_id: int | None
     role: KeyRole
+    label: str | None
     scopes: list[str]
     expires_at: datetime | None
     revoked_at: datetime | None
+    last_used_at: datetime | None = Field(description="At any service; told about a minute late.")
     version: int
 
     @classmethod
-    def of(cls, state: ApiKeyChanged) -> Self:
+    def of(cls, key: store.StoredKey) -> Self:
         """As it is shown: neither the key nor its hash."""
-        return cls(id=state.key_id, **state.model_dump(exclude={"key_id", "key_sha256"}))
+        return cls(id=key.key_id, **key.model_dump(exclude={"key_id"}))
 
 
 class NewApiKey(ApiKey):
@@ -71,19 +63,29 @@ class ApiKeys(BaseModel):
 async def create_api_key(
     company_id: IdInPath, caller: Calling, context: Here, body: KeyBody | None = None
 ) -> NewApiKey:
-    """Make an API key for a company (platform admin). The answer shows it, and nothing ever does again."""
-    caller.require()
-    expires_at = body.expires_at if body else None
-    if expires_at is not None and expires_at <= clock.utc_now():
-        detail = "The key would have expired already: expires_at must lie in the future."
-        errors = [FieldError(field="expires_at", detail=detail)]
-        raise ProblemError(422, "invalid_api_key", detail, errors=errors)
-    key = new_key()
+    """Make an API key for a company: its own with the scope `admin`, any for the platform admin.
+
+    The answer shows the key, and nothing ever does again.
+    """
+    caller.managed_company(company_id)
+    wanted, key = body or KeyBody(), new_key()
     async with context.database.transaction() as session:
         company = await find_company(session, company_id)
         if company is None:
             raise no_company(company_id)
-        added = await store.add_key(session, sha256_of(key), company.role, company_id, expires_at)
+        added = await store.add_key(
+            session,
+            sha256_of(key),
+            company.role,
+            company_id,
+            AREA_SCOPES if wanted.scopes is None else [scope for scope in ALL_SCOPES if scope in wanted.scopes],
+            label=wanted.label,
+            expires_at=wanted.expires_at,
+        )
+    if added is None:
+        detail = "The key would have expired already: expires_at must lie in the future."
+        errors = [FieldError(field="expires_at", detail=detail)]
+        raise ProblemError(422, "invalid_api_key", detail, errors=errors)
     return NewApiKey(key=key, **ApiKey.of(added).model_dump())
 
 
@@ -91,22 +93,22 @@ async def create_api_key(
 async def list_api_keys(
     company_id: IdInPath, caller: Calling, context: Here, limit: Limit = 50, cursor: Cursor = None
 ) -> ApiKeys:
-    """A company's API keys, revoked ones too, never the keys themselves (platform admin)."""
-    caller.require()
+    """A company's API keys, revoked ones too, never the keys themselves; who may make them sees them."""
+    caller.managed_company(company_id)
     async with context.database.transaction() as session:
         if await find_company(session, company_id) is None:
             raise no_company(company_id)
         found = await store.list_keys(session, company_id, after(cursor), limit + 1)
     return ApiKeys(
-        items=[ApiKey.of(state) for state in found[:limit]],
-        next_cursor=next_cursor((state.key_id for state in found), limit),
+        items=[ApiKey.of(key) for key in found[:limit]],
+        next_cursor=next_cursor((key.key_id for key in found), limit),
     )
 
 
 @router.delete("/companies/{company_id}/api-keys/{key_id}", status_code=204)
 async def revoke_api_key(company_id: IdInPath, key_id: IdInPath, caller: Calling, context: Here) -> None:
-    """Revoke an API key, everywhere and for ever (platform admin); again is harmless."""
-    caller.require()
+    """Revoke an API key, everywhere and for ever; who may make them may. Again is harmless."""
+    caller.managed_company(company_id)
     async with context.database.transaction() as session:
         if not await store.revoke_key(session, company_id, key_id):
             raise ProblemError(404, "api_key_not_found", f"Company {company_id} has no API key {key_id}.")

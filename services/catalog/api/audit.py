@@ -6,7 +6,8 @@ from typing import Annotated, Any, Self
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from services.catalog.api.requests import Calling, Cursor, Here, Id, Limit, Text, after, next_cursor
+from services.catalog.api.requests import Calling, Cursor, Here, Limit, after, next_cursor
+from services.catalog.fields import Id, Text
 from services.catalog.store import audit as store
 
 router = APIRouter(prefix="/v1")

@@ -2,21 +2,11 @@
 
 from typing import Annotated, Self
 
-from fastapi import APIRouter
-from pydantic import BaseModel, StringConstraints
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, StringConstraints, field_validator
 
-from services.catalog.api.requests import (
-    Body,
-    Calling,
-    ChosenId,
-    Cursor,
-    Here,
-    IdInPath,
-    Limit,
-    Text,
-    after,
-    next_cursor,
-)
+from services.catalog.api.requests import Calling, Cursor, Here, IdInPath, Limit, after, next_cursor
+from services.catalog.fields import Body, ChosenId, Text, not_null
 from services.catalog.store import companies as store
 from shared.errors import ProblemError
 from shared.events.catalog import (
@@ -39,6 +29,15 @@ class CompanyBody(Body):
     name: Text
     role: CompanyRole
     oversell_policy: OversellPolicy = "backorder"
+
+
+class CompanyChange(Body):
+    """A change of a company's settings: what is left out stays."""
+
+    name: Text | None = None
+    oversell_policy: OversellPolicy | None = None
+
+    _not_null = field_validator("name", "oversell_policy", mode="before")(not_null)
 
 
 class Company(BaseModel):
@@ -86,11 +85,17 @@ async def create_company(body: CompanyBody, caller: Calling, context: Here) -> C
 
 
 @router.get("/companies")
-async def list_companies(caller: Calling, context: Here, limit: Limit = 50, cursor: Cursor = None) -> Companies:
+async def list_companies(
+    caller: Calling,
+    context: Here,
+    ref: Annotated[Text | None, Query(description="The one with this ref.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Companies:
     """All companies (platform admin)."""
     caller.require()
     async with context.database.transaction() as session:
-        found = await store.list_companies(session, after(cursor), limit + 1)
+        found = await store.list_companies(session, after(cursor), limit + 1, ref=ref)
     return Companies(
         items=[Company.of(state) for state in found[:limit]],
         next_cursor=next_cursor((state.company_id for state in found), limit),
@@ -102,6 +107,21 @@ async def show_company(company_id: IdInPath, caller: Calling, context: Here) -> 
     """One company: any for the platform admin, its own for a company."""
     async with context.database.transaction() as session:
         found = await store.find_company(session, caller.company(company_id))
+    if found is None:
+        raise no_company(company_id)
+    return Company.of(found)
+
+
+@router.patch("/companies/{company_id}")
+async def change_company(company_id: IdInPath, body: CompanyChange, caller: Calling, context: Here) -> Company:
+    """Change a company's settings; a change that changes nothing leaves its version as it is."""
+    async with context.database.transaction() as session:
+        found = await store.change_company(
+            session,
+            caller.managed_company(company_id),
+            display_name=body.name,
+            oversell_policy=body.oversell_policy,
+        )
     if found is None:
         raise no_company(company_id)
     return Company.of(found)

@@ -1,27 +1,16 @@
 """Dropship connections between suppliers and retailers."""
 
-from typing import Self
+from typing import Literal, Self
 
 from fastapi import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 
-from services.catalog.api.requests import (
-    Body,
-    Calling,
-    Cursor,
-    Here,
-    Id,
-    IdInPath,
-    Limit,
-    Text,
-    after,
-    next_cursor,
-    refuse,
-)
+from services.catalog.api.requests import Calling, Cursor, Here, IdInPath, Limit, after, next_cursor, refuse
 from services.catalog.domain import connection_violations
+from services.catalog.fields import Body, Id, Text, not_null
 from services.catalog.store import connections as store
 from services.catalog.store.companies import find_roles
-from shared.errors import ProblemError
+from shared.errors import FieldError, ProblemError
 from shared.events.catalog import (
     ConnectionChanged,
     ConnectionState,
@@ -37,6 +26,23 @@ class ConnectionBody(Body):
     retailer_id: Id
     external_ref: Text | None = None
     default_location: Text | None = None
+
+
+class ConnectionChange(Body):
+    """A change of a connection by its supplier: what is left out stays.
+
+    `paused`: no new orders of the retailer and no calls to its webhooks until it is `active` again.
+    """
+
+    external_ref: Text | None = None
+    default_location: Text | None = None
+    state: Literal["active", "paused"] | None = None
+
+    _not_null = field_validator("state", mode="before")(not_null)
+
+    def changed(self, before: ConnectionChanged) -> ConnectionChanged:
+        """The connection as it would be."""
+        return before.model_copy(update=self.model_dump(exclude_unset=True))
 
 
 class Connection(BaseModel):
@@ -70,9 +76,12 @@ async def create_connection(body: ConnectionBody, caller: Calling, context: Here
     async with context.database.transaction() as session:
         roles = await find_roles(session, {body.supplier_id, body.retailer_id})
         refuse("invalid_connection", connection_violations(roles.get(body.supplier_id), roles.get(body.retailer_id)))
-        made = await store.connect(
-            session, body.supplier_id, body.retailer_id, body.external_ref, body.default_location
-        )
+        try:
+            made = await store.connect(
+                session, body.supplier_id, body.retailer_id, body.external_ref, body.default_location
+            )
+        except store.RefTakenError as error:
+            raise _ref_taken(error) from error
     if made is None:
         detail = f"Supplier {body.supplier_id} and retailer {body.retailer_id} are connected already."
         raise ProblemError(409, "connection_exists", detail)
@@ -100,12 +109,37 @@ async def show_connection(connection_id: IdInPath, caller: Calling, context: Her
     return Connection.of(found)
 
 
+@router.patch("/connections/{connection_id}")
+async def change_connection(
+    connection_id: IdInPath, body: ConnectionChange, caller: Calling, context: Here
+) -> Connection:
+    """Change, pause or resume a connection (its supplier, or the platform admin); its retailer may only end it."""
+    caller.require("supplier")
+    async with context.database.transaction() as session:
+        before = await store.lock_connection(session, connection_id, caller.company_id)
+        if before is None:
+            raise _no_connection(connection_id)
+        if before.state == "ended":
+            detail = f"Connection {connection_id} has ended: the platform admin can make it again."
+            raise ProblemError(409, "connection_ended", detail)
+        try:
+            after = await store.change_connection(session, body.changed(before))
+        except store.RefTakenError as error:
+            raise _ref_taken(error) from error
+    return Connection.of(after)
+
+
 @router.delete("/connections/{connection_id}", status_code=204)
 async def end_connection(connection_id: IdInPath, caller: Calling, context: Here) -> None:
     """End a connection; either of the two companies may, and the platform admin. Again is harmless."""
     async with context.database.transaction() as session:
         if not await store.end_connection(session, connection_id, caller.company_id):
             raise _no_connection(connection_id)
+
+
+def _ref_taken(error: store.RefTakenError) -> ProblemError:
+    errors = [FieldError(field="external_ref", detail=str(error))]
+    return ProblemError(409, "external_ref_taken", str(error), errors=errors)
 
 
 def _no_connection(connection_id: int) -> ProblemError:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from services.catalog import domain
-from services.catalog.api.requests import Body, ChosenId, Id, Text
+from services.catalog.fields import Body, ChosenId, Id, Text, not_null
 from shared.events.catalog import ProductType
 
 Visibility = Literal["private", "connected"] | Annotated[list[Id], Field(min_length=1, max_length=1000)]
@@ -95,6 +95,14 @@ class ProductBody(LinkBody):
         )
 
 
+class DuplicateBody(Body):
+    """What is different in a duplicate; the name stays where none is given."""
+
+    id: ChosenId | None = None
+    sku: Text
+    name: Text | None = None
+
+
 class ProductChange(LinkBody):
     """A change of a product: what is left out stays; `variants` and `components` replace the whole list."""
 
@@ -106,13 +114,7 @@ class ProductChange(LinkBody):
     variants: Variants | None = None
     visibility: Visibility | None = None
 
-    @field_validator("sku", "name", "type", "variants", "visibility", mode="before")
-    @classmethod
-    def _not_null(cls, value: object) -> object:
-        if value is None:
-            message = "cannot be null: leave it out to keep it as it is"
-            raise ValueError(message)
-        return value
+    _not_null = field_validator("sku", "name", "type", "variants", "visibility", mode="before")(not_null)
 
     def changed(self, before: domain.Product) -> domain.Product:
         """The product as it would be."""
@@ -206,6 +208,25 @@ class Product(BaseModel):
             visibility=product.visibility if isinstance(product.visibility, str) else list(product.visibility),
             version=product.version,
         )
+
+
+class Warned(BaseModel):
+    """What was done though it may not be what was meant."""
+
+    code: Literal["independent_stock"]
+    detail: str
+
+
+class Duplicate(Product):
+    """A duplicate, and what to know of it."""
+
+    warnings: list[Warned]
+
+    @classmethod
+    def with_warnings(cls, product: domain.Product, warnings: list[domain.Warned]) -> Self:
+        """As it is shown."""
+        shown = [Warned(code=item.code, detail=item.sentence) for item in warnings]
+        return cls(warnings=shown, **Product.of(product).model_dump())
 
 
 class Products(BaseModel):

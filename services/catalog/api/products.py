@@ -1,32 +1,26 @@
 """Products, variants and what they link to."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
 from services.catalog import domain
 from services.catalog.api.product_bodies import (
     Attribute,
+    Duplicate,
+    DuplicateBody,
     Product,
     ProductBody,
     ProductChange,
-    Products,
     StockComponent,
     StockLink,
     StockLinks,
 )
 from services.catalog.api.requests import (
     Calling,
-    Cursor,
     Here,
-    Id,
     IdInPath,
-    Limit,
-    Text,
-    after,
     field_errors_of,
-    next_cursor,
     refuse,
 )
 from services.catalog.store import product_changes as changes
@@ -34,7 +28,6 @@ from services.catalog.store import products as store
 from services.catalog.store.connections import find_cut_off
 from shared.database import Session
 from shared.errors import FieldError, ProblemError
-from shared.events.catalog import ProductType
 from shared.service_context import Context
 
 router = APIRouter(prefix="/v1")
@@ -49,43 +42,28 @@ async def create_product(body: ProductBody, caller: Calling, context: Here) -> P
     if body.id is not None:
         caller.require()
     proposed = body.product(caller.company(body.owner_id))
-
-    async def create(session: Session) -> domain.Product:
-        refuse("invalid_product", domain.violations(proposed, await changes.lock_with_facts(session, proposed)))
-        added = await changes.add_product(session, proposed)
-        if added is None:
-            raise ProblemError(409, "product_exists", f"The id {body.id} is taken: leave it out, or choose another.")
-        return added
-
-    return Product.of(await _in_transaction(context, create))
+    return Product.of(await _in_transaction(context, lambda session: _add(session, proposed)))
 
 
-@router.get("/products")
-async def list_products(  # noqa: PLR0913 - each is one filter
-    *,
-    caller: Calling,
-    context: Here,
-    owner_id: Annotated[Id | None, Query()] = None,
-    type: Annotated[ProductType | None, Query()] = None,  # noqa: A002 - the filter is called like the field
-    sku: Annotated[Text | None, Query()] = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
-) -> Products:
-    """The caller's products, and those that suppliers it is connected with show it; all for the platform admin."""
-    async with context.database.transaction() as session:
-        found = await store.list_products(
-            session,
-            caller.company_id,
-            owner_id=owner_id,
-            product_type=type,
-            sku=sku,
-            after=after(cursor),
-            limit=limit + 1,
-        )
-    return Products(
-        items=[Product.of(domain.as_seen_by(product, caller.company_id)) for product in found[:limit]],
-        next_cursor=next_cursor((product.product_id for product in found), limit),
-    )
+@router.post("/products/{product_id}/duplicate", status_code=201)
+async def duplicate_product(product_id: IdInPath, body: DuplicateBody, caller: Calling, context: Here) -> Duplicate:
+    """Add a product like one of the caller's, with the same links, under another SKU; without barcode, and private.
+
+    A duplicate of stock is stock of its own: the answer warns where that may not be what was meant.
+    """
+    if body.id is not None:
+        caller.require()
+    originals: list[domain.Product] = []
+
+    async def duplicate(session: Session) -> domain.Product:
+        original = await store.find_own(session, product_id, caller.company_id)
+        if original is None:
+            raise _no_product(product_id)
+        originals.append(original)
+        return await _add(session, domain.copy_of(original, sku=body.sku, name=body.name, product_id=body.id))
+
+    copy = await _in_transaction(context, duplicate)
+    return Duplicate.with_warnings(copy, domain.warnings_of_copy(originals[-1], copy))
 
 
 @router.get("/products/{product_id}")
@@ -108,7 +86,7 @@ async def show_stock_links(product_id: IdInPath, caller: Calling, context: Here)
         product = await store.find_readable(session, product_id, caller.company_id)
         if product is None:
             raise _no_product(product_id)
-        _, *bases = await store.find_chain(session, product_id)
+        _, *bases = (await store.find_chains(session, [product_id]))[product_id]
         cut_off = await find_cut_off(session, bases, caller.company_id)
         if cut_off is not None:
             return _cut_off(product_id, bases[: bases.index(cut_off) + 1])
@@ -136,10 +114,12 @@ async def change_product(product_id: IdInPath, body: ProductChange, caller: Call
         proposed = body.changed(before)
         if proposed == before:
             return before
-        refuse("invalid_product", domain.violations(proposed, await changes.lock_with_facts(session, proposed), before))
+        (facts,) = await changes.lock_with_facts(session, [proposed])
+        refuse("invalid_product", domain.violations(proposed, facts, before))
         if proposed.type != before.type:
             await _refuse_if_needed(session, before, caller.company_id, "change its type")
-        return await changes.change_product(session, proposed)
+        (changed,) = await changes.change_products(session, [proposed])
+        return changed
 
     return Product.of(await _in_transaction(context, change))
 
@@ -153,6 +133,17 @@ async def remove_product(product_id: IdInPath, caller: Calling, context: Here) -
             raise _no_product(product_id)
         await _refuse_if_needed(session, found, caller.company_id, "be removed")
         await changes.remove_product(session, found)
+
+
+async def _add(session: Session, proposed: domain.Product) -> domain.Product:
+    (facts,) = await changes.lock_with_facts(session, [proposed])
+    refuse("invalid_product", domain.violations(proposed, facts))
+    (added,) = await changes.add_products(session, [proposed])
+    if added is None:
+        raise ProblemError(
+            409, "product_exists", f"The id {proposed.product_id} is taken: leave it out, or choose another."
+        )
+    return added
 
 
 async def _in_transaction(context: Context, decide: Callable[[Session], Awaitable[domain.Product]]) -> domain.Product:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Depends, Path, Query
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime
 
 from services.catalog.domain import Violation
 from shared.access import Caller, caller_of
@@ -15,14 +15,9 @@ from shared.errors import FieldError, ProblemError
 from shared.service_context import Context, context_of
 
 Calling = Annotated[Caller, Depends(caller_of("catalog"))]
+# For what is about the caller itself, whatever it may do.
+Anyone = Annotated[Caller, Depends(caller_of("catalog", any_scope=True))]
 Here = Annotated[Context, Depends(context_of("catalog"))]
-
-
-def _storable(value: str) -> str:
-    if "\x00" in value:
-        message = "must not contain the character U+0000"
-        raise ValueError(message)
-    return value
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -33,20 +28,10 @@ def _in_utc(moment: datetime) -> datetime:
         raise ValueError(message) from error
 
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), AfterValidator(_storable)]
-Id = Annotated[int, Field(gt=0, lt=2**63)]
-# An id of an older system; the bound leaves the sequence room, and JavaScript exact numbers.
-ChosenId = Annotated[int, Field(gt=0, le=10**12, description="Only for the platform admin; else one is given.")]
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 IdInPath = Annotated[int, Path(gt=0, lt=2**63)]
 Limit = Annotated[int, Query(ge=1, le=200, description="Most items on a page.")]
 Cursor = Annotated[str | None, Query(max_length=100, description="`next_cursor` of the page before.")]
-
-
-class Body(BaseModel):
-    """A request's body: a field nobody knows is refused, for it may be a misspelt one."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 def after(cursor: str | None) -> int:

@@ -15,7 +15,20 @@ ADD_COMPANY = text("""
     on conflict do nothing returning *
 """)
 FIND_COMPANY = text("select * from companies where company_id = :company_id")
-LIST_COMPANIES = text("select * from companies where company_id > :after order by company_id limit :limit")
+LIST_COMPANIES = text("""
+    select * from companies where company_id > :after and (cast(:ref as text) is null or ref = :ref)
+    order by company_id limit :limit
+""")
+# What is null stays; a change that changes nothing changes no version.
+CHANGE_COMPANY = text("""
+    update companies set display_name = coalesce(:display_name, display_name),
+        oversell_policy = coalesce(:oversell_policy, oversell_policy), changed_at = clock_timestamp(),
+        version = version + 1
+    where company_id = :company_id and (
+        display_name <> coalesce(:display_name, display_name)
+        or oversell_policy <> coalesce(:oversell_policy, oversell_policy))
+    returning *
+""")
 FIND_ROLES = text("select company_id, role from companies where company_id = any(cast(:company_ids as bigint[]))")
 
 
@@ -28,14 +41,24 @@ async def add_company(
     return await change_state(session, CompanyChanged, ADD_COMPANY, {"company_id": company_id, **values})
 
 
+async def change_company(
+    session: Session, company_id: int, *, display_name: str | None, oversell_policy: str | None
+) -> CompanyChanged | None:
+    """Change what is given of a company, and publish it if that is news; `None` when there is no such company."""
+    values = {"company_id": company_id, "display_name": display_name, "oversell_policy": oversell_policy}
+    changed = await change_state(session, CompanyChanged, CHANGE_COMPANY, values)
+    return changed or await find_company(session, company_id)
+
+
 async def find_company(session: Session, company_id: int) -> CompanyChanged | None:
     """A company, if it exists."""
     return next(iter(await read_states(session, CompanyChanged, FIND_COMPANY, {"company_id": company_id})), None)
 
 
-async def list_companies(session: Session, after: int, limit: int) -> list[CompanyChanged]:
-    """Companies with ids above `after`, in the order of their ids."""
-    return await read_states(session, CompanyChanged, LIST_COMPANIES, {"after": after, "limit": limit})
+async def list_companies(session: Session, after: int, limit: int, *, ref: str | None = None) -> list[CompanyChanged]:
+    """Companies with ids above `after`, in the order of their ids; with `ref` the one that has it."""
+    values = {"after": after, "limit": limit, "ref": ref}
+    return await read_states(session, CompanyChanged, LIST_COMPANIES, values)
 
 
 async def find_roles(session: Session, company_ids: Collection[int]) -> dict[int, CompanyRole]:

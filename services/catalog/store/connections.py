@@ -1,13 +1,17 @@
 """Dropship connections; each is given as the event that tells its full state."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
+from sqlalchemy.exc import IntegrityError
 
 from services.catalog.store.ids import take_id
 from services.catalog.store.states import change_state, read_states
 from shared.database import Session
 from shared.events.catalog import ConnectionChanged
+
+REF_CONSTRAINT = "uq_connections_retailer_id_external_ref"
 
 # A connection that has ended comes back under its old id, with a higher version.
 CONNECT = text("""
@@ -15,7 +19,8 @@ CONNECT = text("""
         (connection_id, supplier_id, retailer_id, external_ref, default_location, state, version)
     values (:connection_id, :supplier_id, :retailer_id, :external_ref, :default_location, 'active', 1)
     on conflict (supplier_id, retailer_id) do update set external_ref = excluded.external_ref,
-        default_location = excluded.default_location, state = 'active', version = known.version + 1
+        default_location = excluded.default_location, state = 'active', changed_at = clock_timestamp(),
+        version = known.version + 1
     where known.state = 'ended'
     returning *
 """)
@@ -28,8 +33,18 @@ FIND_CONNECTION = text("""
     select * from connections where connection_id = :connection_id
         and (cast(:company_id as bigint) is null or cast(:company_id as bigint) in (supplier_id, retailer_id))
 """)
+LOCK_CONNECTION = text("select from connections where connection_id = :connection_id for no key update")
+# A change that changes nothing changes no version. One that has ended stays as it was.
+CHANGE_CONNECTION = text("""
+    update connections set external_ref = :external_ref, default_location = :default_location, state = :state,
+        changed_at = clock_timestamp(), version = version + 1
+    where connection_id = :connection_id and state <> 'ended'
+        and (external_ref, default_location, state)
+            is distinct from (cast(:external_ref as text), cast(:default_location as text), cast(:state as text))
+    returning *
+""")
 END_CONNECTION = text("""
-    update connections set state = 'ended', version = version + 1
+    update connections set state = 'ended', changed_at = clock_timestamp(), version = version + 1
     where connection_id = :connection_id and state <> 'ended' returning *
 """)
 # The admin's company is null, which no comparison finds.
@@ -43,10 +58,17 @@ FIND_CUT_OFF = text("""
 """)
 
 
+class RefTakenError(Exception):
+    """The retailer has another connection with this `external_ref`; the text says so."""
+
+
 async def connect(
     session: Session, supplier_id: int, retailer_id: int, external_ref: str | None, default_location: str | None
 ) -> ConnectionChanged | None:
-    """Make (or make again) an active connection and publish it; `None` when there is one that has not ended."""
+    """Make (or make again) an active connection and publish it; `None` when there is one that has not ended.
+
+    Raises `RefTakenError`.
+    """
     values = {
         "connection_id": await take_id(session, "connection_ids"),
         "supplier_id": supplier_id,
@@ -54,7 +76,7 @@ async def connect(
         "external_ref": external_ref,
         "default_location": default_location,
     }
-    return await change_state(session, ConnectionChanged, CONNECT, values)
+    return await _change(session, CONNECT, values)
 
 
 async def list_connections(session: Session, company_id: int | None, after: int, limit: int) -> list[ConnectionChanged]:
@@ -73,6 +95,31 @@ async def find_cut_off(session: Session, product_ids: Sequence[int], company_id:
     """The first of these products whose owner is not connected with this company (`None`, the admin, sees all)."""
     found = await session.execute(FIND_CUT_OFF, {"product_ids": list(product_ids), "company_id": company_id})
     return found.scalar_one_or_none()
+
+
+async def lock_connection(session: Session, connection_id: int, company_id: int | None) -> ConnectionChanged | None:
+    """Lock and read a connection of this company (of any, for `None`)."""
+    await session.execute(LOCK_CONNECTION, {"connection_id": connection_id})
+    return await find_connection(session, connection_id, company_id)
+
+
+async def change_connection(session: Session, wanted: ConnectionChanged) -> ConnectionChanged:
+    """Save a locked connection that has not ended as it is `wanted`, and publish that if it is news.
+
+    Raises `RefTakenError`.
+    """
+    values = wanted.model_dump(include={"connection_id", "external_ref", "default_location", "state"})
+    return await _change(session, CHANGE_CONNECTION, values) or wanted
+
+
+async def _change(session: Session, statement: TextClause, values: dict[str, Any]) -> ConnectionChanged | None:
+    try:
+        return await change_state(session, ConnectionChanged, statement, values)
+    except IntegrityError as error:
+        if REF_CONSTRAINT in str(error.orig):
+            message = f"This retailer has another connection with the external_ref {values['external_ref']!r}."
+            raise RefTakenError(message) from error
+        raise
 
 
 async def end_connection(session: Session, connection_id: int, company_id: int | None) -> bool:

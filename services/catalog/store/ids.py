@@ -1,5 +1,6 @@
 """Ids: from a sequence, or given by the platform admin; the two never meet."""
 
+from collections.abc import Sequence as Many
 from typing import Literal
 
 from sqlalchemy import text
@@ -10,9 +11,9 @@ Sequence = Literal["company_ids", "key_ids", "connection_ids", "product_ids"]
 
 # Whoever takes the next id holds the lock shared until its transaction ends; whoever moves the sequence on holds it
 # alone. Otherwise `setval` could take back a number that `nextval` has just passed.
-NEXT_ID = text("""
+NEXT_IDS = text("""
     with locked as materialized (select pg_advisory_xact_lock_shared(hashtext('basestock.catalog.' || :sequence)))
-    select nextval(cast(:sequence as regclass)) from locked
+    select nextval(cast(:sequence as regclass)) from locked, generate_series(1, :count)
 """)
 SKIP_TO_ID = text("""
     with locked as materialized (select pg_advisory_xact_lock(hashtext('basestock.catalog.' || :sequence)))
@@ -21,10 +22,18 @@ SKIP_TO_ID = text("""
 """)
 
 
+async def take_ids(session: Session, sequence: Sequence, given_ids: Many[int | None]) -> list[int]:
+    """The given ids, which the sequence then steps over, and the next ones of `sequence` where `None` is given."""
+    chosen = [given_id for given_id in given_ids if given_id is not None]
+    if chosen:
+        await session.execute(SKIP_TO_ID, {"sequence": sequence, "given_id": max(chosen)})
+    count = len(given_ids) - len(chosen)
+    rows = (await session.execute(NEXT_IDS, {"sequence": sequence, "count": count})).scalars().all() if count else []
+    next_ids = iter(rows)
+    return [next(next_ids) if given_id is None else given_id for given_id in given_ids]
+
+
 async def take_id(session: Session, sequence: Sequence, given_id: int | None = None) -> int:
     """The next id of `sequence`, or `given_id`, which the sequence then steps over."""
-    if given_id is None:
-        next_id: int = (await session.execute(NEXT_ID, {"sequence": sequence})).scalar_one()
-        return next_id
-    await session.execute(SKIP_TO_ID, {"sequence": sequence, "given_id": given_id})
-    return given_id
+    (taken,) = await take_ids(session, sequence, [given_id])
+    return taken

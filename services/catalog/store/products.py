@@ -1,27 +1,23 @@
 """Products, their variants and links, as they are."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
-from sqlalchemy import RowMapping, text
+from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from services.catalog.domain import Component, Product, Variant, Visibility
 from shared.database import Session
 
-LAST_ID = 2**63 - 1
-
-# The retailer sees what the supplier shows it, while they are connected; the owner and the admin see all.
-LIST_IDS = text("""
+# The retailer sees what the supplier shows it, while they are connected; the owner and the admin see all. Lists ask
+# the same in ways of their own (`product_lists`).
+IS_READABLE = text("""
     select p.product_id from products p
-    where p.product_id between :first_id and :last_id and p.removed_at is null
-        and (cast(:owner_id as bigint) is null or p.owner_id = :owner_id)
-        and (cast(:type as text) is null or p.type = :type)
-        and (cast(:sku as text) is null or p.sku = :sku)
+    where p.product_id = :product_id and p.removed_at is null
         and (cast(:company_id as bigint) is null or p.owner_id = :company_id
             or ((p.visibility = 'connected' or :company_id = any(p.visible_to)) and exists (
                 select from connections c
                 where c.supplier_id = p.owner_id and c.retailer_id = :company_id and c.state = 'active')))
-    order by p.product_id limit :limit
 """)
 FIND_PRODUCTS = text("""
     select p.product_id, p.owner_id, p.type, p.sku, p.title, p.barcode, p.base_product_id, p.visibility, p.visible_to,
@@ -44,46 +40,28 @@ FIND_PRODUCTS = text("""
 """).columns(components=JSONB, variants=JSONB)
 FIND_SKUS = text("select product_id, sku from products where product_id = any(cast(:product_ids as bigint[]))")
 # Of removed products too: versions of retailers whose connection has ended may still stand on them.
-FIND_CHAIN = text("""
+FIND_CHAINS = text("""
     with recursive chain as (
-        select product_id, base_product_id, 1 as level from products where product_id = :product_id
+        select product_id as first_id, product_id, base_product_id, 1 as level from products
+        where product_id = any(cast(:product_ids as bigint[]))
         union all
-        select p.product_id, p.base_product_id, c.level + 1 from chain c join products p
+        select c.first_id, p.product_id, p.base_product_id, c.level + 1 from chain c join products p
             on p.product_id = c.base_product_id
     )
-    select product_id from chain order by level
+    select first_id, array_agg(product_id order by level) as product_ids from chain group by first_id
 """)
-
-
-async def list_products(  # noqa: PLR0913 - each is one filter
-    session: Session,
-    company_id: int | None,
-    *,
-    owner_id: int | None = None,
-    product_type: str | None = None,
-    sku: str | None = None,
-    after: int,
-    limit: int,
-) -> list[Product]:
-    """Products with ids above `after` that this company (or the admin, `None`) may see."""
-    filters = {"owner_id": owner_id, "type": product_type, "sku": sku}
-    bounds = {"first_id": after + 1, "last_id": LAST_ID, "limit": limit}
-    ids = (await session.execute(LIST_IDS, {"company_id": company_id, **filters, **bounds})).scalars().all()
-    return await find_products(session, ids)
 
 
 async def find_readable(session: Session, product_id: int, company_id: int | None) -> Product | None:
     """The product, if it exists and this company (or the admin, `None`) may see it."""
-    bounds = {"first_id": product_id, "last_id": product_id, "limit": 1}
-    filters = {"owner_id": None, "type": None, "sku": None}
-    ids = (await session.execute(LIST_IDS, {"company_id": company_id, **filters, **bounds})).scalars().all()
-    return next(iter(await find_products(session, ids)), None)
+    ids = await session.execute(IS_READABLE, {"product_id": product_id, "company_id": company_id})
+    return next(iter(await find_products(session, ids.scalars().all())), None)
 
 
 async def find_products(session: Session, product_ids: Collection[int]) -> list[Product]:
     """Those of these products that exist, in the order of their ids."""
     rows = await session.execute(FIND_PRODUCTS, {"product_ids": list(product_ids)})
-    return [_product(row) for row in rows.mappings()]
+    return [product_of(dict(row)) for row in rows.mappings()]
 
 
 async def find_skus(session: Session, product_ids: Collection[int]) -> dict[int, str]:
@@ -92,9 +70,12 @@ async def find_skus(session: Session, product_ids: Collection[int]) -> dict[int,
     return {row.product_id: row.sku for row in rows}
 
 
-async def find_chain(session: Session, product_id: int) -> tuple[int, ...]:
-    """The product, its base, that one's base and so on; empty when there is no such product."""
-    return tuple((await session.execute(FIND_CHAIN, {"product_id": product_id})).scalars().all())
+async def find_chains(session: Session, product_ids: Collection[int]) -> dict[int, tuple[int, ...]]:
+    """Of each of these products that there is: itself, its base, that one's base and so on, by its id."""
+    if not product_ids:
+        return {}
+    rows = await session.execute(FIND_CHAINS, {"product_ids": sorted(product_ids)})
+    return {row.first_id: tuple(row.product_ids) for row in rows}
 
 
 async def find_own(session: Session, product_id: int, company_id: int | None) -> Product | None:
@@ -103,7 +84,8 @@ async def find_own(session: Session, product_id: int, company_id: int | None) ->
     return found if found and company_id in {None, found.owner_id} else None
 
 
-def _product(row: RowMapping) -> Product:
+def product_of(row: Mapping[str, Any]) -> Product:
+    """A row of `FIND_PRODUCTS`."""
     visibility: Visibility = tuple(row["visible_to"]) if row["visibility"] == "listed" else row["visibility"]
     return Product(
         owner_id=row["owner_id"],

@@ -18,6 +18,7 @@ from tests.app import Client, serving
 E = TypeVar("E", bound=Event)
 
 ADMIN_KEY = "bsk_the-admin-of-these-tests"
+TOKEN_SECRET = "the secret of these tests' tokens"
 SUPPLIER_A, SUPPLIER_B, RETAILER_A, RETAILER_B = 1, 2, 11, 12
 
 T01_VARIANTS = [
@@ -64,7 +65,7 @@ class Catalog:
     url: str
     dsn: str
     admin: Client
-    client_of: Callable[[int], Awaitable[Client]]
+    client_of: Callable[..., Awaitable[Client]]
 
     async def published(self, *events: type[E]) -> list[E]:
         """What was published so far of these types, in order of subject and version."""
@@ -82,24 +83,24 @@ class Catalog:
         finally:
             await connection.close()
 
-    async def key_of(self, company_id: int) -> str:
-        """A new API key of this company."""
-        made = await self.admin.post(f"/v1/companies/{company_id}/api-keys")
+    async def key_of(self, company_id: int, *scopes: str) -> str:
+        """A new API key of this company, with these scopes or, where none are named, those that keys have."""
+        made = await self.admin.post(f"/v1/companies/{company_id}/api-keys", {"scopes": scopes} if scopes else None)
         key: str = made.body["key"]
         return key
 
 
 @pytest.fixture
 async def catalog(database_dsn: str) -> AsyncIterator[Catalog]:
-    settings = Settings(dsn=database_dsn, admin_key=SecretStr(ADMIN_KEY))
+    settings = Settings(dsn=database_dsn, admin_key=SecretStr(ADMIN_KEY), token_secret=TOKEN_SECRET)
     bus = InProcessBus(publish_timeout_seconds=0.1)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(bus.close)
         url = await stack.enter_async_context(serving([SERVICE], settings, bus))
         admin = await stack.enter_async_context(Client(url, ADMIN_KEY))
 
-        async def client_of(company_id: int) -> Client:
-            return await stack.enter_async_context(Client(url, await running.key_of(company_id)))
+        async def client_of(company_id: int, *scopes: str) -> Client:
+            return await stack.enter_async_context(Client(url, await running.key_of(company_id, *scopes)))
 
         running = Catalog(url, database_dsn, admin, client_of)
         yield running

@@ -12,6 +12,7 @@ from shared.access import sha256_of
 from shared.catalog_view import keep_api_keys
 from shared.events.catalog import ApiKeyChanged, KeyRole, ProductRemoved
 from shared.messaging.in_process import InProcessBus
+from shared.scopes import AREA_SCOPES
 from shared.settings import Settings
 from tests.app import Client, serving
 from tests.integration.inventory.world import (
@@ -46,7 +47,7 @@ def key(key_id: int, company_id: int, role: KeyRole) -> ApiKeyChanged:
         key_sha256=sha256_of(f"bsk_{key_id}"),
         company_id=company_id,
         role=role,
-        scopes=(),
+        scopes=AREA_SCOPES,
         version=1,
     )
 

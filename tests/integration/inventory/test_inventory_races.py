@@ -34,7 +34,7 @@ EARLY = order((100, None, 1))
 
 WAITING = text("""
     select count(*) from pg_stat_activity
-    where datname = current_database() and wait_event_type = 'Lock' and application_name = 'basestock-inventory'
+    where datname = current_database() and wait_event_type = 'Lock' and application_name like 'basestock-inventory-%'
 """)
 
 

@@ -21,6 +21,7 @@ from shared.events.catalog import ApiKeyChanged, CompanyChanged, KeyRole
 from shared.events.inventory import StockChanged
 from shared.messaging.bus import EVENTS_EXCHANGE, Message
 from shared.messaging.in_process import InProcessBus
+from shared.scopes import AREA_SCOPES
 from shared.service import running
 from tests.app import Client, serving
 from tests.integration.notifier.conftest import (
@@ -106,7 +107,7 @@ def _key(company_id: int, key: str) -> ApiKeyChanged:
         key_sha256=sha256_of(key),
         company_id=company_id,
         role=_role(company_id),
-        scopes=(),
+        scopes=AREA_SCOPES,
         version=1,
     )
 

@@ -30,6 +30,7 @@ from shared.events.inventory import LineDecision, LineOutcome, OrderAllocated, O
 from shared.events.orders import ItemsReturned, OrderCreated
 from shared.messaging.bus import EVENTS_EXCHANGE, INTAKE_EXCHANGE, Message
 from shared.messaging.in_process import InProcessBus
+from shared.scopes import AREA_SCOPES
 from shared.settings import Settings
 from tests.app import Client, serving
 
@@ -169,7 +170,7 @@ def api_key(company_id: int) -> ApiKeyChanged:
             "key_sha256": sha256_of(key_of(company_id)),
             "company_id": company_id,
             "role": role,
-            "scopes": (),
+            "scopes": AREA_SCOPES,
             "version": 1,
         }
     )

@@ -1,5 +1,6 @@
 """What the replay creates and sends: lettered codes go through their style, and returns restock."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,17 +34,22 @@ class RecordingApi(Api):
         self.posted.append((path, body))
         number = len(self.posted)
         rows = [{"row": 0, "errors": [{"field": "sku", "detail": "unknown"}]}] if self.refused else []
-        return {
-            "id": number,
-            "order_id": f"o{number}",
-            "return_id": f"r{number}",
-            "refused": self.refused,
-            "rows": rows,
-        }
+        return {"order_id": f"o{number}", "return_id": f"r{number}", "refused": self.refused, "rows": rows}
+
+    async def post_rows(self, path: str, rows: Iterable[object], **_: str | int) -> dict[str, Any]:
+        self.posted.append((path, list(rows)))
+        return {"id": 1, "state": "failed" if self.refused else "done", "reason": "Some are refused."}
 
     async def get(self, path: str, **_: str | int) -> dict[str, Any]:
-        assert path == "/v1/stock"
-        return {"items": [{"sku": code, "available": 0} for code in ASSORTMENT.stock], "next_cursor": None}
+        rows: list[dict[str, Any]]
+        if path == "/v1/stock":
+            levels = [{"sku": code, "available": 0} for code in ASSORTMENT.stock]
+            return {"items": levels, "next_cursor": None}
+        assert path == "/v1/products/imports/1/rows"
+        ((_, rows),) = self.posted
+        errors = [{"field": "sku", "detail": "taken"}] if self.refused else []
+        items = [row | {"product_id": number, "errors": errors} for number, row in enumerate(rows, start=1)]
+        return {"items": items, "next_cursor": None}
 
 
 @pytest.fixture
@@ -56,7 +62,10 @@ async def test_codes_become_stock_products_postage_is_untracked_and_a_style_link
 ) -> None:
     supplier = RecordingApi()
     parts = await create_products(supplier, ASSORTMENT, progress)
-    bodies = {(body["type"], body["sku"]): body for path, body in supplier.posted if path == "/v1/products"}
+    rows: list[dict[str, Any]]
+    ((path, rows),) = supplier.posted
+    assert path == "/v1/products/import"
+    bodies = {(row["type"], row["sku"]): row for row in rows}
     assert set(bodies) == {
         ("stock", "71053"),
         ("stock", "84029E"),
@@ -65,17 +74,22 @@ async def test_codes_become_stock_products_postage_is_untracked_and_a_style_link
         ("customisable", "84029"),
     }
     assert bodies["customisable", "POST"].keys() == {"sku", "name", "type"}, "no link: untracked"
-    ids = {body["sku"]: number for number, (_, body) in enumerate(supplier.posted, start=1)}
     assert bodies["customisable", "84029"]["variants"] == [
-        {"sku": code, "attributes": [{"name": "Letter", "value": code[-1]}], "base_stock_product_id": ids[code]}
+        {"sku": code, "attributes": [{"name": "Letter", "value": code[-1]}], "base_stock_sku": code}
         for code in ("84029E", "84029G")
     ]
+    ids = {row["sku"]: number for number, row in enumerate(rows, start=1)}
     assert parts == {
         "71053": Part(ids["71053"]),
         "POST": Part(ids["POST"]),
         "84029E": Part(ids["84029"], "84029E"),
         "84029G": Part(ids["84029"], "84029G"),
     }
+
+
+async def test_a_product_that_is_refused_ends_the_demo(progress: Progress) -> None:
+    with pytest.raises(RuntimeError, match=r"not imported: Some are refused\. .*'sku'.*taken"):
+        await create_products(RecordingApi(refused=1), ASSORTMENT, progress)
 
 
 async def test_an_order_names_the_variant_and_a_return_puts_it_back_into_stock(progress: Progress) -> None:

@@ -38,6 +38,19 @@ def test_wrong_ones_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, valu
         Settings()
 
 
+def test_several_secrets_sign_and_verify_tokens_and_each_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BASESTOCK_TOKEN_SECRET", f"{'n' * 32}, {'o' * 40}")
+    assert [secret.get_secret_value() for secret in Settings().token_secret] == ["n" * 32, "o" * 40]
+    assert "nnn" not in repr(Settings())
+    for secrets in ("short", f"{'n' * 32},short"):
+        monkeypatch.setenv("BASESTOCK_TOKEN_SECRET", secrets)
+        with pytest.raises(ValidationError) as refusal:
+            Settings()
+        [sentence] = in_words(refusal.value)
+        assert "BASESTOCK_TOKEN_SECRET: each secret must have 32 characters" in sentence
+        assert "short" not in sentence + str(refusal.value)
+
+
 def test_a_service_uses_its_own_database_before_the_common_one() -> None:
     settings = Settings(dsn="postgresql://common", orders_dsn="postgresql://own")
     assert settings.dsn_of("orders") == "postgresql://own"

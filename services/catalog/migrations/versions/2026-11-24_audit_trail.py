@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "1f3ef6007f91"
-down_revision = "df718d545196"
+down_revision = "be07d5160330"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,168 @@
+"""Users: the people of a company who sign in."""
+
+from typing import Annotated, Self
+
+from fastapi import APIRouter, Query
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, StringConstraints
+
+from services.catalog.accounts import EMAIL_CHARACTERS, PASSWORD_CHARACTERS, is_last_owner, normal_email
+from services.catalog.api.companies import no_company
+from services.catalog.api.requests import Calling, Cursor, Here, IdInPath, Limit, after, next_cursor
+from services.catalog.fields import Body, Id
+from services.catalog.passwords import hash_password
+from services.catalog.store import users as store
+from services.catalog.store.companies import find_company
+from services.catalog.store.users import StoredUser
+from shared.access import Caller
+from shared.database import Session
+from shared.errors import FieldError, ProblemError
+from shared.scopes import UserRole
+
+router = APIRouter(prefix="/v1/users")
+
+Email = Annotated[str, StringConstraints(max_length=EMAIL_CHARACTERS), AfterValidator(normal_email)]
+NewPassword = Annotated[SecretStr, Field(min_length=PASSWORD_CHARACTERS[0], max_length=PASSWORD_CHARACTERS[1])]
+
+
+class UserBody(Body):
+    """A new user; the platform admin says of which company."""
+
+    email: Email
+    password: NewPassword
+    role: UserRole
+    company_id: Id | None = None
+
+
+class UserChange(Body):
+    """A change of a user: what is left out (or null) stays."""
+
+    email: Email | None = None
+    password: NewPassword | None = Field(None, description="For another user; your own: POST /v1/me/password.")
+    role: UserRole | None = None
+    disabled: bool | None = None
+
+
+class User(BaseModel):
+    """A user, without the password."""
+
+    id: int
+    company_id: int
+    email: str
+    role: UserRole
+    disabled: bool
+
+    @classmethod
+    def of(cls, user: StoredUser) -> Self:
+        """As it is shown."""
+        return cls(id=user.user_id, **user.model_dump(include={"company_id", "email", "role", "disabled"}))
+
+
+class Users(BaseModel):
+    """A page of users."""
+
+    items: list[User]
+    next_cursor: str | None
+
+
+@router.post("", status_code=201)
+async def create_user(body: UserBody, caller: Calling, context: Here) -> User:
+    """Add a user to a company: to its own with the scope `admin`, to any for the platform admin."""
+    company_id = caller.managed_company(body.company_id)
+    password_hash = await hash_password(body.password)
+    async with context.database.transaction() as session:
+        if await find_company(session, company_id) is None:
+            raise no_company(company_id)
+        try:
+            added = await store.add_user(session, company_id, body.email, body.role, password_hash)
+        except store.EmailTakenError as error:
+            raise _email_taken(body.email) from error
+    return User.of(added)
+
+
+@router.get("")
+async def list_users(
+    caller: Calling,
+    context: Here,
+    company_id: Annotated[Id | None, Query(description="For the platform admin")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Users:
+    """A company's users; the platform admin sees those of all companies, or of `company_id`."""
+    of_company = company_id if caller.is_admin else caller.managed_company(company_id)
+    async with context.database.transaction() as session:
+        found = await store.list_users(session, of_company, after(cursor), limit + 1)
+    return Users(
+        items=[User.of(user) for user in found[:limit]],
+        next_cursor=next_cursor((user.user_id for user in found), limit),
+    )
+
+
+@router.get("/{user_id}")
+async def show_user(user_id: IdInPath, caller: Calling, context: Here) -> User:
+    """One user of the company."""
+    async with context.database.transaction() as session:
+        found = await store.find_user(session, user_id, _managed(caller))
+    if found is None:
+        raise _no_user(user_id)
+    return User.of(found)
+
+
+@router.patch("/{user_id}")
+async def change_user(user_id: IdInPath, body: UserChange, caller: Calling, context: Here) -> User:
+    """Change a user's e-mail address, role or password, or keep it out (`disabled`).
+
+    Tokens it has stay valid until they expire, within minutes; they are not renewed.
+    """
+    if body.password is not None and caller.signed_in is not None and caller.signed_in.user_id == user_id:
+        raise ProblemError(403, "own_password", "Your own password: POST /v1/me/password, with the old one.")
+    password_hash = None if body.password is None else await hash_password(body.password)
+    async with context.database.transaction() as session:
+        before = await _lock(session, user_id, caller)
+        changes = body.model_dump(include={"email", "role", "disabled"}, exclude_none=True)
+        changed = before.model_copy(update=changes)
+        if changed.role != "owner" or changed.disabled:
+            await _refuse_for_last_owner(session, before, caller)
+        try:
+            await store.change_user(session, changed)
+        except store.EmailTakenError as error:
+            raise _email_taken(changed.email) from error
+        if password_hash is not None:
+            await store.set_password(session, user_id, password_hash)
+    return User.of(changed)
+
+
+@router.delete("/{user_id}", status_code=204)
+async def remove_user(user_id: IdInPath, caller: Calling, context: Here) -> None:
+    """Remove a user; its tokens stay valid until they expire, within minutes."""
+    async with context.database.transaction() as session:
+        user = await _lock(session, user_id, caller)
+        await _refuse_for_last_owner(session, user, caller)
+        await store.remove_user(session, user_id)
+
+
+def _managed(caller: Caller) -> int | None:
+    """The company whose users the caller may manage, `None` for all."""
+    return None if caller.is_admin else caller.managed_company()
+
+
+async def _lock(session: Session, user_id: int, caller: Caller) -> StoredUser:
+    found = await store.lock_user(session, user_id, _managed(caller))
+    if found is None:
+        raise _no_user(user_id)
+    return found
+
+
+def _no_user(user_id: int) -> ProblemError:
+    return ProblemError(404, "user_not_found", f"You have no user {user_id}.")
+
+
+async def _refuse_for_last_owner(session: Session, user: StoredUser, caller: Caller) -> None:
+    """A company does not lock itself out; the platform admin may do that to it."""
+    if not caller.is_admin and is_last_owner(user.user_id, await store.find_owners(session, user.company_id)):
+        detail = f"{user.email} is the last owner of the company: make somebody else an owner first."
+        raise ProblemError(409, "last_owner", detail)
+
+
+def _email_taken(email: str) -> ProblemError:
+    detail = f"There is a user with the e-mail address {email} already."
+    return ProblemError(409, "email_taken", detail, errors=[FieldError(field="email", detail=detail)])

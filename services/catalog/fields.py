@@ -1,0 +1,32 @@
+"""The types of the fields that come in, in requests and in files."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+
+def _storable(value: str) -> str:
+    if "\x00" in value:
+        message = "must not contain the character U+0000"
+        raise ValueError(message)
+    return value
+
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), AfterValidator(_storable)]
+Id = Annotated[int, Field(gt=0, lt=2**63)]
+# An id of an older system; the bound leaves the sequence room, and JavaScript exact numbers.
+ChosenId = Annotated[int, Field(gt=0, le=10**12, description="Only for the platform admin; else one is given.")]
+
+
+class Body(BaseModel):
+    """What somebody sends: a field nobody knows is refused, for it may be a misspelt one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def not_null(value: object) -> object:
+    """Validator of fields that may be left out, and then stay, but that are never empty."""
+    if value is None:
+        message = "cannot be null: leave it out to keep it as it is"
+        raise ValueError(message)
+    return value

@@ -1,0 +1,224 @@
+"""The command line of `basestock`."""
+
+import asyncio
+import json
+import signal
+import sys
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import SecretStr, ValidationError
+from rich.console import Console
+from rich.markup import escape
+
+from demo.retailer import LOOPBACK
+from demo.run import run_demo
+from services.all_in_one import SERVICES, migrate, up
+from services.commands import keys, products
+from services.commands.options import DataDir, Dsn, read_settings
+from services.commands.replay import replay
+from services.one_process_each import Place, run
+from shared.access import new_key
+from shared.http import create_app
+from shared.logs import configure_logs
+from shared.serve import run_to_end, serve_services, stop_on_signals
+from shared.settings import Settings, in_words
+
+app = typer.Typer(
+    name="basestock",
+    help="Stock management as message-queue microservices: orders lower base stock, retailers hear of it by webhook.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(keys.app, name="keys")
+app.add_typer(products.app, name="products")
+console = Console()
+errors = Console(stderr=True, soft_wrap=True, highlight=False)
+
+# After Ctrl-C the demo's retailer still says goodbye (it removes its endpoint); longer than this it does not get.
+LEAVE_SECONDS = 5
+DEMO_ORDERS = Path(__file__).parent.parent / "demo" / "data" / "online-retail.csv"
+
+Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes any free one. [default: 8000]")]
+Host = Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")]
+Broker = Annotated[str | None, typer.Option(help="A RabbitMQ to use instead of the in-process bus: amqp://...")]
+PrivateBroker = Annotated[str | None, typer.Option(help="A RabbitMQ to use instead of a private one: amqp://...")]
+
+
+@app.command(name="up")
+def up_command(
+    port: Port = None, host: Host = None, data_dir: DataDir = None, dsn: Dsn = None, broker: Broker = None
+) -> None:
+    """Run everything in one process, with a PostgreSQL and a bus of its own unless you name others."""
+    settings = read_settings(port=port, host=host, data_dir=data_dir, dsn=dsn, broker_url=broker)
+    configure_logs(settings)
+
+    async def main() -> None:
+        def tell(url: str) -> None:
+            errors.print(f"Basestock answers at [bold]{url}[/]  API: {url}/docs")
+
+        await up(settings, stop_on_signals(), on_ready=tell)
+
+    run_to_end(main())
+
+
+@app.command(name="run")
+def run_command(
+    port: Port = None, host: Host = None, data_dir: DataDir = None, dsn: Dsn = None, broker: PrivateBroker = None
+) -> None:
+    """Run each service in a process of its own behind one port, with PostgreSQL and RabbitMQ of its own or yours."""
+    settings = read_settings(port=port, host=host, data_dir=data_dir, dsn=dsn, broker_url=broker)
+    if "log_format" not in settings.model_fields_set:  # this is for people; containers run services one by one
+        settings = settings.model_copy(update={"log_format": "console"})
+    configure_logs(settings)
+
+    def tell(url: str, places: list[Place]) -> None:
+        rows = [("name", "pid", "address", "log")]
+        rows += [(place.name, str(place.pid or ""), place.address, place.log) for place in places]
+        for row in rows:
+            errors.print(escape("{:<10} {:>7}  {:<28} {}".format(*row)))
+        errors.print(f"Basestock answers at [bold]{url}[/]  Ctrl-C ends it.")
+
+    async def main() -> None:
+        stop, at_once = asyncio.Event(), asyncio.Event()
+
+        def hear() -> None:
+            (at_once if stop.is_set() else stop).set()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, hear)
+        await run(settings, stop, at_once, on_ready=tell)
+
+    run_to_end(main())
+
+
+@app.command()
+def serve(
+    service: Annotated[str, typer.Argument(help="catalog, orders, inventory or notifier")], port: Port = None
+) -> None:
+    """Run one service, as containers do; needs BASESTOCK_BROKER_URL and BASESTOCK_DSN."""
+    found = [candidate for candidate in SERVICES if candidate.name == service]
+    if not found:
+        names = ", ".join(candidate.name for candidate in SERVICES)
+        raise typer.BadParameter(f"There is no service {service!r}; there are: {names}.")  # noqa: TRY003, EM102 - Typer's way
+    settings = read_settings(port=port)
+    if settings.broker_url is None:
+        errors.print(
+            "basestock: one service alone needs BASESTOCK_BROKER_URL to meet the others; or use `basestock up`."
+        )
+        raise typer.Exit(1)
+    configure_logs(settings)
+
+    async def main() -> None:
+        await serve_services(found, settings, stop_on_signals())
+
+    run_to_end(main())
+
+
+@app.command(name="migrate")
+def migrate_command(
+    service: Annotated[str | None, typer.Argument(help="One service; all when left out")] = None, dsn: Dsn = None
+) -> None:
+    """Bring the database schemas to their newest version."""
+    settings = read_settings(dsn=dsn)
+    configure_logs(settings)
+    chosen = tuple(candidate for candidate in SERVICES if service in {None, candidate.name})
+    if not chosen:
+        raise typer.BadParameter(f"There is no service {service!r}.")  # noqa: TRY003, EM102 - Typer's way
+    try:
+        settings.dsn_of(chosen[0].name)
+    except ValueError as error:
+        errors.print(f"basestock: {error}")
+        raise typer.Exit(1) from None
+    run_to_end(migrate(settings, chosen))
+
+
+@app.command()
+def demo(  # noqa: PLR0913 - each is an option
+    port: Port = None,
+    data_dir: DataDir = None,
+    orders: Annotated[Path, typer.Option(help="Order lines to replay.", exists=True, dir_okay=False)] = DEMO_ORDERS,
+    *,
+    exit_: Annotated[bool, typer.Option("--exit", help="End after the verdict instead of staying up.")] = False,
+    drop_one: Annotated[bool, typer.Option(help="Withhold one order: the verdict must be wrong.")] = False,
+    url: Annotated[str | None, typer.Option(help="A running Basestock; BASESTOCK_ADMIN_KEY is its key.")] = None,
+    webhook_host: Annotated[
+        str, typer.Option(help="With --url: name or address under which that Basestock reaches this machine.")
+    ] = LOOPBACK,
+) -> None:
+    """Show the main job on real input: an order lowers base stock, the retailer hears, every level is checked."""
+    settings = read_settings(port=port, data_dir=data_dir)
+    configure_logs(settings.model_copy(update={"log_level": "warning", "log_format": "console"}))
+    if url:
+        if settings.admin_key is None:
+            errors.print("basestock: set BASESTOCK_ADMIN_KEY to the platform admin's key of the system at --url.")
+            raise typer.Exit(1)
+        key = settings.admin_key.get_secret_value()
+        story = run_demo(url, key, orders_file=orders, drop_one=drop_one, console=console, webhook_host=webhook_host)
+        ok = run_to_end(story)
+    else:
+        ok = run_to_end(_demo_embedded(settings, orders, drop_one=drop_one, stay=not exit_))
+    raise typer.Exit(0 if ok else 1)
+
+
+async def _demo_embedded(settings: Settings, orders: Path, *, drop_one: bool, stay: bool) -> bool:
+    """Start the embedded system and run the demo against it over HTTP, as any client would."""
+    key = settings.admin_key or SecretStr(new_key())
+    loopback = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+    complete = settings.model_copy(update={"admin_key": key, "webhook_allow_networks": loopback})
+    ctrl_c, stop = stop_on_signals(), asyncio.Event()
+    answering: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    system = asyncio.create_task(up(complete, stop, on_ready=answering.set_result))
+
+    async def linger() -> None:
+        console.print(f"\nBasestock stays up at [bold]{answering.result()}[/]  API: {answering.result()}/docs")
+        console.print(f"The platform admin's key: {key.get_secret_value()}  Ctrl-C ends it.", soft_wrap=True)
+        await ctrl_c.wait()
+
+    async def story() -> bool:
+        return await run_demo(
+            await answering,
+            key.get_secret_value(),
+            orders_file=orders,
+            drop_one=drop_one,
+            console=console,
+            linger=linger if stay else None,
+        )
+
+    playing, interrupted = asyncio.create_task(story()), asyncio.create_task(ctrl_c.wait())
+    try:
+        await asyncio.wait([system, playing, interrupted], return_when=asyncio.FIRST_COMPLETED)
+        if interrupted.done() and stay and answering.done():
+            await asyncio.wait([playing], timeout=LEAVE_SECONDS)
+        if playing.done():
+            return playing.result()
+        if system.done():
+            system.result()  # raises why it did not start, or why it ended
+        raise KeyboardInterrupt
+    finally:
+        for task in (playing, interrupted):
+            task.cancel()
+        await asyncio.wait([playing, interrupted])
+        stop.set()
+        await asyncio.wait([system])
+
+
+app.command()(replay)
+
+
+@app.command()
+def openapi() -> None:
+    """Print the OpenAPI document of all services."""
+    print(json.dumps(create_app(SERVICES, {}).openapi(), indent=2))
+
+
+def main() -> None:
+    """Run the command line, telling of wrong settings in words."""
+    try:
+        app()
+    except ValidationError as error:
+        for sentence in in_words(error):
+            errors.print(f"basestock: {escape(sentence)}")
+        sys.exit(1)

@@ -1,0 +1,22 @@
+"""State version of products: which state is kept of a product that was removed before it was heard of."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "b118f88b9a62"
+down_revision = "e92d6b4137c8"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column(
+        "products",
+        sa.Column("state_version", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        schema="notifier",
+    )
+    op.execute("update notifier.products set state_version = version where type is not null")
+
+
+def downgrade() -> None:
+    op.drop_column("products", "state_version", schema="notifier")

@@ -1,0 +1,467 @@
+"""Files of products through the API: jobs, row results, links by SKU in any order, and what is never half done."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from demo.orders_file import read_orders_file
+from demo.plan import assortment_of
+from demo.replay import products_of as rows_of_assortment
+from services.catalog import importing
+from services.catalog.service import SERVICE
+from services.catalog.store import imports as store
+from shared import clock
+from shared.database import Database
+from shared.events.catalog import ProductChanged
+from shared.http import BODY_LIMIT_BYTES
+from tests.app import Answer, Client
+from tests.integration.catalog.conftest import RETAILER_A, SEEDS, SUPPLIER_A, SUPPLIER_B, Catalog
+
+IMPORT = "/v1/products/import"
+DEADLINE_SECONDS = 60
+REAL_ORDERS = Path(__file__).parent.parent.parent.parent / "demo" / "data" / "online-retail.csv"
+
+# The seeds' catalogue by SKU, each product before what it needs.
+SEEDS_BY_SKU: list[dict[str, Any]] = [
+    {
+        "type": "customisable",
+        "sku": "T01",
+        "name": "T-shirt",
+        "variants": [
+            {"sku": "T01-S", "attributes": [{"name": "Size", "value": "Small"}], "base_stock_sku": "T01-S"},
+            {"sku": "T01-L", "attributes": [{"name": "Size", "value": "Large"}], "base_stock_sku": "T01-L"},
+        ],
+    },
+    {"type": "customisable", "sku": "S7", "name": "S7 case, yours", "base_stock_sku": "S7"},
+    {"type": "stock_customisable", "sku": "S7", "name": "S7 case, both"},
+    {"type": "stock", "sku": "S7", "name": "S7 case"},
+    {"type": "stock", "sku": "T01-L", "name": "T-shirt, large"},
+    {"type": "stock", "sku": "T01-S", "name": "T-shirt, small"},
+]
+OUR_SHIRT = {"type": "virtual", "sku": "T01", "name": "Our T-shirt", "base_sku": "T01"}
+
+CSV = """\
+type;sku;name;variant_sku;attributes;stock_sku;quantity
+customisable;T01;T-shirt;T01-S;Size=Small;T01-S;
+stock;T01-S;T-shirt, small;;;;
+customisable;KIT;Shirts and a case;;;T01-S;2
+stock;S7;S7 case;;;;
+customisable;T01;;T01-L;Size=Large;T01-L;
+stock;T01-L;T-shirt, large;;;;
+customisable;KIT;;;;S7;1
+"""
+
+
+def ndjson(*products: dict[str, Any]) -> bytes:
+    return b"".join(json.dumps(product).encode() + b"\n" for product in products)
+
+
+async def send(client: Client, content: bytes | AsyncIterator[bytes], **query: str | int) -> Answer:
+    params = {name: str(value) for name, value in query.items()}
+    kind = "text/csv" if isinstance(content, bytes) and content.startswith(b"type") else "application/x-ndjson"
+    return await client.post(IMPORT, params=params, data=content, headers={"Content-Type": kind})
+
+
+async def ended(client: Client, answer: Answer) -> dict[str, Any]:
+    """The import once it has come to its end."""
+    assert answer.status == 202, answer.body
+    deadline = clock.monotonic() + DEADLINE_SECONDS
+    while True:
+        job: dict[str, Any] = (await client.get(answer.headers["Location"])).body
+        if job["state"] in {"done", "failed"}:
+            return job
+        assert clock.monotonic() < deadline, job
+        await asyncio.sleep(0.02)
+
+
+def counts(job: dict[str, Any]) -> dict[str, int]:
+    return {name: job[name] for name in ("created", "changed", "unchanged", "refused") if job[name]}
+
+
+async def rows_of(client: Client, job: dict[str, Any], **query: str) -> list[dict[str, Any]]:
+    answer = await client.get(f"/v1/products/imports/{job['id']}/rows", params={"limit": "200", **query})
+    assert answer.status == 200, answer.body
+    rows: list[dict[str, Any]] = answer.body["items"]
+    return rows
+
+
+async def products_of(catalog: Catalog, owner_id: int) -> dict[tuple[str, str], dict[str, Any]]:
+    """A company's products by type and SKU, links by SKU, without ids and versions."""
+    items = (await catalog.admin.get("/v1/products", params={"owner_id": str(owner_id), "limit": "200"})).body["items"]
+    names = {item["id"]: (item["type"], item["sku"]) for item in items}
+
+    def link(part: dict[str, Any]) -> list[tuple[object, int]]:
+        return [(names.get(item["product_id"]), item["quantity"]) for item in part["components"]]
+
+    return {
+        (item["type"], item["sku"]): {
+            **{name: item[name] for name in ("name", "barcode", "visibility")},
+            "base": names.get(item["base_product_id"], item["base_product_id"]),
+            "link": link(item),
+            "variants": [(part["sku"], part["attributes"], link(part)) for part in item["variants"]],
+        }
+        for item in items
+    }
+
+
+async def test_products_come_in_any_order_with_links_by_sku(seeds: Catalog) -> None:
+    supplier = await seeds.client_of(SUPPLIER_B)
+
+    job = await ended(supplier, await send(supplier, ndjson(*SEEDS_BY_SKU)))
+
+    assert (job["state"], job["progress"], job["rows"], counts(job)) == ("done", 1, 6, {"created": 6})
+    assert await products_of(seeds, SUPPLIER_B) == await products_of(seeds, SUPPLIER_A)
+    rows = await rows_of(supplier, job)
+    assert [(row["row"], row["line"], row["sku"], row["status"], row["errors"]) for row in rows] == [
+        (number, number, product["sku"], "created", []) for number, product in enumerate(SEEDS_BY_SKU, start=1)
+    ]
+    shirt = (await supplier.get(f"/v1/products/{rows[0]['product_id']}")).body
+    events = {event.product_id: event for event in await seeds.published(ProductChanged)}
+    event = events[rows[0]["product_id"]]
+    assert [(item.variant_id, item.sku, item.components[0].product_id) for item in event.variants] == [
+        (variant["id"], variant["sku"], variant["base_stock_product_id"]) for variant in shirt["variants"]
+    ]
+    assert all(events[row["product_id"]].version == 1 for row in rows)
+
+
+async def test_rows_of_a_csv_file_with_one_type_and_sku_are_one_product(companies: Catalog) -> None:
+    supplier = await companies.client_of(SUPPLIER_A)
+
+    job = await ended(supplier, await send(supplier, CSV.encode()))
+
+    assert (job["format"], job["rows"], job["rows_done"], counts(job)) == ("csv", 7, 7, {"created": 5})
+    found = await products_of(companies, SUPPLIER_A)
+    assert [(sku, link) for sku, _, link in found["customisable", "T01"]["variants"]] == [
+        ("T01-S", [(("stock", "T01-S"), 1)]),
+        ("T01-L", [(("stock", "T01-L"), 1)]),
+    ]
+    assert found["customisable", "KIT"]["link"] == [(("stock", "T01-S"), 2), (("stock", "S7"), 1)]
+    rows = await rows_of(supplier, job)
+    assert rows[0]["product_id"] == rows[4]["product_id"]
+
+
+async def test_the_same_file_again_changes_nothing_and_what_differs_is_changed(companies: Catalog) -> None:
+    supplier = await companies.client_of(SUPPLIER_A)
+    await ended(supplier, await send(supplier, ndjson(*SEEDS_BY_SKU)))
+    events = len(await companies.published(ProductChanged))
+
+    again = await ended(supplier, await send(supplier, ndjson(*SEEDS_BY_SKU)))
+    renamed = {"type": "customisable", "sku": "T01", "name": "Printed shirt"}
+    changed = await ended(supplier, await send(supplier, ndjson(renamed, SEEDS_BY_SKU[3])))
+
+    assert (counts(again), counts(changed)) == ({"unchanged": 6}, {"changed": 1, "unchanged": 1})
+    found = await products_of(companies, SUPPLIER_A)
+    assert found["customisable", "T01"]["name"] == "Printed shirt"
+    assert len(found["customisable", "T01"]["variants"]) == 2
+    assert len(await companies.published(ProductChanged)) == events + 1
+
+
+async def test_good_rows_go_in_and_bad_ones_are_told_with_their_reasons(companies: Catalog) -> None:
+    supplier = await companies.client_of(SUPPLIER_A)
+    bad = [
+        b"{oops\n",
+        ndjson({"type": "stock", "sku": "S8"}),
+        ndjson({"type": "stock", "sku": "S9", "name": "x", "base_stock_sku": "S7"}),
+        ndjson({"type": "customisable", "sku": "C1", "name": "x", "base_stock_sku": "s7"}),
+        ndjson({"type": "customisable", "sku": "C2", "name": "x", "base_stock_sku": "S8"}),
+        ndjson({"type": "virtual", "sku": "V1", "name": "x", "base_sku": "S7"}),
+        ndjson({"type": "stock", "sku": "D", "name": "x"}, {"type": "stock", "sku": "D", "name": "y"}),
+        ndjson({"type": "stock", "sku": "ID", "name": "x", "id": 77}),
+        ndjson({"type": "stock", "sku": "W", "name": "x", "visibility": [SUPPLIER_B]}),
+    ]
+
+    job = await ended(supplier, await send(supplier, ndjson(*SEEDS_BY_SKU) + b"".join(bad)))
+
+    assert (job["state"], counts(job)) == ("done", {"created": 6, "refused": 9})
+    refused = await rows_of(supplier, job, status="refused")
+    assert [(row["row"], row["sku"], [error["field"] for error in row["errors"]]) for row in refused] == [
+        (7, None, ["row"]),
+        (8, "S8", ["name"]),
+        (9, "S9", ["components"]),
+        (10, "C1", ["components[0].sku"]),
+        (11, "C2", ["components[0].sku"]),
+        (12, "V1", ["base_sku"]),
+        (13, "D", ["sku"]),
+        (14, "D", ["sku"]),
+        (15, "ID", ["id"]),
+        (16, "W", ["visibility[0]"]),
+    ]
+    assert len(await products_of(companies, SUPPLIER_A)) == 6
+
+
+async def test_one_bad_row_of_a_csv_product_keeps_the_whole_product_out(companies: Catalog) -> None:
+    supplier = await companies.client_of(SUPPLIER_A)
+    spoilt = CSV.replace("T01-L;Size=Large;T01-L;", "T01-L;Size=Large;T01-XL;").replace(";S7;1", ";S7;none")
+
+    job = await ended(supplier, await send(supplier, spoilt.encode()))
+
+    assert counts(job) == {"created": 3, "refused": 2}
+    refused = {row["row"]: row["errors"] for row in await rows_of(supplier, job, status="refused")}
+    assert [(number, errors[0]["field"]) for number, errors in refused.items()] == [
+        (1, "row"),
+        (3, "row"),
+        (5, "stock_sku"),
+        (7, "quantity"),
+    ]
+    assert "T01-XL" in refused[5][0]["detail"]
+
+
+@pytest.mark.parametrize("how", [{"mode": "all"}, {"dry_run": "true"}])
+async def test_a_file_of_which_not_all_is_good_or_that_only_asks_changes_nothing(
+    companies: Catalog, how: dict[str, str]
+) -> None:
+    supplier = await companies.client_of(SUPPLIER_A)
+    bad = {"type": "customisable", "sku": "C1", "name": "x", "base_stock_sku": "nothing"}
+
+    job = await ended(supplier, await send(supplier, ndjson(*SEEDS_BY_SKU, bad), **how))
+
+    assert job["state"] == ("failed" if "mode" in how else "done")
+    assert (job["rows_done"], counts(job)) == (7, {"created": 6, "refused": 1})
+    assert [row["sku"] for row in await rows_of(supplier, job, status="refused")] == ["C1"]
+    assert await products_of(companies, SUPPLIER_A) == {}
+    assert await companies.published(ProductChanged) == []
+
+
+async def test_a_file_that_is_good_goes_in_whole(companies: Catalog) -> None:
+    supplier = await companies.client_of(SUPPLIER_A)
+
+    job = await ended(supplier, await send(supplier, ndjson(*SEEDS_BY_SKU), mode="all"))
+
+    assert (job["state"], counts(job)) == ("done", {"created": 6})
+    assert len(await products_of(companies, SUPPLIER_A)) == 6
+    assert len(await companies.published(ProductChanged)) == 6
+
+
+async def test_a_retailers_own_versions_find_their_bases_at_its_suppliers(seeds: Catalog) -> None:
+    retailer = await seeds.client_of(RETAILER_A)
+    rows = [
+        OUR_SHIRT | {"sku": "MINE-2", "base_sku": "MINE-1"},
+        OUR_SHIRT | {"sku": "MINE-1", "base_type": "customisable"},
+        OUR_SHIRT | {"sku": "MINE-3", "base_sku": "S7"},
+        OUR_SHIRT | {"sku": "MINE-4", "base_sku": "X"},
+        {"type": "stock", "sku": "MINE-5", "name": "x"},
+    ]
+
+    job = await ended(retailer, await send(retailer, ndjson(*rows)))
+
+    assert counts(job) == {"created": 2, "refused": 3}
+    found = await products_of(seeds, RETAILER_A)
+    assert (found["virtual", "MINE-1"]["base"], found["virtual", "MINE-2"]["base"]) == (102, ("virtual", "MINE-1"))
+    refused = await rows_of(retailer, job, status="refused")
+    assert [[error["field"] for error in row["errors"]] for row in refused] == [["base_sku"], ["base_sku"], ["type"]]
+    assert "201 (customisable)" in refused[0]["errors"][0]["detail"]
+
+
+async def test_virtual_products_that_stand_on_one_another_come_level_by_level_and_never_in_a_circle(
+    seeds: Catalog,
+) -> None:
+    retailer = await seeds.client_of(RETAILER_A)
+
+    def virtual(number: int, base: int) -> dict[str, Any]:
+        return {"type": "virtual", "sku": f"V{number}", "name": "V", "base_sku": f"V{base}"}
+
+    chain = [virtual(number, number - 1) for number in range(10, 1, -1)]
+    first = {"type": "virtual", "sku": "V1", "name": "V", "base_product_id": 102}
+    circle = [virtual(20, 21), virtual(21, 22), virtual(22, 20)]
+
+    job = await ended(retailer, await send(retailer, ndjson(*chain, first, *circle)))
+    closing = await ended(retailer, await send(retailer, ndjson(virtual(2, 8), virtual(8, 2), virtual(1, 1))))
+
+    assert counts(job) == {"created": 8, "refused": 5}
+    assert {row["sku"] for row in await rows_of(retailer, job, status="refused")} == {"V9", "V10", "V20", "V21", "V22"}
+    # V2 cannot stand on V8, so V8 may go down to V2; nothing is based on itself.
+    assert counts(closing) == {"changed": 1, "refused": 2}
+
+
+async def test_two_changes_of_bases_in_one_file_do_not_close_a_circle_together(seeds: Catalog) -> None:
+    retailer = await seeds.client_of(RETAILER_A)
+    virtual = {"type": "virtual", "name": "V"}
+    # X and Y stand on 102, Z on Y, W on X; the file puts X on Z and Y on W.
+    first: list[dict[str, Any]] = [
+        virtual | {"sku": "X", "base_product_id": 102},
+        virtual | {"sku": "Y", "base_product_id": 102},
+        virtual | {"sku": "Z", "base_sku": "Y"},
+        virtual | {"sku": "W", "base_sku": "X"},
+    ]
+    await ended(retailer, await send(retailer, ndjson(*first)))
+
+    job = await ended(
+        retailer,
+        await send(retailer, ndjson(virtual | {"sku": "X", "base_sku": "Z"}, virtual | {"sku": "Y", "base_sku": "W"})),
+    )
+
+    assert counts(job) == {"changed": 1, "refused": 1}
+
+
+async def test_the_platform_admin_names_the_owner_and_may_choose_ids(companies: Catalog) -> None:
+    rows = [{name: value for name, value in seed.items() if name != "owner_id"} for seed in SEEDS]
+    suppliers, retailers = [row for row in rows if row["id"] != 300], [row for row in rows if row["id"] == 300]
+
+    await ended(companies.admin, await send(companies.admin, ndjson(*reversed(suppliers)), owner_id=SUPPLIER_A))
+    job = await ended(companies.admin, await send(companies.admin, ndjson(*retailers), owner_id=RETAILER_A))
+    taken = {"type": "stock", "sku": "X", "name": "x", "id": 300}
+    twice = [taken | {"id": 500, "sku": "A"}, taken | {"id": 500, "sku": "B"}]
+    refused = await ended(companies.admin, await send(companies.admin, ndjson(taken, *twice), owner_id=SUPPLIER_A))
+
+    page = (await companies.admin.get("/v1/products")).body["items"]
+    assert [item["id"] for item in page] == [100, 101, 102, 200, 201, 202, 300, 500]
+    assert (counts(job), counts(refused)) == ({"created": 1}, {"created": 1, "refused": 2})
+    assert (await send(companies.admin, ndjson(taken))).status == 422
+    assert (await send(companies.admin, ndjson(taken), owner_id=999)).status == 422
+    supplier = await companies.client_of(SUPPLIER_A)
+    assert (await send(supplier, ndjson(taken), owner_id=RETAILER_A)).status == 403
+
+
+async def test_companies_see_their_own_imports_only(companies: Catalog) -> None:
+    supplier, stranger = await companies.client_of(SUPPLIER_A), await companies.client_of(SUPPLIER_B)
+    job = await ended(supplier, await send(supplier, ndjson(*SEEDS_BY_SKU)))
+
+    for path in (f"/v1/products/imports/{job['id']}", f"/v1/products/imports/{job['id']}/rows"):
+        assert [(await client.get(path)).status for client in (supplier, companies.admin, stranger)] == [200, 200, 404]
+
+
+async def test_a_file_without_format_or_with_unknown_columns_is_refused_at_once(companies: Catalog) -> None:
+    supplier = await companies.client_of(SUPPLIER_A)
+
+    nothing = await supplier.post(IMPORT, data=b"x", headers={"Content-Type": "text/plain"})
+    unknown = await send(supplier, b"type,sku,nmae\nstock,A,thing\n")
+
+    assert (nothing.status, nothing.body["code"]) == (422, "unknown_format")
+    assert (unknown.status, [error["field"] for error in unknown.body["errors"]]) == (422, ["nmae"])
+    (job,) = await companies.query("select state, reason from catalog.imports")
+    assert (job["state"], "nmae" in job["reason"]) == ("failed", True)
+
+
+async def test_a_file_may_be_longer_than_other_bodies(companies: Catalog) -> None:
+    supplier = await companies.client_of(SUPPLIER_A)
+    line = ndjson({"type": "stock", "sku": "A", "name": "x"})
+
+    async def long_file() -> AsyncIterator[bytes]:
+        yield line
+        for _ in range(BODY_LIMIT_BYTES // 65_536 + 1):
+            yield b"\n" * 65_536
+
+    assert counts(await ended(supplier, await send(supplier, long_file()))) == {"created": 1}
+
+
+async def test_a_file_that_breaks_off_leaves_a_failed_import_that_changed_nothing(companies: Catalog) -> None:
+    key = await companies.key_of(SUPPLIER_A)
+    begun = asyncio.Event()
+
+    async def broken() -> AsyncIterator[bytes]:
+        yield ndjson(*({"type": "stock", "sku": f"S{number}", "name": "x"} for number in range(20_000)))
+        begun.set()
+        await asyncio.Event().wait()
+
+    async with aiohttp.ClientSession() as session:
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/x-ndjson"}
+        sending = asyncio.create_task(session.post(f"{companies.url}{IMPORT}", data=broken(), headers=headers))
+        await begun.wait()
+        deadline = clock.monotonic() + DEADLINE_SECONDS
+        while not await companies.query("select from catalog.import_rows limit 1"):
+            assert clock.monotonic() < deadline
+            await asyncio.sleep(0.02)
+        sending.cancel()
+        await asyncio.wait([sending])
+    while not (failed := await companies.query("select * from catalog.imports where state <> 'receiving'")):
+        assert clock.monotonic() < deadline
+        await asyncio.sleep(0.02)
+
+    assert (failed[0]["state"], failed[0]["rows_done"]) == ("failed", 0)
+    assert "did not come in whole" in failed[0]["reason"]
+    assert await companies.query("select from catalog.products") == []
+
+
+async def test_an_upload_whose_receiver_died_is_given_up(companies: Catalog) -> None:
+    await companies.query(
+        "insert into catalog.imports (owner_id, format, mode, dry_run, ids_allowed, state, leased_until)"
+        " values ($1, 'csv', 'rows', false, false, 'receiving', clock_timestamp() - interval '1 second'),"
+        " ($1, 'csv', 'rows', false, false, 'receiving', clock_timestamp() + interval '1 hour')",
+        SUPPLIER_A,
+    )
+    database = Database("catalog", companies.dsn, pool_size=1)
+    async with database.transaction() as session:
+        await store.fail_lost_uploads(session, importing.LOST_UPLOAD)
+    await database.close()
+    assert [row["state"] for row in await companies.query("select state from catalog.imports order by import_id")] == [
+        "failed",
+        "receiving",
+    ]
+
+
+async def test_old_imports_are_forgotten_with_their_rows(companies: Catalog) -> None:
+    supplier = await companies.client_of(SUPPLIER_A)
+    old = await ended(supplier, await send(supplier, ndjson(*SEEDS_BY_SKU)))
+    young = await ended(supplier, await send(supplier, ndjson(*SEEDS_BY_SKU)))
+    await companies.query(
+        "update catalog.imports set finished_at = finished_at - interval '14 days' where import_id = $1", old["id"]
+    )
+    database = Database("catalog", companies.dsn, pool_size=1)
+    for gone in (1, 0):
+        async with database.transaction() as session:
+            assert await store.purge(session, 14) == gone
+    await database.close()
+    left = await companies.query("select distinct import_id from catalog.import_rows")
+    assert [row["import_id"] for row in left] == [young["id"]]
+
+
+def test_the_service_forgets_and_carries_out_imports() -> None:
+    assert {importing.carry_out_imports, importing.tidy_imports} <= set(SERVICE.workers)
+
+
+@pytest.mark.parametrize("file_format", ["csv", "ndjson"])
+async def test_what_is_exported_makes_the_same_products_in_an_empty_company(seeds: Catalog, file_format: str) -> None:
+    supplier, other = await seeds.client_of(SUPPLIER_A), await seeds.client_of(SUPPLIER_B)
+    odd = {"type": "customisable", "sku": '=1+"1"', "name": "-Odd; 'thing', or\nnot", "visibility": "connected"}
+    components = [{"product_id": 202, "quantity": 2}, {"product_id": 100, "quantity": 1}]
+    base = (await supplier.post("/v1/products", odd | {"components": components, "barcode": "@7"})).body["id"]
+    await supplier.post("/v1/products", {"type": "virtual", "sku": "V", "name": "V", "base_product_id": base})
+
+    exported = await supplier.get("/v1/products/export", params={"format": file_format})
+    by_admin = await seeds.admin.get("/v1/products/export", params={"format": file_format, "owner_id": str(SUPPLIER_A)})
+    job = await ended(other, await other.post(IMPORT, params={"format": file_format}, data=exported.body.encode()))
+    again = await ended(
+        supplier, await supplier.post(IMPORT, params={"format": file_format}, data=exported.body.encode())
+    )
+
+    assert counts(job) == {"created": 8}
+    assert counts(again) == {"unchanged": 8}
+    assert await products_of(seeds, SUPPLIER_B) == await products_of(seeds, SUPPLIER_A)
+    assert by_admin.body == exported.body
+    assert (await seeds.admin.get("/v1/products/export")).status == 422
+
+
+async def test_a_retailers_export_names_its_suppliers_products_by_id(seeds: Catalog) -> None:
+    retailer = await seeds.client_of(RETAILER_A)
+    exported = (await retailer.get("/v1/products/export")).body
+    assert exported.splitlines()[1].split(",")[:8] == ["virtual", "T01", "Our T-shirt", "", "private", "", "", "102"]
+    assert counts(await ended(retailer, await send(retailer, exported.encode()))) == {"unchanged": 1}
+
+
+async def test_a_wholesalers_real_codes_come_in_as_they_are(companies: Catalog) -> None:
+    assortment = assortment_of(read_orders_file(REAL_ORDERS).lines)
+    rows = rows_of_assortment(assortment)
+    supplier, other = await companies.client_of(SUPPLIER_A), await companies.client_of(SUPPLIER_B)
+
+    job = await ended(supplier, await send(supplier, ndjson(*rows), mode="all"))
+    exported = (await supplier.get("/v1/products/export")).body.encode()
+    elsewhere = await ended(other, await send(other, exported))
+
+    assert (len(rows), counts(job), counts(elsewhere)) == (2125, {"created": 2125}, {"created": 2125})
+    lovely = [
+        (await supplier.get("/v1/products", params={"type": "stock", "sku": code})).body["items"]
+        for code in ("85123A", "85123a")
+    ]
+    assert [[item["sku"] for item in items] for items in lovely] == [["85123A"], ["85123a"]]
+    (style,) = (await other.get("/v1/products", params={"type": "customisable", "sku": "85123"})).body["items"]
+    linked = [
+        (await other.get(f"/v1/products/{variant['base_stock_product_id']}")).body["sku"]
+        for variant in style["variants"]
+    ]
+    assert {"85123A", "85123a"} <= set(linked)
+    assert linked == [variant["sku"] for variant in style["variants"]]

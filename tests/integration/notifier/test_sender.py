@@ -1,0 +1,77 @@
+"""The sender as it runs by itself: what it does when it cannot go on."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+import pytest
+
+from services.notifier import sender
+from services.notifier.sender import Answered, Sender
+from shared.database import Database
+from shared.draining import DRAIN_SECONDS
+from shared.messaging.in_process import InProcessBus
+from shared.service_context import Context
+from tests.end_to_end.system import eventually
+from tests.integration.notifier.conftest import Desk, stock_changed
+from tests.receiver import receiver
+
+ACKNOWLEDGED = "select endpoint_id from slots where acked_version = 1 and lease_id is null order by endpoint_id"
+
+
+async def test_one_call_that_cannot_be_written_down_ends_the_sender_and_takes_no_other_with_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with AsyncExitStack() as stack:
+        _, bad, beside, slow = shops = [await stack.enter_async_context(receiver()) for _ in range(4)]
+        ids = [await desk.register(shop) for shop in shops]
+        writing, may_write = asyncio.Event(), asyncio.Event()
+
+        async def finish(database: Database, answered: Sequence[Answered]) -> None:
+            writing.set()
+            await may_write.wait()
+            if any(item.call.endpoint.endpoint_id == ids[1] for item in answered):
+                message = "a bug"
+                raise ValueError(message)
+            await original(database, answered)
+
+        original = sender.finish
+        monkeypatch.setattr(sender, "finish", finish)
+        for shop in (bad, beside, slow):
+            shop.hold()
+        await desk.hear_stock(stock_changed(100, 5, 1))
+        await desk.fan_out()
+        running = Sender(
+            Context("notifier", desk.settings, desk.database, InProcessBus(publish_timeout_seconds=1)), asyncio.Event()
+        )
+        task = asyncio.create_task(running.run())
+        for shop in shops:
+            await shop.wait_for_calls(1)
+        async with asyncio.timeout(DRAIN_SECONDS):
+            await writing.wait()
+        bad.release()
+        beside.release()
+
+        async def both_wait() -> bool:
+            return len(running._answered) == 2
+
+        # The first one's answer is being written: what came meanwhile goes into one transaction.
+        await eventually("two answers wait to be written down", both_wait)
+        may_write.set()
+
+        async def acknowledged() -> list[int]:
+            return [row.endpoint_id for row in await desk.execute(ACKNOWLEDGED)]
+
+        async def written() -> bool:
+            return await acknowledged() == [ids[0], ids[2]]
+
+        await eventually("the answer beside the bad one is written down", written)
+        assert not task.done(), "a call is under way"
+        slow.release()
+        done, _ = await asyncio.wait([task], timeout=DRAIN_SECONDS / 2)
+        assert done, "it waits for nothing"
+        with pytest.raises(ExceptionGroup) as ended:
+            task.result()
+        assert ended.group_contains(ValueError, match="a bug")
+        assert await acknowledged() == [ids[0], ids[2], ids[3]]
+        assert [len(shop.calls) for shop in shops] == [1, 1, 1, 1]

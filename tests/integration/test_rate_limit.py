@@ -1,0 +1,63 @@
+"""A key that asks too often is told so, and when it may go on; others do not notice."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from services.catalog.service import SERVICE as CATALOG
+from services.orders.service import SERVICE as ORDERS
+from shared.messaging.in_process import InProcessBus
+from shared.settings import Settings
+from tests.app import Client, serving
+
+ADMIN_KEY = "bsk_the-admin-of-the-tests"
+# So few, in so long a time, that none is filled in while the test runs.
+REQUESTS, WINDOW_SECONDS = 5, 36_000
+
+
+@pytest.fixture
+async def url(database_dsn: str) -> AsyncIterator[str]:
+    settings = Settings(
+        dsn=database_dsn,
+        admin_key=ADMIN_KEY,
+        rate_limit_requests=REQUESTS,
+        rate_limit_window_seconds=WINDOW_SECONDS,
+        _env_file=None,
+    )
+    async with serving([CATALOG, ORDERS], settings, InProcessBus(publish_timeout_seconds=5)) as url:
+        yield url
+
+
+async def test_a_key_that_asks_too_often_is_told_when_it_may_go_on(url: str) -> None:
+    async with Client(url, ADMIN_KEY) as admin:
+        made = await admin.post("/v1/companies", {"ref": "supplier-a", "name": "Supplier A", "role": "supplier"})
+        company = f"/v1/companies/{made.body['id']}"
+        assert made.headers["RateLimit-Policy"] == '"default";q=5;w=36000'
+        assert made.headers["RateLimit"] == '"default";r=4;t=7200'
+        key = (await admin.post(f"{company}/api-keys")).body["key"]
+        unknown = await admin.get("/v1/products/100")
+        assert (unknown.status, unknown.headers["RateLimit"]) == (404, '"default";r=2;t=21600'), "problems tell it too"
+        await admin.get("/v1/products")
+        last = await admin.get("/v1/orders")  # services in one process count together
+        assert (last.status, last.headers["RateLimit"]) == (200, '"default";r=0;t=36000')
+
+        refused = await admin.post("/v1/companies", {"ref": "supplier-b", "name": "Supplier B", "role": "supplier"})
+        assert (refused.status, refused.body["code"]) == (429, "rate_limited")
+        assert refused.headers["Content-Type"] == "application/problem+json"
+        assert 7190 <= int(refused.headers["Retry-After"]) <= 7200
+        assert refused.headers["RateLimit"].startswith('"default";r=0;t=')
+        assert f"{REQUESTS} requests" in refused.body["detail"]
+
+    async with Client(url, key) as supplier:
+        answer = await supplier.get(company)
+        assert (answer.status, answer.headers["RateLimit"]) == (200, '"default";r=4;t=7200')
+
+
+async def test_who_has_no_key_is_not_counted(url: str) -> None:
+    async with Client(url, "bsk_guessed") as guesser, Client(url) as nobody:
+        for _ in range(REQUESTS + 1):
+            guessed = await guesser.get("/v1/products")
+            assert (guessed.status, "RateLimit" in guessed.headers) == (401, False)
+        assert (await nobody.get("/livez")).status == 200
+    async with Client(url, ADMIN_KEY) as admin:
+        assert (await admin.get("/v1/products")).headers["RateLimit"] == '"default";r=4;t=7200'

@@ -1,0 +1,206 @@
+"""What each route is asked in the walk through all of them. **A new route needs an entry here**, or the walk fails.
+
+An entry is a function of a company: the requests with which that company (or with `by="admin"` the platform admin)
+succeeds, and which name its things by their ids and names wherever the route takes one: in the path, the query and the
+body. The walk sends the very same requests with the keys of companies that are not connected with it.
+
+A stranger must be answered with one of `refused`, or, where `lists` is set, may also get a list (200) without anything
+of that company. `role` names the role that alone may ask: a connected company of the other role must get 403. A route
+that is only for companies of one role stands in `only(...)`. What the route needs and is not there yet is added to
+`Company` and filled in `market.py`; what it removes must be a thing of its own (`spare_...`), and new references and
+SKUs are `fresh()` ones.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Literal
+
+from tests.tenancy.market import Company, Role
+
+_numbers = count(1)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request; see above. `names_own` says that the answer of success holds something of the company's."""
+
+    path: Mapping[str, object] = field(default_factory=dict)
+    query: Mapping[str, object] = field(default_factory=dict)
+    body: Any = None
+    by: Literal["company", "admin"] = "company"
+    role: Role | None = None
+    lists: bool = False
+    refused: tuple[int, ...] = (403, 404)
+    names_own: bool = True
+
+
+Entry = Callable[[Company], Sequence[Ask]]
+
+SUPPLIER: Role = "supplier"
+RETAILER: Role = "retailer"
+
+
+def fresh(what: str) -> str:
+    """A name that nobody has."""
+    return f"fresh-{what}-{next(_numbers)}"
+
+
+LAST_UUID = "ffffffff-ffff-7fff-bfff-ffffffffffff"
+
+# Nobody listens there.
+NOWHERE = "http://127.0.0.1:9/"
+
+# What needs no key: nothing of anybody is there.
+OPEN = {"GET /livez", "GET /readyz", "GET /metrics"}
+
+
+def only(role: Role, entry: Entry) -> Entry:
+    """An entry for companies of this role alone."""
+    return lambda company: entry(company) if company.role == role else []
+
+
+def _new_products(company: Company) -> list[Ask]:
+    """Each way to name another product or company, one at a time: a stranger's is refused like one that nobody has."""
+
+    def new(type_: str, **links: object) -> dict[str, object]:
+        return {"sku": fresh("sku"), "name": "new", "type": type_, **links}
+
+    own = {"owner_id": company.id}
+    if company.role == RETAILER:
+        asks = [Ask(body=new("virtual", base_product_id=company.product, **own))]
+        return [*asks, Ask(body=new("virtual", base_product_id=company.product), refused=(422,))]
+    variant = {"sku": fresh("variant"), "base_stock_product_id": company.product}
+    links: list[dict[str, object]] = [
+        {"base_stock_product_id": company.product},
+        {"components": [{"product_id": company.product, "quantity": 2}]},
+        {"variants": [variant]},
+    ]
+    return [
+        Ask(body=new("stock", **own)),
+        *(Ask(body=new("customisable", **link), refused=(422,)) for link in links),
+        Ask(body=new("virtual", base_product_id=company.printed), refused=(422,)),
+    ]
+
+
+def _changed_products(company: Company) -> list[Ask]:
+    return [Ask({"product_id": company.product}, body={"name": company.said("changed")})]
+
+
+def _orders(company: Company) -> list[Ask]:
+    """Of one's own, as oneself; and a stranger's order that names this company's product by its id and nothing else."""
+    line: dict[str, object] = {"product_id": company.product, "quantity": 1}
+    if company.role == RETAILER:
+        line["variant_sku"] = company.suppliers_variant
+    return [
+        Ask(body={"external_ref": fresh("order"), "seller_id": company.id, "lines": [line]}),
+        Ask(body={"external_ref": fresh("order"), "lines": [line]}, refused=(422,)),
+    ]
+
+
+def _returns(company: Company) -> list[Ask]:
+    line: dict[str, object] = {"product_id": company.product, "quantity": 1, "restock": True}
+    if company.role == RETAILER:
+        line["variant_sku"] = company.suppliers_variant
+    unknown = {"product_id": 1, "quantity": 1, "restock": True}
+    return [
+        Ask(body={"external_ref": fresh("return"), "seller_id": company.id, "lines": [line]}),
+        Ask(body={"external_ref": fresh("return"), "lines": [line]}, refused=(422,)),
+        Ask(body={"external_ref": fresh("return"), "order_id": company.order, "lines": [unknown]}, refused=(422,)),
+    ]
+
+
+def _bulk(company: Company) -> list[Ask]:
+    query = {"supplier_id": company.id}
+    rows = [{"id": company.product, "adjustment": 1}, {"sku": company.sku, "adjustment": 1}]
+    return [
+        Ask(query=query, body=rows, role=SUPPLIER),
+        *(Ask(body=[row], role=SUPPLIER, refused=(403, 422)) for row in rows),
+    ]
+
+
+PAGE = {"limit": 1}
+
+ENTRIES: Mapping[str, Entry] = {
+    # Catalog
+    "POST /v1/companies": lambda company: [
+        Ask(body={"ref": fresh("ref"), "name": "new", "role": company.role}, by="admin", names_own=False)
+    ],
+    "GET /v1/companies": lambda _: [Ask(by="admin")],
+    "GET /v1/companies/{company_id}": lambda company: [Ask({"company_id": company.id})],
+    "POST /v1/companies/{company_id}/api-keys": lambda company: [Ask({"company_id": company.id}, body={}, by="admin")],
+    "GET /v1/companies/{company_id}/api-keys": lambda company: [Ask({"company_id": company.id}, by="admin")],
+    "DELETE /v1/companies/{company_id}/api-keys/{key_id}": lambda company: [
+        Ask({"company_id": company.id, "key_id": company.key_id}, by="admin")
+    ],
+    "POST /v1/connections": only(
+        SUPPLIER, lambda company: [Ask(body={"supplier_id": company.id, "retailer_id": company.newcomer}, by="admin")]
+    ),
+    "GET /v1/connections": lambda _: [Ask(lists=True), Ask(query=PAGE, lists=True)],
+    "GET /v1/connections/{connection_id}": lambda company: [Ask({"connection_id": company.connection})],
+    "DELETE /v1/connections/{connection_id}": only(
+        SUPPLIER, lambda company: [Ask({"connection_id": company.spare_connection})]
+    ),
+    "POST /v1/products": _new_products,
+    "GET /v1/products": lambda company: [
+        Ask(lists=True),
+        Ask(query={"owner_id": company.id}, lists=True),
+        Ask(query={"sku": company.sku}, lists=True),
+        Ask(query={"type": "stock" if company.role == SUPPLIER else "virtual"}, lists=True),
+    ],
+    "GET /v1/products/{product_id}": lambda company: [Ask({"product_id": company.product})],
+    "GET /v1/products/{product_id}/stock-links": lambda company: [Ask({"product_id": company.product})],
+    "PATCH /v1/products/{product_id}": _changed_products,
+    "DELETE /v1/products/{product_id}": lambda company: [Ask({"product_id": company.spare_product})],
+    # Orders
+    "POST /v1/orders": _orders,
+    "GET /v1/orders": lambda company: [
+        Ask(lists=True),
+        Ask(query={"seller_id": company.id}),
+        Ask(query={"external_ref": company.order_ref}, lists=True),
+        Ask(query={"cursor": LAST_UUID}, lists=True),
+    ],
+    "GET /v1/orders/{order_id}": lambda company: [Ask({"order_id": company.order})],
+    "POST /v1/returns": _returns,
+    # Inventory
+    "GET /v1/stock": only(
+        SUPPLIER,
+        lambda company: [
+            Ask(lists=True, role=SUPPLIER),
+            Ask(query={"supplier_id": company.id}, role=SUPPLIER),
+            Ask(query={"sku": company.sku}, lists=True, role=SUPPLIER),
+        ],
+    ),
+    "GET /v1/stock/{product_id}": only(SUPPLIER, lambda company: [Ask({"product_id": company.product}, role=SUPPLIER)]),
+    "GET /v1/stock/{product_id}/ledger": only(
+        SUPPLIER, lambda company: [Ask({"product_id": company.product}, role=SUPPLIER)]
+    ),
+    "POST /v1/stock/{product_id}/adjustments": only(
+        SUPPLIER,
+        lambda company: [
+            Ask({"product_id": company.product}, body={"adjustment": 1, "reason": "counted"}, role=SUPPLIER)
+        ],
+    ),
+    "POST /v1/stock/bulk": only(SUPPLIER, _bulk),
+    # Notifier
+    "POST /v1/webhook-endpoints": only(
+        RETAILER,
+        lambda company: [
+            Ask(body={"url": NOWHERE + company.said("new-webhooks"), "company_id": company.id}, role=RETAILER)
+        ],
+    ),
+    "GET /v1/webhook-endpoints": only(
+        RETAILER,
+        lambda company: [
+            Ask(lists=True, role=RETAILER),
+            Ask(query={"company_id": company.id}, role=RETAILER),
+        ],
+    ),
+    "GET /v1/webhook-endpoints/{endpoint_id}": only(RETAILER, lambda company: [Ask({"endpoint_id": company.endpoint})]),
+    "GET /v1/webhook-endpoints/{endpoint_id}/attempts": only(
+        RETAILER, lambda company: [Ask({"endpoint_id": company.endpoint})]
+    ),
+    "DELETE /v1/webhook-endpoints/{endpoint_id}": only(
+        RETAILER, lambda company: [Ask({"endpoint_id": company.spare_endpoint})]
+    ),
+}

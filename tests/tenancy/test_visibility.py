@@ -1,0 +1,197 @@
+"""docs/visibility.md, row by row: who is answered which fields, read from the page itself and held against the system.
+
+`THINGS` says how each thing of the page is asked for, and which schema of the OpenAPI document it is. A thing of the
+page that is not there fails, and so does a schema that the API answers with and no thing stands for: add a row to the
+page and an entry here.
+"""
+
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.all_in_one import SERVICES
+from shared.http import create_app
+from tests.app import Answer, Client
+from tests.tenancy.market import Company, Market, Role, open_market
+from tests.tenancy.operations import NOWHERE, fresh
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "visibility.md"
+ALL_FIELDS = "all fields"
+
+Fields = frozenset[str]
+Ask = Callable[[Client, Company], Awaitable[Answer]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the page: a thing's fields (`None` for all of them), and whether owner, other side, former get them."""
+
+    thing: str
+    fields: Fields | None
+    seen: tuple[bool, bool, bool]
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A thing that `owner` companies have, how to ask for it, and where in the answer it stands."""
+
+    owner: Role
+    schema: str | None
+    ask: Ask
+    within: Callable[[Any], Any] = lambda body: body
+
+    async def seen(self, client: Client, company: Company) -> Fields:
+        """The fields of this company's thing that a client is answered, none when it is refused or finds nothing."""
+        answer = await self.ask(client, company)
+        if answer.status in {403, 404}:
+            return frozenset()
+        assert 200 <= answer.status < 300, answer.body
+        return frozenset(self.within(answer.body))
+
+
+def get(path: str) -> Ask:
+    """Ask for what stands under this path, formatted with the company."""
+    return lambda client, company: client.get(path.format(company=company))
+
+
+def post(path: str, body: Callable[[Company], object]) -> Ask:
+    """Send a body made for the company."""
+    return lambda client, company: client.post(path.format(company=company), body(company))
+
+
+def first(*names: str) -> Callable[[Any], Any]:
+    """The first of a list under these names, one within the other."""
+
+    def within(body: Any) -> Any:  # noqa: ANN401 - JSON
+        for name in names:
+            body = body[name][0]
+        return body
+
+    return within
+
+
+def payload(body: Any) -> Any:  # noqa: ANN401 - JSON
+    """The stock item that the newest call told."""
+    return json.loads(first("items")(body)["request_body"])["stock"][0]
+
+
+def a_return(company: Company) -> object:
+    """A new return, as the company alone may state it."""
+    line = {"product_id": company.product, "variant_sku": company.suppliers_variant, "quantity": 1, "restock": False}
+    return {"external_ref": fresh("return"), "seller_id": company.id, "lines": [line]}
+
+
+KEYS, STOCK = "/v1/companies/{company.id}/api-keys", "/v1/stock/{company.product}"
+ENDPOINT = "/v1/webhook-endpoints/{company.endpoint}"
+NEW_ENDPOINT = post("/v1/webhook-endpoints", lambda one: {"url": NOWHERE + fresh("url"), "company_id": one.id})
+BULK = post("/v1/stock/bulk?supplier_id={company.id}", lambda one: [{"id": one.product, "adjustment": 1}])
+
+THINGS: Mapping[str, Thing] = {
+    "company": Thing("supplier", "Company", get("/v1/companies/{company.id}")),
+    "API key": Thing("supplier", "ApiKey", get(KEYS), first("items")),
+    "API key that is made": Thing("supplier", "NewApiKey", post(KEYS, lambda _: {})),
+    "connection": Thing("retailer", "Connection", get("/v1/connections/{company.connection}")),
+    "supplier's product that is shown": Thing("supplier", "Product", get("/v1/products/{company.printed}")),
+    "supplier's product that is not shown": Thing("supplier", "Product", get("/v1/products/{company.product}")),
+    "stock links of a supplier's product that is shown": Thing(
+        "supplier", "StockLinks", get("/v1/products/{company.printed}/stock-links")
+    ),
+    "retailer's product": Thing("retailer", "Product", get("/v1/products/{company.product}")),
+    "stock links of a retailer's product": Thing(
+        "retailer", "StockLinks", get("/v1/products/{company.product}/stock-links")
+    ),
+    "order": Thing("retailer", "Order", get("/v1/orders/{company.order}")),
+    "order line": Thing("retailer", None, get("/v1/orders/{company.order}"), first("lines")),
+    "return": Thing("retailer", "Return", post("/v1/returns", a_return)),
+    "return line": Thing("retailer", None, post("/v1/returns", a_return), first("lines")),
+    "stock item": Thing("supplier", "StockItem", get(STOCK)),
+    "level": Thing("supplier", None, get(STOCK), first("levels")),
+    "ledger entry": Thing("supplier", "LedgerEntry", get(STOCK + "/ledger"), first("items")),
+    "result of a bulk write": Thing("supplier", "BulkAnswer", BULK),
+    "endpoint": Thing("retailer", "EndpointAnswer", get(ENDPOINT)),
+    "endpoint that is registered": Thing("retailer", "RegisteredEndpoint", NEW_ENDPOINT),
+    "attempt": Thing("retailer", "AttemptAnswer", get(ENDPOINT + "/attempts"), first("items")),
+    "stock item of a payload": Thing("retailer", None, get(ENDPOINT + "/attempts"), payload),
+}
+
+
+@pytest.fixture
+async def market(database_dsn: str) -> AsyncIterator[Market]:
+    async with open_market(database_dsn) as opened:
+        yield opened
+
+
+def rows() -> list[Row]:
+    """The rows of all tables of the page; fails on one that is not of the form that the page explains."""
+    found = []
+    for line in PAGE.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("|") or line.startswith(("| thing and fields", "|---")):
+            continue
+        what, *cells = (cell.strip() for cell in line.strip("|").split(" | "))
+        thing, _, fields = what.partition(": ")
+        seen = [re.match(r"(yes|no)\b", cell) for cell in cells]
+        assert [bool(one) for one in seen] == [True] * 3, f"each of the three cells begins with yes or no: {line}"
+        names = None if fields.strip() == ALL_FIELDS else frozenset(re.findall(r"`(\w+)`", fields))
+        assert names is None or names, f"it names no fields: {line}"
+        found.append(Row(thing, names, tuple(match[0] == "yes" for match in seen if match)))  # type: ignore[arg-type]
+    return found
+
+
+def answered_schemas() -> set[str]:
+    """The schemas that answers of success are made of; of a page those of its items."""
+    document = create_app(SERVICES, {}).openapi()
+    schemas = document["components"]["schemas"]
+    found = set()
+    for operation in (one for path in document["paths"].values() for one in path.values()):
+        for status, response in operation["responses"].items():
+            schema = response.get("content", {}).get("application/json", {}).get("schema", {})
+            if status.startswith("2") and "$ref" in schema:
+                name = schema["$ref"].rpartition("/")[2]
+                items = schemas[name]["properties"].get("items")
+                found.add(items["items"]["$ref"].rpartition("/")[2] if items else name)
+    return found
+
+
+def test_the_page_names_every_thing_that_can_be_asked_for() -> None:
+    assert {row.thing for row in rows()} == set(THINGS)
+    assert answered_schemas() == {thing.schema for thing in THINGS.values() if thing.schema}
+
+
+async def test_each_field_is_seen_by_whom_the_page_says(market: Market) -> None:
+    wrong = []
+    for name, thing in THINGS.items():
+        described = [row for row in rows() if row.thing == name]
+        for viewer, owner, column in _viewers(market, thing.owner):
+            everything = await thing.seen(_who_sees_all(market, name, owner), owner)
+            fields = [(row, everything if row.fields is None else row.fields) for row in described]
+            if everything != {field for _, some in fields for field in some}:
+                wrong.append(f"{name}: the API answers {sorted(everything)}, the page says otherwise")
+            promised = {field for row, some in fields for field in some if column is not None and row.seen[column]}
+            seen = await thing.seen(viewer.client, owner)
+            if seen != promised:
+                told, kept = sorted(seen - promised), sorted(promised - seen)
+                wrong.append(f"{name} of {owner.name}: {viewer.name} reads {told}, does not read {kept}")
+    assert not wrong, "\n".join(wrong)
+
+
+def _viewers(market: Market, owner: Role) -> list[tuple[Company, Company, int | None]]:
+    """`(who looks, whose thing it is, the column of the page)` for such owners; strangers have no column."""
+    supplier, retailer, former = market["supplier-a"], market["retailer-a"], market["retailer-c"]
+    mine, other = (supplier, retailer) if owner == "supplier" else (retailer, supplier)
+    strangers = [market["supplier-b"], market["retailer-b"], market["newcomer-a"]]
+    return [
+        (mine, mine, 0),
+        (other, mine, 1),
+        (former, supplier, 2) if owner == "supplier" else (supplier, former, 2),
+        *((stranger, mine, None) for stranger in strangers),
+    ]
+
+
+def _who_sees_all(market: Market, thing: str, owner: Company) -> Client:
+    """Whoever must be answered all fields of a thing: the admin for what companies are not shown, else its owner."""
+    return market.admin if thing.startswith("API key") else owner.client
