@@ -46,7 +46,8 @@ class RecordingApi(Api):
             levels = [{"sku": code, "available": 0} for code in ASSORTMENT.stock]
             return {"items": levels, "next_cursor": None}
         assert path == "/v1/products/imports/1/rows"
-        ((_, rows),) = self.posted
+        (posted,) = self.posted
+        rows = posted[1]
         errors = [{"field": "sku", "detail": "taken"}] if self.refused else []
         items = [row | {"product_id": number, "errors": errors} for number, row in enumerate(rows, start=1)]
         return {"items": items, "next_cursor": None}
