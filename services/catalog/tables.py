@@ -268,6 +268,8 @@ class AuditEntry(Table, table=True):
         sa_column=Column(DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()"))
     )
     actor: str = Field(sa_column=Column(Text, nullable=False))
+    # What the change came with, like `import 12`; null for a request by itself.
+    source: str | None = Field(sa_column=Column(Text))
     # Whose thing was changed; null for what belongs to the platform. No foreign key: the trail outlives its subjects.
     company_id: int | None = Field(sa_column=Column(BigInteger))
     action: str = Field(sa_column=Column(Text, nullable=False))
@@ -301,6 +303,8 @@ class Import(Table, table=True):
     dry_run: bool = Field(sa_column=Column(Boolean, nullable=False))
     # Only the platform admin chooses ids.
     ids_allowed: bool = Field(sa_column=Column(Boolean, nullable=False))
+    # Who sent the file, for the audit trail.
+    actor: str = Field(sa_column=Column(Text, nullable=False))
     traceparent: str | None = Field(sa_column=Column(Text))
     state: str = Field(sa_column=Column(Text, nullable=False))
     reason: str | None = Field(sa_column=Column(Text))

@@ -16,14 +16,15 @@ FIRST_PAGE = 2**63 - 1
 
 
 class AuditEntry(BaseModel):
-    """One change: `actor` is a key, a user or the platform admin, `subject` what was changed, like `product 102`."""
+    """One change: `actor` is a key, a user, the platform admin or the system; `subject` what was changed."""
 
     id: int
     recorded_at: datetime
-    actor: str
+    actor: str = Field(description="E.g. `key 17`, `user 5`, `platform admin`, `system`.")
+    source: str | None = Field(description="The import that made the change, e.g. `import 12`.")
     company_id: int | None
-    action: str
-    subject: str
+    action: str = Field(description="E.g. `product_changed`.")
+    subject: str = Field(description="E.g. `product 102`.")
     changes: dict[str, list[Any]] = Field(description="`{field: [before, after]}` of what differs.")
 
     @classmethod
@@ -33,6 +34,7 @@ class AuditEntry(BaseModel):
             id=entry.entry_id,
             recorded_at=entry.recorded_at,
             actor=entry.actor,
+            source=entry.source,
             company_id=entry.company_id,
             action=entry.action,
             subject=entry.subject,
@@ -58,8 +60,8 @@ async def list_audit_entries(  # noqa: PLR0913 - each is one filter
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> AuditEntries:
-    """Who changed what in the caller's company, newest first; the platform admin sees every company's."""
-    whose = company_id if caller.is_admin else caller.company(company_id)
+    """Who changed what in the caller's company (scope `admin`), newest first; the platform admin sees all."""
+    whose = company_id if caller.is_admin else caller.managed_company(company_id)
     async with context.database.transaction() as session:
         found = await store.list_entries(
             session, whose, subject=subject, actor=actor, before=after(cursor) or FIRST_PAGE, limit=limit + 1

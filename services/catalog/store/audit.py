@@ -13,12 +13,12 @@ from shared.database import Session
 State = Mapping[str, Any]
 
 RECORD = text("""
-    insert into audit_entries (actor, company_id, action, subject, changes)
-    select :actor, e.company_id, e.action, e.subject, e.changes
+    insert into audit_entries (actor, source, company_id, action, subject, changes)
+    select :actor, :source, e.company_id, e.action, e.subject, e.changes
     from jsonb_to_recordset(cast(:entries as jsonb)) as e (company_id bigint, action text, subject text, changes jsonb)
 """)
 SELECT = """
-    select entry_id, recorded_at, actor, company_id, action, subject, changes from audit_entries
+    select entry_id, recorded_at, actor, source, company_id, action, subject, changes from audit_entries
     where entry_id < :before {filters} order by entry_id desc limit :limit
 """
 # Only the filters that are given stand in the statement, so that each of them finds its index.
@@ -41,11 +41,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line of the trail; `changes` is `{field: [before, after]}` of the fields that differ."""
+    """A line of the trail; `changes` is `{field: [before, after]}` of the fields that differ.
+
+    `source` is what the actor's change came with, like `import 12`; `None` for a request by itself.
+    """
 
     entry_id: int
     recorded_at: datetime
     actor: str
+    source: str | None
     company_id: int | None
     action: str
     subject: str
@@ -59,8 +63,8 @@ def differences(before: State | None, after: State | None) -> dict[str, list[Any
     return {field: [was.get(field), now.get(field)] for field in fields if was.get(field) != now.get(field)}
 
 
-async def record(session: Session, actor: str, *changes: Change) -> None:
-    """Write that `actor` made these changes; those that changed nothing leave no line."""
+async def record(session: Session, actor: str, *changes: Change, source: str | None = None) -> None:
+    """Write that `actor` made these changes, which came with `source`; one that changed nothing leaves no line."""
     entries: Sequence[dict[str, Any]] = [
         {
             "company_id": change.company_id,
@@ -72,7 +76,7 @@ async def record(session: Session, actor: str, *changes: Change) -> None:
     ]
     entries = [entry for entry in entries if entry["changes"]]
     if entries:
-        await session.execute(RECORD, {"actor": actor, "entries": json.dumps(entries)})
+        await session.execute(RECORD, {"actor": actor, "source": source, "entries": json.dumps(entries)})
 
 
 async def list_entries(
