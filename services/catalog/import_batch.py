@@ -47,7 +47,7 @@ async def save_batch(session: Session, job: Job, batch: Sequence[FileProduct]) -
         {row.base_sku for row in rows if row.base_sku},
     )
     proposals = [proposal_of(row, job.owner_id, before.get((row.type, row.sku)), directory) for row in rows]
-    outcomes = iter(await _save(session, proposals))
+    outcomes = iter(await _save(session, job, proposals))
     return [
         _results(job.format, item, next(outcomes)) if isinstance(row, ProductRow) else row
         for item, row in zip(batch, read, strict=True)
@@ -81,7 +81,7 @@ def _read(item: FileProduct, job: Job) -> ProductRow | list[RowResult]:
     return row
 
 
-async def _save(session: Session, proposals: Sequence[Proposal]) -> list[_Outcome]:
+async def _save(session: Session, job: Job, proposals: Sequence[Proposal]) -> list[_Outcome]:
     """What came of each; products that get another base are decided one after the other, behind all others.
 
     Nothing that exists is based on a new product, so only these could close a circle, or be too deep, together.
@@ -100,12 +100,12 @@ async def _save(session: Session, proposals: Sequence[Proposal]) -> list[_Outcom
             together.append(index)
     for group in (together, *([index] for index in alone)):
         if group:
-            saved = await _decide_and_save(session, [proposals[index] for index in group])
+            saved = await _decide_and_save(session, job, [proposals[index] for index in group])
             outcomes.update(zip(group, saved, strict=True))
     return [outcomes[index] for index in range(len(proposals))]
 
 
-async def _decide_and_save(session: Session, proposals: Sequence[Proposal]) -> list[_Outcome]:
+async def _decide_and_save(session: Session, job: Job, proposals: Sequence[Proposal]) -> list[_Outcome]:
     facts = await changes.lock_with_facts(session, [proposal.product for proposal in proposals])
     outcomes: list[_Outcome | None] = []
     chosen: set[int] = set()
@@ -117,13 +117,13 @@ async def _decide_and_save(session: Session, proposals: Sequence[Proposal]) -> l
         if not violations and proposal.product.product_id:
             chosen.add(proposal.product.product_id)
     accepted = [index for index, outcome in enumerate(outcomes) if outcome is None]
-    new = [index for index in accepted if proposals[index].before is None]
-    old = [index for index in accepted if proposals[index].before is not None]
-    added = await changes.add_products(session, [proposals[index].product for index in new]) if new else []
+    new = {index: proposals[index].product for index in accepted if proposals[index].before is None}
+    old = {index: (before, proposals[index].product) for index in accepted if (before := proposals[index].before)}
+    added = await changes.add_products(session, job.actor, list(new.values()), source=job.source) if new else []
     for index, product in zip(new, added, strict=True):
         taken = _Outcome("refused", violations=[_id_taken(proposals[index].product)])
         outcomes[index] = _Outcome("created", product.product_id) if product else taken
-    changed = await changes.change_products(session, [proposals[index].product for index in old]) if old else []
+    changed = await changes.change_products(session, job.actor, list(old.values()), source=job.source) if old else []
     for index, product in zip(old, changed, strict=True):
         outcomes[index] = _Outcome("changed", product.product_id)
     return [outcome for outcome in outcomes if outcome is not None]

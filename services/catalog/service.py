@@ -19,6 +19,8 @@ from shared.service_context import Context
 log = structlog.get_logger()
 
 RETRY_SECONDS = 1
+# Who acts in the audit trail where nobody asked.
+SYSTEM = "system"
 
 
 async def make_admin_key(context: Context) -> None:
@@ -46,7 +48,7 @@ async def _add_admin_key(context: Context) -> str | None:
         if await store.has_admin_key(session):
             return None
         key = new_key()
-        await store.add_key(session, sha256_of(key), "admin", None, (ADMIN,))
+        await store.add_key(session, SYSTEM, sha256_of(key), "admin", None, (ADMIN,))
     return key
 
 

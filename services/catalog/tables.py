@@ -252,6 +252,31 @@ class Component(Table, table=True):
     quantity: int = Field(sa_column=Column(BigInteger, nullable=False))
 
 
+class AuditEntry(Table, table=True):
+    """Who changed what; only ever added to. `changes` is `{field: [before, after]}`."""
+
+    __tablename__ = "audit_entries"
+    __table_args__ = (
+        Index("ix_audit_entries_company_id_entry_id", "company_id", "entry_id"),
+        Index("ix_audit_entries_subject_entry_id", "subject", "entry_id"),
+        Index("ix_audit_entries_actor_entry_id", "actor", "entry_id"),
+        CheckConstraint("actor <> '' and action <> '' and subject <> ''", name="says_who_and_what"),
+    )
+
+    entry_id: int = Field(sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    recorded_at: datetime = Field(
+        sa_column=Column(DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()"))
+    )
+    actor: str = Field(sa_column=Column(Text, nullable=False))
+    # What the change came with, like `import 12`; null for a request by itself.
+    source: str | None = Field(sa_column=Column(Text))
+    # Whose thing was changed; null for what belongs to the platform. No foreign key: the trail outlives its subjects.
+    company_id: int | None = Field(sa_column=Column(BigInteger))
+    action: str = Field(sa_column=Column(Text, nullable=False))
+    subject: str = Field(sa_column=Column(Text, nullable=False))
+    changes: dict[str, list[object]] = Field(sa_column=Column(JSONB, nullable=False))
+
+
 class Import(Table, table=True):
     """A file of products: `receiving` while it comes in, then `received`, `running`, `done` or `failed`.
 
@@ -278,6 +303,8 @@ class Import(Table, table=True):
     dry_run: bool = Field(sa_column=Column(Boolean, nullable=False))
     # Only the platform admin chooses ids.
     ids_allowed: bool = Field(sa_column=Column(Boolean, nullable=False))
+    # Who sent the file, for the audit trail.
+    actor: str = Field(sa_column=Column(Text, nullable=False))
     traceparent: str | None = Field(sa_column=Column(Text))
     state: str = Field(sa_column=Column(Text, nullable=False))
     reason: str | None = Field(sa_column=Column(Text))

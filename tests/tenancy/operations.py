@@ -123,6 +123,7 @@ PAGE = {"limit": 1}
 
 ENTRIES: Mapping[str, Entry] = {
     # Catalog
+    "GET /v1/audit": lambda company: [Ask(query={"company_id": company.id}, by="admin")],
     "POST /v1/companies": lambda company: [
         Ask(body={"ref": fresh("ref"), "name": "new", "role": company.role}, by="admin", names_own=False)
     ],

@@ -95,6 +95,7 @@ THINGS: Mapping[str, Thing] = {
     "company": Thing("supplier", "Company", get("/v1/companies/{company.id}")),
     "API key": Thing("supplier", "ApiKey", get(KEYS), first("items")),
     "API key that is made": Thing("supplier", "NewApiKey", post(KEYS, lambda _: {})),
+    "audit entry": Thing("supplier", "AuditEntry", get("/v1/audit?company_id={company.id}"), first("items")),
     "connection": Thing("retailer", "Connection", get("/v1/connections/{company.connection}")),
     "supplier's product that is shown": Thing("supplier", "Product", get("/v1/products/{company.printed}")),
     "supplier's product that is not shown": Thing("supplier", "Product", get("/v1/products/{company.product}")),

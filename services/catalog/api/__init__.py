@@ -2,6 +2,7 @@
 
 from services.catalog.api import (
     api_keys,
+    audit,
     companies,
     connections,
     product_files,
@@ -21,5 +22,6 @@ ROUTERS = (
     product_lists.router,
     product_files.router,
     products.router,
+    audit.router,
 )
 BODY_LIMITS_BYTES = {product_files.IMPORT_PATH: product_files.FILE_LIMIT_BYTES}

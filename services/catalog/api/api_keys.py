@@ -75,6 +75,7 @@ async def create_api_key(
             raise no_company(company_id)
         added = await store.add_key(
             session,
+            caller.actor,
             sha256_of(key),
             company.role,
             company_id,
@@ -110,5 +111,5 @@ async def revoke_api_key(company_id: IdInPath, key_id: IdInPath, caller: Calling
     """Revoke an API key, everywhere and for ever; who may make them may. Again is harmless."""
     caller.managed_company(company_id)
     async with context.database.transaction() as session:
-        if not await store.revoke_key(session, company_id, key_id):
+        if not await store.revoke_key(session, caller.actor, company_id, key_id):
             raise ProblemError(404, "api_key_not_found", f"Company {company_id} has no API key {key_id}.")

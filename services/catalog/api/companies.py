@@ -72,6 +72,7 @@ async def create_company(body: CompanyBody, caller: Calling, context: Here) -> C
     async with context.database.transaction() as session:
         added = await store.add_company(
             session,
+            caller.actor,
             body.id,
             ref=body.ref,
             display_name=body.name,
@@ -118,6 +119,7 @@ async def change_company(company_id: IdInPath, body: CompanyChange, caller: Call
     async with context.database.transaction() as session:
         found = await store.change_company(
             session,
+            caller.actor,
             caller.managed_company(company_id),
             display_name=body.name,
             oversell_policy=body.oversell_policy,

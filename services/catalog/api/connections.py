@@ -78,7 +78,7 @@ async def create_connection(body: ConnectionBody, caller: Calling, context: Here
         refuse("invalid_connection", connection_violations(roles.get(body.supplier_id), roles.get(body.retailer_id)))
         try:
             made = await store.connect(
-                session, body.supplier_id, body.retailer_id, body.external_ref, body.default_location
+                session, caller.actor, body.supplier_id, body.retailer_id, body.external_ref, body.default_location
             )
         except store.RefTakenError as error:
             raise _ref_taken(error) from error
@@ -123,7 +123,7 @@ async def change_connection(
             detail = f"Connection {connection_id} has ended: the platform admin can make it again."
             raise ProblemError(409, "connection_ended", detail)
         try:
-            after = await store.change_connection(session, body.changed(before))
+            after = await store.change_connection(session, caller.actor, before, body.changed(before))
         except store.RefTakenError as error:
             raise _ref_taken(error) from error
     return Connection.of(after)
@@ -133,7 +133,7 @@ async def change_connection(
 async def end_connection(connection_id: IdInPath, caller: Calling, context: Here) -> None:
     """End a connection; either of the two companies may, and the platform admin. Again is harmless."""
     async with context.database.transaction() as session:
-        if not await store.end_connection(session, connection_id, caller.company_id):
+        if not await store.end_connection(session, caller.actor, connection_id, caller.company_id):
             raise _no_connection(connection_id)
 
 

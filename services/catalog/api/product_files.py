@@ -125,6 +125,7 @@ async def import_products(  # noqa: PLR0913 - each says how
             raise ProblemError(422, "unknown_company", detail, errors=[error])
         import_id = await store.add_import(
             session,
+            caller.actor,
             owner,
             format=file_format,
             mode=mode,

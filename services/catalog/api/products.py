@@ -42,7 +42,7 @@ async def create_product(body: ProductBody, caller: Calling, context: Here) -> P
     if body.id is not None:
         caller.require()
     proposed = body.product(caller.company(body.owner_id))
-    return Product.of(await _in_transaction(context, lambda session: _add(session, proposed)))
+    return Product.of(await _in_transaction(context, lambda session: _add(session, caller.actor, proposed)))
 
 
 @router.post("/products/{product_id}/duplicate", status_code=201)
@@ -60,7 +60,8 @@ async def duplicate_product(product_id: IdInPath, body: DuplicateBody, caller: C
         if original is None:
             raise _no_product(product_id)
         originals.append(original)
-        return await _add(session, domain.copy_of(original, sku=body.sku, name=body.name, product_id=body.id))
+        proposed = domain.copy_of(original, sku=body.sku, name=body.name, product_id=body.id)
+        return await _add(session, caller.actor, proposed)
 
     copy = await _in_transaction(context, duplicate)
     return Duplicate.with_warnings(copy, domain.warnings_of_copy(originals[-1], copy))
@@ -118,7 +119,7 @@ async def change_product(product_id: IdInPath, body: ProductChange, caller: Call
         refuse("invalid_product", domain.violations(proposed, facts, before))
         if proposed.type != before.type:
             await _refuse_if_needed(session, before, caller.company_id, "change its type")
-        (changed,) = await changes.change_products(session, [proposed])
+        (changed,) = await changes.change_products(session, caller.actor, [(before, proposed)])
         return changed
 
     return Product.of(await _in_transaction(context, change))
@@ -132,13 +133,13 @@ async def remove_product(product_id: IdInPath, caller: Calling, context: Here) -
         if found is None:
             raise _no_product(product_id)
         await _refuse_if_needed(session, found, caller.company_id, "be removed")
-        await changes.remove_product(session, found)
+        await changes.remove_product(session, caller.actor, found)
 
 
-async def _add(session: Session, proposed: domain.Product) -> domain.Product:
+async def _add(session: Session, actor: str, proposed: domain.Product) -> domain.Product:
     (facts,) = await changes.lock_with_facts(session, [proposed])
     refuse("invalid_product", domain.violations(proposed, facts))
-    (added,) = await changes.add_products(session, [proposed])
+    (added,) = await changes.add_products(session, actor, [proposed])
     if added is None:
         raise ProblemError(
             409, "product_exists", f"The id {proposed.product_id} is taken: leave it out, or choose another."

@@ -130,8 +130,8 @@ async def change_own_password(body: PasswordChange, caller: Anyone, context: Her
             raise ProblemError(
                 401, "session_ended", "The user was removed, or got another password just now.", headers=BEARER
             )
-        await users.set_password(session, user.user_id, new_hash)
-    changed = now.model_copy(update={"password_version": now.password_version + 1})
+        changed = now.with_password(new_hash)
+        await users.change_user(session, caller.actor, now, changed)
     return _session_of(changed, clock.utc_now(), context)
 
 

@@ -73,7 +73,7 @@ async def create_user(body: UserBody, caller: Calling, context: Here) -> User:
         if await find_company(session, company_id) is None:
             raise no_company(company_id)
         try:
-            added = await store.add_user(session, company_id, body.email, body.role, password_hash)
+            added = await store.add_user(session, caller.actor, company_id, body.email, body.role, password_hash)
         except store.EmailTakenError as error:
             raise _email_taken(body.email) from error
     return User.of(added)
@@ -120,14 +120,14 @@ async def change_user(user_id: IdInPath, body: UserChange, caller: Calling, cont
         before = await _lock(session, user_id, caller)
         changes = body.model_dump(include={"email", "role", "disabled"}, exclude_none=True)
         changed = before.model_copy(update=changes)
+        if password_hash is not None:
+            changed = changed.with_password(password_hash)
         if changed.role != "owner" or changed.disabled:
             await _refuse_for_last_owner(session, before, caller)
         try:
-            await store.change_user(session, changed)
+            await store.change_user(session, caller.actor, before, changed)
         except store.EmailTakenError as error:
             raise _email_taken(changed.email) from error
-        if password_hash is not None:
-            await store.set_password(session, user_id, password_hash)
     return User.of(changed)
 
 
@@ -137,7 +137,7 @@ async def remove_user(user_id: IdInPath, caller: Calling, context: Here) -> None
     async with context.database.transaction() as session:
         user = await _lock(session, user_id, caller)
         await _refuse_for_last_owner(session, user, caller)
-        await store.remove_user(session, user_id)
+        await store.remove_user(session, caller.actor, user)
 
 
 def _managed(caller: Caller) -> int | None:

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from pydantic import BaseModel
 from sqlalchemy import text
 
+from services.catalog.store.audit import Change, State, record
 from services.catalog.store.ids import take_id
-from services.catalog.store.states import change_state, read_states
 from shared.database import Session
 from shared.events.catalog import ApiKeyChanged, KeyRole
 from shared.messaging.outbox import publish
@@ -24,7 +25,7 @@ ADD_KEY = text("""
 LIST_KEYS = text("""
     select * from api_keys where company_id = :company_id and key_id > :after order by key_id limit :limit
 """)
-FIND_KEY = text("select * from api_keys where company_id = :company_id and key_id = :key_id")
+LOCK_KEY = text("select * from api_keys where company_id = :company_id and key_id = :key_id for no key update")
 FIND_BY_ID = text("select * from api_keys where key_id = :key_id")
 REVOKE_KEY = text("""
     update api_keys set revoked_at = clock_timestamp(), changed_at = clock_timestamp(), version = version + 1
@@ -60,9 +61,15 @@ class StoredKey(BaseModel):
     last_used_at: datetime | None
     version: int
 
+    @property
+    def said(self) -> State:
+        """What the audit trail says of it."""
+        return self.model_dump(mode="json", include={"role", "label", "scopes", "expires_at", "revoked_at"})
+
 
 async def add_key(  # noqa: PLR0913 - each is a column
     session: Session,
+    actor: str,
     key_sha256: str,
     role: KeyRole,
     company_id: int | None,
@@ -85,10 +92,7 @@ async def add_key(  # noqa: PLR0913 - each is a column
         "expires_at": expires_at,
     }
     added = (await session.execute(ADD_KEY, values)).mappings().one_or_none()
-    if added is None:
-        return None
-    publish(session, ApiKeyChanged.model_validate(dict(added)))
-    return StoredKey.model_validate(dict(added))
+    return None if added is None else await _tell(session, actor, "api_key_created", None, added)
 
 
 async def list_keys(session: Session, company_id: int, after: int, limit: int) -> list[StoredKey]:
@@ -103,12 +107,27 @@ async def find_key(session: Session, key_id: int) -> StoredKey | None:
     return None if row is None else StoredKey.model_validate(dict(row))
 
 
-async def revoke_key(session: Session, company_id: int, key_id: int) -> bool:
+async def revoke_key(session: Session, actor: str, company_id: int, key_id: int) -> bool:
     """Revoke a company's key and publish that; says whether the company has such a key. Again is harmless."""
-    found = await read_states(session, ApiKeyChanged, FIND_KEY, {"company_id": company_id, "key_id": key_id})
-    if found:
-        await change_state(session, ApiKeyChanged, REVOKE_KEY, {"key_id": key_id})
-    return bool(found)
+    found = await session.execute(LOCK_KEY, {"company_id": company_id, "key_id": key_id})
+    before = found.mappings().one_or_none()
+    if before is None:
+        return False
+    revoked = (await session.execute(REVOKE_KEY, {"key_id": key_id})).mappings().one_or_none()
+    if revoked is not None:
+        await _tell(session, actor, "api_key_revoked", StoredKey.model_validate(dict(before)), revoked)
+    return True
+
+
+async def _tell(
+    session: Session, actor: str, action: str, before: StoredKey | None, row: Mapping[Any, Any]
+) -> StoredKey:
+    """Publish and record what a key is now."""
+    publish(session, ApiKeyChanged.model_validate(dict(row)))
+    key = StoredKey.model_validate(dict(row))
+    was = None if before is None else before.said
+    await record(session, actor, Change(key.company_id, action, f"api key {key.key_id}", was, key.said))
+    return key
 
 
 async def note_uses(session: Session, uses: Mapping[int, datetime]) -> None:

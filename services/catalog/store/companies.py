@@ -1,9 +1,11 @@
 """Companies; each is given as the event that tells its full state."""
 
 from collections.abc import Collection
+from functools import partial
 
 from sqlalchemy import text
 
+from services.catalog.store.audit import Change, State
 from services.catalog.store.ids import take_id
 from services.catalog.store.states import change_state, read_states
 from shared.database import Session
@@ -15,6 +17,7 @@ ADD_COMPANY = text("""
     on conflict do nothing returning *
 """)
 FIND_COMPANY = text("select * from companies where company_id = :company_id")
+LOCK_COMPANY = text("select * from companies where company_id = :company_id for no key update")
 LIST_COMPANIES = text("""
     select * from companies where company_id > :after and (cast(:ref as text) is null or ref = :ref)
     order by company_id limit :limit
@@ -32,22 +35,51 @@ CHANGE_COMPANY = text("""
 FIND_ROLES = text("select company_id, role from companies where company_id = any(cast(:company_ids as bigint[]))")
 
 
-async def add_company(
-    session: Session, given_id: int | None, *, ref: str, display_name: str, role: CompanyRole, oversell_policy: str
+async def add_company(  # noqa: PLR0913 - each is a column
+    session: Session,
+    actor: str,
+    given_id: int | None,
+    *,
+    ref: str,
+    display_name: str,
+    role: CompanyRole,
+    oversell_policy: str,
 ) -> CompanyChanged | None:
     """Add a company and publish it; `None` when its id or its ref is taken."""
     company_id = await take_id(session, "company_ids", given_id)
-    values = {"ref": ref, "display_name": display_name, "role": role, "oversell_policy": oversell_policy}
-    return await change_state(session, CompanyChanged, ADD_COMPANY, {"company_id": company_id, **values})
+    values = {
+        "company_id": company_id,
+        "ref": ref,
+        "display_name": display_name,
+        "role": role,
+        "oversell_policy": oversell_policy,
+    }
+    return await change_state(session, actor, CompanyChanged, ADD_COMPANY, values, partial(_changes, None))
 
 
 async def change_company(
-    session: Session, company_id: int, *, display_name: str | None, oversell_policy: str | None
+    session: Session, actor: str, company_id: int, *, display_name: str | None, oversell_policy: str | None
 ) -> CompanyChanged | None:
     """Change what is given of a company, and publish it if that is news; `None` when there is no such company."""
+    before = next(iter(await read_states(session, CompanyChanged, LOCK_COMPANY, {"company_id": company_id})), None)
     values = {"company_id": company_id, "display_name": display_name, "oversell_policy": oversell_policy}
-    changed = await change_state(session, CompanyChanged, CHANGE_COMPANY, values)
-    return changed or await find_company(session, company_id)
+    changed = await change_state(session, actor, CompanyChanged, CHANGE_COMPANY, values, partial(_changes, before))
+    return changed or before
+
+
+def _changes(before: CompanyChanged | None, after: CompanyChanged) -> list[Change]:
+    action = "company_created" if before is None else "company_changed"
+    was = None if before is None else _said(before)
+    return [Change(after.company_id, action, f"company {after.company_id}", was, _said(after))]
+
+
+def _said(company: CompanyChanged) -> State:
+    return {
+        "ref": company.ref,
+        "name": company.display_name,
+        "role": company.role,
+        "oversell_policy": company.oversell_policy,
+    }
 
 
 async def find_company(session: Session, company_id: int) -> CompanyChanged | None:

@@ -1,11 +1,13 @@
 """Dropship connections; each is given as the event that tells its full state."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import TextClause, text
 from sqlalchemy.exc import IntegrityError
 
+from services.catalog.store.audit import Change, State
 from services.catalog.store.ids import take_id
 from services.catalog.store.states import change_state, read_states
 from shared.database import Session
@@ -32,6 +34,9 @@ LIST_CONNECTIONS = text("""
 FIND_CONNECTION = text("""
     select * from connections where connection_id = :connection_id
         and (cast(:company_id as bigint) is null or cast(:company_id as bigint) in (supplier_id, retailer_id))
+""")
+LOCK_BETWEEN = text("""
+    select * from connections where supplier_id = :supplier_id and retailer_id = :retailer_id for no key update
 """)
 LOCK_CONNECTION = text("select from connections where connection_id = :connection_id for no key update")
 # A change that changes nothing changes no version. One that has ended stays as it was.
@@ -63,7 +68,12 @@ class RefTakenError(Exception):
 
 
 async def connect(
-    session: Session, supplier_id: int, retailer_id: int, external_ref: str | None, default_location: str | None
+    session: Session,
+    actor: str,
+    supplier_id: int,
+    retailer_id: int,
+    external_ref: str | None,
+    default_location: str | None,
 ) -> ConnectionChanged | None:
     """Make (or make again) an active connection and publish it; `None` when there is one that has not ended.
 
@@ -76,7 +86,8 @@ async def connect(
         "external_ref": external_ref,
         "default_location": default_location,
     }
-    return await _change(session, CONNECT, values)
+    before = next(iter(await read_states(session, ConnectionChanged, LOCK_BETWEEN, values)), None)
+    return await _change(session, actor, CONNECT, values, before)
 
 
 async def list_connections(session: Session, company_id: int | None, after: int, limit: int) -> list[ConnectionChanged]:
@@ -103,18 +114,22 @@ async def lock_connection(session: Session, connection_id: int, company_id: int 
     return await find_connection(session, connection_id, company_id)
 
 
-async def change_connection(session: Session, wanted: ConnectionChanged) -> ConnectionChanged:
-    """Save a locked connection that has not ended as it is `wanted`, and publish that if it is news.
+async def change_connection(
+    session: Session, actor: str, before: ConnectionChanged, wanted: ConnectionChanged
+) -> ConnectionChanged:
+    """Save a locked connection that has not ended (`before`) as it is `wanted`, and publish that if it is news.
 
     Raises `RefTakenError`.
     """
     values = wanted.model_dump(include={"connection_id", "external_ref", "default_location", "state"})
-    return await _change(session, CHANGE_CONNECTION, values) or wanted
+    return await _change(session, actor, CHANGE_CONNECTION, values, before) or wanted
 
 
-async def _change(session: Session, statement: TextClause, values: dict[str, Any]) -> ConnectionChanged | None:
+async def _change(
+    session: Session, actor: str, statement: TextClause, values: dict[str, Any], before: ConnectionChanged | None
+) -> ConnectionChanged | None:
     try:
-        return await change_state(session, ConnectionChanged, statement, values)
+        return await change_state(session, actor, ConnectionChanged, statement, values, partial(_changes, before))
     except IntegrityError as error:
         if REF_CONSTRAINT in str(error.orig):
             message = f"This retailer has another connection with the external_ref {values['external_ref']!r}."
@@ -122,9 +137,26 @@ async def _change(session: Session, statement: TextClause, values: dict[str, Any
         raise
 
 
-async def end_connection(session: Session, connection_id: int, company_id: int | None) -> bool:
+async def end_connection(session: Session, actor: str, connection_id: int, company_id: int | None) -> bool:
     """End a connection of this company (of any, for `None`) and publish that; says whether it has such a one."""
-    found = await find_connection(session, connection_id, company_id)
-    if found is not None:
-        await change_state(session, ConnectionChanged, END_CONNECTION, {"connection_id": connection_id})
-    return found is not None
+    before = await lock_connection(session, connection_id, company_id)
+    if before is not None:
+        values = {"connection_id": connection_id}
+        await change_state(session, actor, ConnectionChanged, END_CONNECTION, values, partial(_changes, before))
+    return before is not None
+
+
+def _changes(before: ConnectionChanged | None, after: ConnectionChanged) -> list[Change]:
+    """The same in the trails of both companies."""
+    action = "connection_changed"
+    if before is None or (before.state == "ended" and after.state != "ended"):
+        action = "connection_created"
+    elif after.state == "ended":
+        action = "connection_ended"
+    was, now = (None if state is None else _said(state) for state in (before, after))
+    subject = f"connection {after.connection_id}"
+    return [Change(company_id, action, subject, was, now) for company_id in (after.supplier_id, after.retailer_id)]
+
+
+def _said(state: ConnectionChanged) -> State:
+    return state.model_dump(exclude={"connection_id", "version"})

@@ -33,8 +33,8 @@ ROW_COLUMNS = (
 )
 
 ADD_IMPORT = text("""
-    insert into imports (owner_id, format, mode, dry_run, ids_allowed, traceparent, state, leased_until)
-    values (:owner_id, :format, :mode, :dry_run, :ids_allowed, :traceparent, 'receiving',
+    insert into imports (owner_id, format, mode, dry_run, ids_allowed, actor, traceparent, state, leased_until)
+    values (:owner_id, :format, :mode, :dry_run, :ids_allowed, :actor, :traceparent, 'receiving',
         clock_timestamp() + make_interval(secs => :lease_seconds))
     returning import_id
 """)
@@ -156,6 +156,7 @@ class Job:
     mode: Mode
     dry_run: bool
     ids_allowed: bool
+    actor: str
     place_done: int
     traceparent: str | None
 
@@ -163,6 +164,11 @@ class Job:
     def is_one_transaction(self) -> bool:
         """Whether the whole file is one transaction."""
         return self.dry_run or self.mode == "all"
+
+    @property
+    def source(self) -> str:
+        """How the audit trail calls it."""
+        return f"import {self.import_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +200,9 @@ class LeaseLostError(Exception):
     """Somebody else has this import now."""
 
 
-async def add_import(session: Session, owner_id: int, **values: object) -> int:
+async def add_import(session: Session, actor: str, owner_id: int, **values: object) -> int:
     """Begin to receive an import; returns its id. `values` are its format, mode, dry_run, ids_allowed, traceparent."""
-    row = values | {"owner_id": owner_id, "lease_seconds": LEASE_SECONDS}
+    row = values | {"actor": actor, "owner_id": owner_id, "lease_seconds": LEASE_SECONDS}
     import_id: int = (await session.execute(ADD_IMPORT, row)).scalar_one()
     return import_id
 

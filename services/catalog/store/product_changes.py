@@ -13,6 +13,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.exc import IntegrityError
 
 from services.catalog.domain import Component, Dependant, Facts, Known, Product
+from services.catalog.store.audit import Change, State, record
 from services.catalog.store.companies import find_roles
 from services.catalog.store.ids import take_ids
 from services.catalog.store.products import find_chains, find_own
@@ -197,20 +198,31 @@ async def find_dependants(session: Session, product: Product) -> list[Dependant]
     return [Dependant(row.product_id, row.owner_id, row.sku, row.how) for row in rows]
 
 
-async def add_products(session: Session, products: Sequence[Product]) -> list[Product | None]:
+async def add_products(
+    session: Session, actor: str, products: Sequence[Product], *, source: str | None = None
+) -> list[Product | None]:
     """Add products and publish them; returns each with its ids, or `None` where its id is taken.
 
-    Ids that were chosen must differ from one another. Raises `SkuTakenError`.
+    Ids that were chosen must differ from one another. `source` is what the products came with, for the audit trail.
+    Raises `SkuTakenError`.
     """
     ids = await take_ids(session, "product_ids", [item.product_id or None for item in products])
     numbered = [replace(item, product_id=product_id) for item, product_id in zip(products, ids, strict=True)]
     versions = await _write(session, ADD_PRODUCTS, numbered)
     saved = await _save_parts(session, [item for item in numbered if item.product_id in versions], versions)
+    created = [_change("product_created", None, product) for product in saved.values()]
+    await record(session, actor, *created, source=source)
     return [saved.get(product_id) for product_id in ids]
 
 
-async def change_products(session: Session, products: Sequence[Product]) -> list[Product]:
-    """Save locked products as they are now and publish them; raises `SkuTakenError`."""
+async def change_products(
+    session: Session, actor: str, pairs: Sequence[tuple[Product, Product]], *, source: str | None = None
+) -> list[Product]:
+    """Save locked products, each given as it was and as it is now, and publish them; raises `SkuTakenError`.
+
+    `source` is what the changes came with, for the audit trail.
+    """
+    products = [now for _, now in pairs]
     ids = [item.product_id for item in products]
     versions = await _write(session, CHANGE_PRODUCTS, products)
     if len(versions) < len(ids):
@@ -219,15 +231,49 @@ async def change_products(session: Session, products: Sequence[Product]) -> list
     kept = [{"product_id": item.product_id, "sku": variant.sku} for item in products for variant in item.variants]
     await session.execute(DROP_VARIANTS, {"product_ids": ids, "kept": json.dumps(kept)})
     saved = await _save_parts(session, products, versions)
+    await record(session, actor, *(_change("product_changed", was, now) for was, now in pairs), source=source)
     return [saved[product_id] for product_id in ids]
 
 
-async def remove_product(session: Session, product: Product) -> None:
+async def remove_product(session: Session, actor: str, product: Product) -> None:
     """Remove a locked product that nothing depends on, and publish that."""
     await session.execute(DROP_COMPONENTS, {"product_ids": [product.product_id]})
     await session.execute(DROP_VARIANTS, {"product_ids": [product.product_id], "kept": "[]"})
     version = (await session.execute(REMOVE_PRODUCT, {"product_id": product.product_id})).scalar_one()
     publish(session, contract.ProductRemoved(product_id=product.product_id, owner_id=product.owner_id, version=version))
+    await record(session, actor, _change("product_removed", product, None))
+
+
+def _change(action: str, before: Product | None, after: Product | None) -> Change:
+    product = after or before
+    assert product is not None  # noqa: S101 - it was there before or is there now
+    was, now = (None if item is None else _said(item) for item in (before, after))
+    return Change(product.owner_id, action, f"product {product.product_id}", was, now)
+
+
+def _said(product: Product) -> State:
+    """What the audit trail says of a product, in the words of the API."""
+    return {
+        "type": product.type,
+        "sku": product.sku,
+        "name": product.name,
+        "barcode": product.barcode,
+        "base_product_id": product.base_product_id,
+        "components": _said_links(product.components),
+        "variants": [
+            {
+                "sku": variant.sku,
+                "attributes": [{"name": name, "value": value} for name, value in variant.attributes],
+                "components": _said_links(variant.components),
+            }
+            for variant in product.variants
+        ],
+        "visibility": product.visibility,
+    }
+
+
+def _said_links(components: Iterable[Component]) -> list[dict[str, int]]:
+    return [{"product_id": item.product_id, "quantity": item.quantity} for item in components]
 
 
 async def _write(session: Session, statement: TextClause, products: Sequence[Product]) -> dict[int, int]:

@@ -1,10 +1,13 @@
 """Users: who signs in for a company."""
 
+from typing import Self
+
 from pydantic import BaseModel
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from services.catalog.accounts import email_key
+from services.catalog.store.audit import Change, State, record
 from shared.database import Session
 from shared.events.catalog import CompanyRole
 from shared.scopes import UserRole
@@ -34,11 +37,9 @@ LIST_USERS = text(f"""
 LOCK_USER = text(f"{FIND_USER.text} for no key update of c, u")
 FIND_OWNERS = text("select user_id from users where company_id = :company_id and role = 'owner' and not disabled")
 CHANGE_USER = text("""
-    update users set email = :email, email_key = :email_key, role = :role, disabled = :disabled
+    update users set email = :email, email_key = :email_key, role = :role, disabled = :disabled,
+        password_hash = :password_hash, password_version = :password_version
     where user_id = :user_id
-""")
-SET_PASSWORD = text("""
-    update users set password_hash = :password_hash, password_version = password_version + 1 where user_id = :user_id
 """)
 # The same password under newer parameters; unless it was changed meanwhile.
 REHASH = text("""
@@ -59,12 +60,23 @@ class StoredUser(BaseModel):
     password_hash: str
     password_version: int
 
+    def with_password(self, password_hash: str) -> Self:
+        """The user with a new password: sessions that began with the old one cannot be renewed."""
+        return self.model_copy(update={"password_hash": password_hash, "password_version": self.password_version + 1})
+
+    @property
+    def said(self) -> State:
+        """What the audit trail says of it."""
+        return self.model_dump(include={"email", "role", "disabled", "password_version"})
+
 
 class EmailTakenError(Exception):
     """Somebody has this e-mail address already."""
 
 
-async def add_user(session: Session, company_id: int, email: str, role: UserRole, password_hash: str) -> StoredUser:
+async def add_user(
+    session: Session, actor: str, company_id: int, email: str, role: UserRole, password_hash: str
+) -> StoredUser:
     """Add a user to a company that exists; raises `EmailTakenError`."""
     values = {
         "company_id": company_id,
@@ -78,6 +90,7 @@ async def add_user(session: Session, company_id: int, email: str, role: UserRole
         raise EmailTakenError
     found = await find_user(session, user_id, company_id)
     assert found is not None  # noqa: S101 - it was just added
+    await record(session, actor, Change(company_id, "user_created", f"user {user_id}", None, found.said))
     return found
 
 
@@ -110,20 +123,17 @@ async def find_owners(session: Session, company_id: int) -> list[int]:
     return list((await session.execute(FIND_OWNERS, {"company_id": company_id})).scalars())
 
 
-async def change_user(session: Session, user: StoredUser) -> None:
-    """Save a locked user's e-mail address, role and whether it is disabled; raises `EmailTakenError`."""
-    values = user.model_dump(include={"user_id", "email", "role", "disabled"})
+async def change_user(session: Session, actor: str, before: StoredUser, wanted: StoredUser) -> None:
+    """Save a locked user (`before`) as it is `wanted`, its password too; raises `EmailTakenError`."""
+    values = wanted.model_dump(exclude={"company_id", "company_role"}) | {"email_key": email_key(wanted.email)}
     try:
-        await session.execute(CHANGE_USER, values | {"email_key": email_key(user.email)})
+        await session.execute(CHANGE_USER, values)
     except IntegrityError as error:
         if EMAIL_CONSTRAINT in str(error.orig):
             raise EmailTakenError from error
         raise
-
-
-async def set_password(session: Session, user_id: int, password_hash: str) -> None:
-    """Give a user a new password: sessions that began with the old one cannot be renewed."""
-    await session.execute(SET_PASSWORD, {"user_id": user_id, "password_hash": password_hash})
+    change = Change(wanted.company_id, "user_changed", f"user {wanted.user_id}", before.said, wanted.said)
+    await record(session, actor, change)
 
 
 async def rehash(session: Session, user_id: int, outdated_hash: str, password_hash: str) -> None:
@@ -132,6 +142,7 @@ async def rehash(session: Session, user_id: int, outdated_hash: str, password_ha
     await session.execute(REHASH, values)
 
 
-async def remove_user(session: Session, user_id: int) -> None:
-    """Forget a user."""
-    await session.execute(REMOVE_USER, {"user_id": user_id})
+async def remove_user(session: Session, actor: str, user: StoredUser) -> None:
+    """Remove a locked user."""
+    await session.execute(REMOVE_USER, {"user_id": user.user_id})
+    await record(session, actor, Change(user.company_id, "user_removed", f"user {user.user_id}", user.said, None))

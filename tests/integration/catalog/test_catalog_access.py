@@ -203,6 +203,10 @@ async def test_replicas_that_start_without_an_admin_key_make_one_and_tell_it_onc
     assert (sentence, len(told.splitlines())) == ("The platform admin's API key, shown only this once:", 1)
     async with serving([SERVICE], settings, bus) as url, Client(url, key) as admin:
         assert (await admin.get("/v1/companies")).status == 200
+        lines = (await admin.get("/v1/audit")).body["items"]
+    assert [(line["actor"], line["action"], line["company_id"]) for line in lines] == [
+        ("system", "api_key_created", None)
+    ]
     assert capsys.readouterr().err == ""
     await bus.close()
 

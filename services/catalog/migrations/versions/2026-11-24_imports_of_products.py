@@ -19,6 +19,7 @@ def upgrade() -> None:
         sa.Column("mode", sa.Text(), nullable=False),
         sa.Column("dry_run", sa.Boolean(), nullable=False),
         sa.Column("ids_allowed", sa.Boolean(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
         sa.Column("traceparent", sa.Text(), nullable=True),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
