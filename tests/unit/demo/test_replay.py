@@ -41,12 +41,11 @@ class RecordingApi(Api):
         return {"id": 1, "state": "failed" if self.refused else "done", "reason": "Some are refused."}
 
     async def get(self, path: str, **_: str | int) -> dict[str, Any]:
-        rows: list[dict[str, Any]]
         if path == "/v1/stock":
             levels = [{"sku": code, "available": 0} for code in ASSORTMENT.stock]
             return {"items": levels, "next_cursor": None}
         assert path == "/v1/products/imports/1/rows"
-        ((_, rows),) = self.posted
+        ((_posted_to, rows),) = self.posted
         errors = [{"field": "sku", "detail": "taken"}] if self.refused else []
         items = [row | {"product_id": number, "errors": errors} for number, row in enumerate(rows, start=1)]
         return {"items": items, "next_cursor": None}
