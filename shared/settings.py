@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
 
     # A hundred a second is beyond a client that works through its orders one by one; a full import is a few requests.
-    rate_limit_requests: int = Field(6000, ge=1, description="Requests per key and window, in each process.")
+    rate_limit_requests: int = Field(6000, ge=1, description="Requests per key or user and window, in each process.")
     rate_limit_window_seconds: float = Field(60, gt=0, description="Window of the requests' limit.")
 
     data_dir: Path = Field(Path(".basestock"), description="Folder of the embedded PostgreSQL.")

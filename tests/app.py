@@ -8,7 +8,6 @@ from typing import Any, Self
 
 import aiohttp
 
-from shared import migrations
 from shared.messaging.bus import Bus
 from shared.serve import app_of, serve_app
 from shared.service import Service
@@ -17,12 +16,10 @@ from shared.settings import Settings
 
 @asynccontextmanager
 async def serving(services: Sequence[Service], settings: Settings, bus: Bus) -> AsyncIterator[str]:
-    """Migrate and run these services on `bus`, serve them on one free port; yields the base URL once it answers.
+    """Run these services on `bus` and migrated databases, on one free port; yields the base URL once it answers.
 
     The bus stays the caller's: it is not closed here. A part of a service that dies of a bug ends the block with it.
     """
-    for service in services:
-        await migrations.upgrade(service.name, settings.dsn_of(service.name))
     async with app_of(services, settings, bus) as app:
         stop = asyncio.Event()
         url: asyncio.Future[str] = asyncio.get_running_loop().create_future()

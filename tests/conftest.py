@@ -1,7 +1,8 @@
 """Servers for the tests, each started only when a test first asks for it; unit tests never do."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from os import environ
 from urllib.parse import urlsplit
@@ -9,8 +10,12 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from argon2 import PasswordHasher
 
+from services.all_in_one import migrate
+from services.catalog import passwords
 from shared.private_rabbitmq import RabbitNode
+from shared.settings import Settings
 from tests.servers.postgres import PostgresServer, postgres_server
 
 
@@ -28,13 +33,44 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def migrated_database(postgres: PostgresServer) -> Iterator[str]:
+    """The name of a database with the tables of all services, made once, to be copied and never opened."""
+    name = _new_name()
+    asyncio.run(_execute(postgres.dsn, f"create database {name}"))
+    asyncio.run(migrate(Settings(dsn=_dsn_of(postgres, name), _env_file=None)))
+    yield name
+    asyncio.run(_execute(postgres.dsn, f"drop database {name} with (force)"))
+
+
 @pytest.fixture
-async def database_dsn(postgres: PostgresServer) -> AsyncIterator[str]:
-    """A fresh, empty database, dropped afterwards."""
-    name = f"test_{uuid4().hex}"
-    await _execute(postgres.dsn, f"create database {name}")
-    yield urlsplit(postgres.dsn)._replace(path=f"/{name}").geturl()
+async def database_dsn(postgres: PostgresServer, migrated_database: str) -> AsyncIterator[str]:
+    """A fresh database with the tables of all services, dropped afterwards."""
+    async with _database(postgres, migrated_database) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+async def empty_database_dsn(postgres: PostgresServer) -> AsyncIterator[str]:
+    """A fresh database without any table, dropped afterwards."""
+    async with _database(postgres) as dsn:
+        yield dsn
+
+
+@asynccontextmanager
+async def _database(postgres: PostgresServer, template: str = "template1") -> AsyncIterator[str]:
+    name = _new_name()
+    await _execute(postgres.dsn, f"create database {name} template {template}")
+    yield _dsn_of(postgres, name)
     await _execute(postgres.dsn, f"drop database {name} with (force)")
+
+
+def _new_name() -> str:
+    return f"test_{uuid4().hex}"
+
+
+def _dsn_of(postgres: PostgresServer, name: str) -> str:
+    return urlsplit(postgres.dsn)._replace(path=f"/{name}").geturl()
 
 
 async def _execute(dsn: str, statement: str) -> None:
@@ -43,6 +79,12 @@ async def _execute(dsn: str, statement: str) -> None:
         await connection.execute(statement)
     finally:
         await connection.close()
+
+
+@pytest.fixture
+def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash the passwords of catalogs in this process as fast as argon2 can: the real cost is tested by itself."""
+    monkeypatch.setattr(passwords, "HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 
 
 @pytest.fixture(scope="session")

@@ -35,12 +35,12 @@ def is_outdated(stored_hash: str) -> bool:
 
 
 @cache
-def _nobodys_hash() -> str:
-    return HASHER.hash(secrets.token_bytes())
+def _nobodys_hash(hasher: PasswordHasher) -> str:
+    return hasher.hash(secrets.token_bytes())
 
 
 def _verify(stored_hash: str | None, prepared: bytes) -> bool:
-    nobodys = _nobodys_hash()  # made on the first call, whoever's that is
+    nobodys = _nobodys_hash(HASHER)  # made on the first call, whoever's that is
     try:
         return HASHER.verify(stored_hash or nobodys, prepared) and stored_hash is not None
     except VerifyMismatchError:

@@ -16,31 +16,31 @@ NAMES = [service.name for service in SERVICES]
 
 
 @pytest.mark.parametrize("service", NAMES)
-async def test_an_empty_database_gets_the_tables_of_today(service: str, database_dsn: str) -> None:
-    await upgrade(service, database_dsn)
+async def test_an_empty_database_gets_the_tables_of_today(service: str, empty_database_dsn: str) -> None:
+    await upgrade(service, empty_database_dsn)
     # Raises when a table, column, index or constraint differs from what `tables.py` says.
-    await asyncio.to_thread(command.check, config_for(service, database_dsn))
+    await asyncio.to_thread(command.check, config_for(service, empty_database_dsn))
 
 
 @pytest.mark.parametrize("service", NAMES)
-async def test_a_migration_can_be_taken_back(service: str, database_dsn: str) -> None:
-    config = config_for(service, database_dsn)
-    await upgrade(service, database_dsn)
+async def test_a_migration_can_be_taken_back(service: str, empty_database_dsn: str) -> None:
+    config = config_for(service, empty_database_dsn)
+    await upgrade(service, empty_database_dsn)
     await asyncio.to_thread(command.downgrade, config, "base")
-    connection = await asyncpg.connect(database_dsn)
+    connection = await asyncpg.connect(empty_database_dsn)
     try:
         left = "select tablename from pg_tables where schemaname = $1 and tablename <> 'alembic_version'"
         assert await connection.fetch(left, service) == []
     finally:
         await connection.close()
-    await upgrade(service, database_dsn)
+    await upgrade(service, empty_database_dsn)
 
 
-async def test_all_services_live_in_one_database_without_meeting(database_dsn: str) -> None:
-    await asyncio.gather(*(upgrade(service, database_dsn) for service in NAMES))
-    await asyncio.gather(*(upgrade(service, database_dsn) for service in NAMES))
+async def test_all_services_live_in_one_database_without_meeting(empty_database_dsn: str) -> None:
+    await asyncio.gather(*(upgrade(service, empty_database_dsn) for service in NAMES))
+    await asyncio.gather(*(upgrade(service, empty_database_dsn) for service in NAMES))
     for service in NAMES:
-        await asyncio.to_thread(command.check, config_for(service, database_dsn))
+        await asyncio.to_thread(command.check, config_for(service, empty_database_dsn))
 
 
 @pytest.mark.parametrize("service", NAMES)
@@ -52,16 +52,16 @@ def test_migrations_stand_in_one_line_and_are_named_by_day_and_content(service: 
 
 
 @pytest.mark.parametrize("service", NAMES)
-async def test_keys_of_before_there_were_areas_go_on_doing_everything(service: str, database_dsn: str) -> None:
-    config = config_for(service, database_dsn)
+async def test_keys_of_before_there_were_areas_go_on_doing_everything(service: str, empty_database_dsn: str) -> None:
+    config = config_for(service, empty_database_dsn)
     (first,) = ScriptDirectory.from_config(config).get_bases()
     await asyncio.to_thread(command.upgrade, config, first)
-    connection = await asyncpg.connect(database_dsn)
+    connection = await asyncpg.connect(empty_database_dsn)
     try:
         add = f"""insert into {service}.api_keys (key_id, key_sha256, role, scopes, version)
             values (1, 'a', 'admin', '{{read,write}}', 1), (2, 'b', 'admin', '{{admin}}', 1)"""
         await connection.execute(add)
-        await upgrade(service, database_dsn)
+        await upgrade(service, empty_database_dsn)
         scopes = await connection.fetch(f"select scopes, version from {service}.api_keys order by key_id")
     finally:
         await connection.close()

@@ -12,6 +12,8 @@ from shared.scopes import AREA_SCOPES
 from tests.app import Answer, Client
 from tests.end_to_end.system import RETAILER, SUPPLIER, System, eventually
 
+pytestmark = pytest.mark.usefixtures("cheap_passwords")
+
 # A route of each service that reads, and one that writes what is wrong: refused for that, once the caller may.
 READS = {
     "catalog": "/v1/products",

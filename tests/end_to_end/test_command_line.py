@@ -151,12 +151,12 @@ async def test_mistakes_are_told_in_words(arguments: list[str], environment: dic
     assert "Traceback" not in said
 
 
-async def test_a_database_that_is_not_there_is_told_in_words(database_dsn: str) -> None:
-    missing = urlsplit(database_dsn)._replace(path="/not_there").geturl()
+async def test_a_database_that_is_not_there_is_told_in_words(empty_database_dsn: str) -> None:
+    missing = urlsplit(empty_database_dsn)._replace(path="/not_there").geturl()
     status, said = await output_of("migrate", "--dsn", missing)
     assert (status, "Traceback" in said) == (1, False), said
     assert 'database "not_there" does not exist' in said
-    environment = {"BASESTOCK_DSN": database_dsn, "BASESTOCK_BROKER_URL": "amqp://127.0.0.1:1"}
+    environment = {"BASESTOCK_DSN": empty_database_dsn, "BASESTOCK_BROKER_URL": "amqp://127.0.0.1:1"}
     status, said = await output_of("serve", "orders", **environment)
     assert (status, "Traceback" in said) == (1, False), said
     assert "basestock migrate" in said

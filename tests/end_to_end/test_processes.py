@@ -226,10 +226,10 @@ async def a_second_one_is_refused(running: Run, folder: Path) -> None:
 
 
 async def test_given_servers_are_used_and_a_second_ctrl_c_ends_what_hangs(
-    folder: Path, database_dsn: str, broker: RabbitNode | GivenBroker
+    folder: Path, empty_database_dsn: str, broker: RabbitNode | GivenBroker
 ) -> None:
     await delete_queues(broker.url)
-    options = ["--dsn", database_dsn, "--broker", broker.url]
+    options = ["--dsn", empty_database_dsn, "--broker", broker.url]
     async with run(folder / "data", *options) as running:
         assert list(running.pids) == NAMES[:5]
         assert running.addresses["RabbitMQ"] == urlsplit(broker.url).netloc.rpartition("@")[2] + "/"
@@ -243,10 +243,10 @@ async def test_given_servers_are_used_and_a_second_ctrl_c_ends_what_hangs(
 
 
 async def test_a_killed_nginx_comes_back_and_none_of_its_workers_keeps_the_port(
-    folder: Path, database_dsn: str, broker: RabbitNode | GivenBroker
+    folder: Path, empty_database_dsn: str, broker: RabbitNode | GivenBroker
 ) -> None:
     await delete_queues(broker.url)
-    async with run(folder / "data", "--dsn", database_dsn, "--broker", broker.url) as running:
+    async with run(folder / "data", "--dsn", empty_database_dsn, "--broker", broker.url) as running:
         killed = running.pids["nginx"]
         assert len(group_of(killed)) > 1, "nginx has workers, who hold its output and its port"
         os.kill(killed, signal.SIGKILL)
@@ -308,24 +308,24 @@ async def end_of_orders(folder: Path, dsn: str, broker_url: str, **environment: 
         return orders.said
 
 
-async def test_a_process_gives_up_in_words_when_a_server_never_comes(folder: Path, database_dsn: str) -> None:
-    await migrate(Settings(dsn=database_dsn, _env_file=None))
+async def test_a_process_gives_up_in_words_when_a_server_never_comes(folder: Path, empty_database_dsn: str) -> None:
+    await migrate(Settings(dsn=empty_database_dsn, _env_file=None))
     nobody = "amqp://user:hush@127.0.0.1:1/"
     said = await end_of_orders(folder, "postgresql://user:hush@127.0.0.1:1/basestock", nobody, **HASTY)
     assert "orders: the database did not answer within BASESTOCK_START_SECONDS" in said
-    said = await end_of_orders(folder, database_dsn, nobody, **HASTY)
+    said = await end_of_orders(folder, empty_database_dsn, nobody, **HASTY)
     assert "orders: the broker did not answer within BASESTOCK_START_SECONDS" in said
 
 
 async def test_a_process_does_not_wait_where_waiting_does_not_help(
-    folder: Path, database_dsn: str, broker: RabbitNode | GivenBroker
+    folder: Path, empty_database_dsn: str, broker: RabbitNode | GivenBroker
 ) -> None:
     def stranger(url: str) -> str:
         parts = urlsplit(url)
         return parts._replace(netloc=f"user:hush@{parts.hostname}:{parts.port}").geturl()
 
-    assert "authentication failed" in await end_of_orders(folder, stranger(database_dsn), broker.url, **PATIENT)
-    assert "basestock migrate" in await end_of_orders(folder, database_dsn, broker.url, **PATIENT)
-    await migrate(Settings(dsn=database_dsn, _env_file=None))
-    said = await end_of_orders(folder, database_dsn, stranger(broker.url), **PATIENT)
+    assert "authentication failed" in await end_of_orders(folder, stranger(empty_database_dsn), broker.url, **PATIENT)
+    assert "basestock migrate" in await end_of_orders(folder, empty_database_dsn, broker.url, **PATIENT)
+    await migrate(Settings(dsn=empty_database_dsn, _env_file=None))
+    said = await end_of_orders(folder, empty_database_dsn, stranger(broker.url), **PATIENT)
     assert "refuses this user or password" in said

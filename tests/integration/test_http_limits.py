@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from services.all_in_one import migrate
 from services.orders.service import SERVICE
 from shared.http import BODY_LIMIT_BYTES
 from shared.messaging.in_process import InProcessBus
@@ -59,6 +60,7 @@ async def test_invented_methods_do_not_become_series(url: str) -> None:
 async def test_while_the_database_is_away_the_answer_is_503() -> None:
     with postgres_server(durable=True) as server:
         settings = Settings(dsn=server.dsn, admin_key=ADMIN_KEY, _env_file=None)
+        await migrate(settings)
         async with (
             serving([SERVICE], settings, InProcessBus(publish_timeout_seconds=5)) as url,
             Client(url, ADMIN_KEY) as admin,

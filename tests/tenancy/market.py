@@ -5,7 +5,7 @@ Retailer C has ended. Whatever a company owns, every list holds some of it, and 
 and ids occur nowhere else (`Company.marks`): whoever reads one of them has read that company's data.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_network
@@ -14,14 +14,17 @@ from typing import Any, Literal
 
 import asyncpg
 
-from services.all_in_one import SERVICES, migrate
+from services.all_in_one import SERVICES
+from shared.access import sha256_of
 from shared.messaging.in_process import InProcessBus
+from shared.scopes import AREA_SCOPES
 from shared.settings import Settings
 from tests.app import Answer, Client, serving
 from tests.end_to_end.system import eventually
 from tests.receiver import Receiver, receiver
 
 ADMIN_KEY = "bsk_the-admin-of-the-tests"
+TOKEN_SECRET = "the secret of the tokens in the walk"
 Role = Literal["supplier", "retailer"]
 
 # Ids that are given in sequence begin here, so that a small number in an answer is never taken for one of them.
@@ -29,6 +32,8 @@ SEQUENCES = (
     "alter sequence catalog.key_ids restart with 430000001",
     "alter sequence catalog.connection_ids restart with 440000001",
     "alter sequence catalog.product_ids restart with 450000001",
+    "alter table catalog.users alter column user_id restart with 490000001",
+    "alter table catalog.imports alter column import_id restart with 495000001",
     "alter table notifier.endpoints alter column endpoint_id restart with 460000001",
     "alter table notifier.attempts alter column attempt_id restart with 470000001",
     "alter table inventory.stock_ledger alter column entry_id restart with 480000001",
@@ -39,16 +44,24 @@ SIGHTS = ("/v1/products", "/v1/orders", "/v1/stock", "/v1/webhook-endpoints")
 
 @dataclass
 class Company:
-    """A company, its key, and what it owns; what is called spare is there to be removed."""
+    """A company, who calls for it, and what it owns; what is called spare is there to be removed."""
 
     name: str
     role: Role
     id: int
+    # With a key that has every scope but `admin`, and as users who have signed in.
     client: Client
     key: str
-    # A second key, and one that was revoked.
-    key_id: int = 0
-    revoked_key: str = ""
+    owner: Client
+    viewer: Client
+    viewers_password: str
+    admin_key: str
+    expiring_key: str
+    revoked_key: str
+    spare_key: int
+    user: int
+    spare_user: int
+    import_id: int = 0
     product: int = 0
     # A stock product for suppliers; variants and their SKUs are those of `printed`.
     sku: str = ""
@@ -107,12 +120,12 @@ async def open_market(dsn: str) -> AsyncIterator[Market]:
     settings = Settings(
         dsn=dsn,
         admin_key=ADMIN_KEY,
+        token_secret=TOKEN_SECRET,
         webhook_allow_networks=(ip_network("127.0.0.0/8"),),
         webhook_window_seconds=1,
         rate_limit_requests=1_000_000,
         _env_file=None,
     )
-    await migrate(settings)
     bus = InProcessBus(publish_timeout_seconds=10)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(bus.close)
@@ -138,7 +151,7 @@ async def _fill(market: Market, stack: AsyncExitStack) -> None:
     former = await _company(market, stack, "retailer-c", "retailer", next(numbers))
     former.connection = await connect(market, market["supplier-a"], former)
     for company in market.companies.values():
-        await _until_known(company)
+        await until_known(company.client)
     for letter, retailers in (("a", ("retailer-a", "retailer-c")), ("b", ("retailer-b",))):
         supplier = market[f"supplier-{letter}"]
         await _products(market, supplier, supplier)
@@ -154,20 +167,56 @@ async def _fill(market: Market, stack: AsyncExitStack) -> None:
 
 
 async def _company(market: Market, stack: AsyncExitStack, name: str, role: Role, number: int) -> Company:
-    body = {"id": 410_000_000 + number, "ref": f"ref-of-{name}", "name": f"name-of-{name}", "role": role}
+    id_ = 410_000_000 + number
+    body = {"id": id_, "ref": f"ref-of-{name}", "name": f"name-of-{name}", "role": role}
     made(await market.admin.post("/v1/companies", body))
-    keys = f"/v1/companies/{body['id']}/api-keys"
-    key = made(await market.admin.post(keys, {}))
-    spare, revoked = made(await market.admin.post(keys, {})), made(await market.admin.post(keys, {}))
-    assert (await market.admin.delete(f"{keys}/{revoked['id']}")).status == 204
-    client = await stack.enter_async_context(Client(market.url, key["key"]))
+    usual, admin, expiring, revoked, spare = [
+        await add_key(market, id_, f"label-of-{name}", scopes)
+        for scopes in (AREA_SCOPES, ("admin",), AREA_SCOPES, AREA_SCOPES, AREA_SCOPES)
+    ]
+    made(await market.admin.delete(f"/v1/companies/{id_}/api-keys/{revoked['id']}"))
+    password = f"password-of-{name}"
+    owner, viewer, user, spare_user = [
+        made(await market.admin.post("/v1/users", user | {"password": password, "company_id": id_}))
+        for user in (
+            {"email": f"{first_name}@{name}.example", "role": role}
+            for first_name, role in (("ann", "owner"), ("bob", "viewer"), ("eve", "operator"), ("joe", "operator"))
+        )
+    ]
     company = Company(
-        name, role, 410_000_000 + number, client, key["key"], key_id=spare["id"], revoked_key=revoked["key"]
+        name,
+        role,
+        id_,
+        client=await stack.enter_async_context(Client(market.url, usual["key"])),
+        key=usual["key"],
+        owner=await stack.enter_async_context(await signed_in(market, owner["email"], password)),
+        viewer=await stack.enter_async_context(await signed_in(market, viewer["email"], password)),
+        viewers_password=password,
+        admin_key=admin["key"],
+        expiring_key=expiring["key"],
+        revoked_key=revoked["key"],
+        spare_key=spare["id"],
+        user=user["id"],
+        spare_user=spare_user["id"],
     )
-    for mark in (body["id"], body["ref"], body["name"], key["id"], key["key"], spare["id"], revoked["id"]):
-        company.mark(mark)
+    company.marks |= {str(body[field]) for field in ("id", "ref", "name")} | {password, f"label-of-{name}"}
+    company.marks |= {str(key[field]) for key in (usual, admin, expiring, revoked, spare) for field in ("id", "key")}
+    company.marks |= {str(one[field]) for one in (owner, viewer, user, spare_user) for field in ("id", "email")}
     market.companies[name] = company
     return company
+
+
+async def add_key(market: Market, company_id: int, label: str, scopes: Collection[str]) -> Any:  # noqa: ANN401 - JSON
+    """A new key of a company, as it is answered."""
+    body = {"label": label, "scopes": list(scopes)}
+    return made(await market.admin.post(f"/v1/companies/{company_id}/api-keys", body))
+
+
+async def signed_in(market: Market, email: str, password: str) -> Client:
+    """A client that calls with the token of a user who signs in."""
+    async with Client(market.url) as nobody:
+        session = made(await nobody.post("/v1/sessions", {"email": email, "password": password}))
+    return Client(market.url, session["token"])
 
 
 async def connect(market: Market, supplier: Company, retailer: Company) -> int:
@@ -180,20 +229,29 @@ async def connect(market: Market, supplier: Company, retailer: Company) -> int:
     return connection
 
 
-async def _until_known(company: Company) -> None:
-    async def everywhere() -> bool:
-        return 401 not in [(await company.client.get(path)).status for path in SIGHTS]
+async def until_known(client: Client) -> None:
+    """Wait until every service has heard of this client's key."""
 
-    await eventually(f"all services know the key of {company.name}", everywhere)
+    async def everywhere() -> bool:
+        return 401 not in [(await client.get(path)).status for path in SIGHTS]
+
+    await eventually("all services know a new key", everywhere)
+
+
+async def expire(market: Market, key: str) -> None:
+    """Let a key expire that all services know."""
+    for service in SERVICES:
+        expire = f"update {service.name}.api_keys set expires_at = clock_timestamp()"
+        await market.query(f"{expire} where key_sha256 = '{sha256_of(key)}'")
 
 
 async def until_refused(client: Client) -> None:
-    """Wait until every service has heard that this client's key was revoked."""
+    """Wait until every service has heard that this client's key was revoked, or finds it expired."""
 
     async def everywhere() -> bool:
         return {(await client.get(path)).status for path in SIGHTS} == {401}
 
-    await eventually("no service answers a key that was revoked", everywhere)
+    await eventually("no service answers a key that is over", everywhere)
 
 
 async def _products(market: Market, company: Company, supplier: Company) -> None:
@@ -211,6 +269,7 @@ async def _products(market: Market, company: Company, supplier: Company) -> None
         company.product, company.sku = await add(1, "virtual", type="virtual", base_product_id=supplier.printed)
         company.suppliers_variant = supplier.variant_sku
         company.spare_product, _ = await add(2, "spare", type="virtual", base_product_id=supplier.printed)
+        await _import(company, f"virtual,{company.sku}")
         return
     company.product, company.sku = await add(1, "stock", type="stock")
     company.variant_sku = company.said("variant")
@@ -223,11 +282,23 @@ async def _products(market: Market, company: Company, supplier: Company) -> None
     company.printed, company.printed_sku = await add(2, "printed", variants=[variant], **shown)
     await add(3, "kit", components=[{"product_id": company.product, "quantity": 2}], **shown)
     company.spare_product, _ = await add(4, "spare", type="stock")
+    await _import(company, f"stock,{company.sku}")
 
     async def stocked() -> bool:
         return len((await company.client.get("/v1/stock")).body["items"]) == 2
 
     await eventually(f"inventory keeps the stock of {company.name}", stocked)
+
+
+async def _import(company: Company, row: str) -> None:
+    """A file that names one of its products and changes nothing."""
+    file = await company.client.post("/v1/products/import", params={"format": "csv"}, data=f"type,sku\n{row}\n")
+    company.import_id = int(company.mark(made(file)["id"]))
+
+    async def done() -> bool:
+        return bool((await company.client.get(f"/v1/products/imports/{company.import_id}")).body["state"] == "done")
+
+    await eventually(f"the file of {company.name} is imported", done)
 
 
 async def _endpoints(market: Market, retailer: Company) -> None:

@@ -1,14 +1,16 @@
 """What each route is asked in the walk through all of them. **A new route needs an entry here**, or the walk fails.
 
-An entry is a function of a company: the requests with which that company (or with `by="admin"` the platform admin)
-succeeds, and which name its things by their ids and names wherever the route takes one: in the path, the query and the
-body. The walk sends the very same requests with the keys of companies that are not connected with it.
+An entry is a function of a company: the requests with which that company succeeds (with its usual key, or as `by`
+says), and which name its things by their ids and names wherever the route takes one: in the path, the query and the
+body. The walk sends the very same requests as companies that are not connected with it, and as people and programs of
+the company itself that lack the scope: the one that method and path ask for, or `admin` where only `owner` succeeds.
 
 A stranger must be answered with one of `refused`, or, where `lists` is set, may also get a list (200) without anything
-of that company. `role` names the role that alone may ask: a connected company of the other role must get 403. A route
-that is only for companies of one role stands in `only(...)`. What the route needs and is not there yet is added to
-`Company` and filled in `market.py`; what it removes must be a thing of its own (`spare_...`), and new references and
-SKUs are `fresh()` ones.
+of that company. `oneself` is for what is asked about the caller itself, whatever its scopes: all are answered about
+themselves. `role` names the role that alone may ask: a connected company of the other role must get 403. A route that
+is only for companies of one role stands in `only(...)`. What the route needs and is not there yet is added to `Company`
+and filled in `market.py`; what it removes must be a thing of its own (`spare_...`), and new references and SKUs are
+`fresh()` ones.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,9 +30,11 @@ class Ask:
     path: Mapping[str, object] = field(default_factory=dict)
     query: Mapping[str, object] = field(default_factory=dict)
     body: Any = None
-    by: Literal["company", "admin"] = "company"
+    file: str | None = None
+    by: Literal["company", "owner", "viewer", "admin"] = "company"
     role: Role | None = None
     lists: bool = False
+    oneself: bool = False
     refused: tuple[int, ...] = (403, 404)
     names_own: bool = True
 
@@ -51,8 +55,8 @@ LAST_UUID = "ffffffff-ffff-7fff-bfff-ffffffffffff"
 # Nobody listens there.
 NOWHERE = "http://127.0.0.1:9/"
 
-# What needs no key: nothing of anybody is there.
-OPEN = {"GET /livez", "GET /readyz", "GET /metrics"}
+# What needs no key: nothing of anybody is there, but for whoever gives a user's password.
+OPEN = {"GET /livez", "GET /readyz", "GET /metrics", "POST /v1/sessions"}
 
 
 def only(role: Role, entry: Entry) -> Entry:
@@ -85,6 +89,17 @@ def _new_products(company: Company) -> list[Ask]:
 
 def _changed_products(company: Company) -> list[Ask]:
     return [Ask({"product_id": company.product}, body={"name": company.said("changed")})]
+
+
+def _file(company: Company) -> list[Ask]:
+    """A file for a company, as the company alone may send it."""
+    type_ = "stock" if company.role == SUPPLIER else "virtual"
+    return [Ask(query={"format": "csv", "owner_id": company.id}, file=f"type,sku\n{type_},{company.sku}\n")]
+
+
+def _new_users(company: Company) -> list[Ask]:
+    user = {"email": f"{fresh('user')}@shop.example", "password": "twelve or more", "role": "viewer"}
+    return [Ask(body=user | {"company_id": company.id}, by="owner")]
 
 
 def _orders(company: Company) -> list[Ask]:
@@ -123,22 +138,51 @@ PAGE = {"limit": 1}
 
 ENTRIES: Mapping[str, Entry] = {
     # Catalog
-    "GET /v1/audit": lambda company: [Ask(query={"company_id": company.id}, by="admin")],
+    "GET /v1/audit": lambda company: [Ask(query={"company_id": company.id}, by="owner")],
     "POST /v1/companies": lambda company: [
         Ask(body={"ref": fresh("ref"), "name": "new", "role": company.role}, by="admin", names_own=False)
     ],
     "GET /v1/companies": lambda _: [Ask(by="admin")],
     "GET /v1/companies/{company_id}": lambda company: [Ask({"company_id": company.id})],
-    "POST /v1/companies/{company_id}/api-keys": lambda company: [Ask({"company_id": company.id}, body={}, by="admin")],
-    "GET /v1/companies/{company_id}/api-keys": lambda company: [Ask({"company_id": company.id}, by="admin")],
+    "PATCH /v1/companies/{company_id}": lambda company: [
+        Ask({"company_id": company.id}, body={"name": company.said("changed")}, by="owner")
+    ],
+    "POST /v1/companies/{company_id}/api-keys": lambda company: [Ask({"company_id": company.id}, body={}, by="owner")],
+    "GET /v1/companies/{company_id}/api-keys": lambda company: [Ask({"company_id": company.id}, by="owner")],
     "DELETE /v1/companies/{company_id}/api-keys/{key_id}": lambda company: [
-        Ask({"company_id": company.id, "key_id": company.key_id}, by="admin")
+        Ask({"company_id": company.id, "key_id": company.spare_key}, by="owner")
+    ],
+    "POST /v1/users": _new_users,
+    "GET /v1/users": lambda company: [
+        Ask(by="owner", lists=True),
+        Ask(query={"company_id": company.id}, by="owner"),
+    ],
+    "GET /v1/users/{user_id}": lambda company: [Ask({"user_id": company.user}, by="owner")],
+    "PATCH /v1/users/{user_id}": lambda company: [
+        Ask({"user_id": company.user}, body={"role": "viewer"}, by="owner"),
+        Ask({"user_id": company.user}, body={"password": "twelve or more"}, by="owner"),
+    ],
+    "DELETE /v1/users/{user_id}": lambda company: [Ask({"user_id": company.spare_user}, by="owner")],
+    "GET /v1/me": lambda _: [Ask(by="company", oneself=True), Ask(by="viewer", oneself=True)],
+    "POST /v1/sessions/refresh": lambda _: [Ask(by="owner", oneself=True)],
+    "POST /v1/me/password": lambda company: [
+        Ask(
+            body={"old_password": company.viewers_password, "new_password": "twelve or more"},
+            by="viewer",
+            oneself=True,
+        )
     ],
     "POST /v1/connections": only(
         SUPPLIER, lambda company: [Ask(body={"supplier_id": company.id, "retailer_id": company.newcomer}, by="admin")]
     ),
     "GET /v1/connections": lambda _: [Ask(lists=True), Ask(query=PAGE, lists=True)],
     "GET /v1/connections/{connection_id}": lambda company: [Ask({"connection_id": company.connection})],
+    "PATCH /v1/connections/{connection_id}": only(
+        SUPPLIER,
+        lambda company: [
+            Ask({"connection_id": company.connection}, body={"external_ref": company.said("changed")}, role=SUPPLIER)
+        ],
+    ),
     "DELETE /v1/connections/{connection_id}": only(
         SUPPLIER, lambda company: [Ask({"connection_id": company.spare_connection})]
     ),
@@ -151,8 +195,22 @@ ENTRIES: Mapping[str, Entry] = {
     ],
     "GET /v1/products/{product_id}": lambda company: [Ask({"product_id": company.product})],
     "GET /v1/products/{product_id}/stock-links": lambda company: [Ask({"product_id": company.product})],
+    "POST /v1/products/{product_id}/duplicate": lambda company: [
+        Ask({"product_id": company.product}, body={"sku": fresh("sku")})
+    ],
     "PATCH /v1/products/{product_id}": _changed_products,
     "DELETE /v1/products/{product_id}": lambda company: [Ask({"product_id": company.spare_product})],
+    "POST /v1/products/import": _file,
+    "GET /v1/products/imports/{import_id}": lambda company: [Ask({"import_id": company.import_id})],
+    "GET /v1/products/imports/{import_id}/rows": lambda company: [
+        Ask({"import_id": company.import_id}),
+        Ask({"import_id": company.import_id}, query={"status": "unchanged"}),
+    ],
+    "GET /v1/products/export": lambda company: [
+        Ask(lists=True),
+        Ask(query={"owner_id": company.id}),
+        Ask(query={"owner_id": company.id, "format": "ndjson"}),
+    ],
     # Orders
     "POST /v1/orders": _orders,
     "GET /v1/orders": lambda company: [

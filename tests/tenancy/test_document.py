@@ -1,7 +1,7 @@
 """The OpenAPI document tells the truth: whatever is sent, the answer is one of those it declares, and never a 5xx.
 
 Schemathesis makes requests of the document, half of them for things that exist; each route is asked as a supplier, a
-retailer and the platform admin.
+retailer and the platform admin, each with all scopes.
 """
 
 import asyncio
@@ -21,6 +21,8 @@ from schemathesis.schemas import APIOperation
 from services.all_in_one import SERVICES
 from shared.http import create_app
 from tests.tenancy.market import ADMIN_KEY, Market, open_market
+
+pytestmark = pytest.mark.usefixtures("cheap_passwords")
 
 # Of each of the two modes (requests that the document allows, and others), for each key.
 EXAMPLES = 4
@@ -46,13 +48,15 @@ async def test_every_answer_is_one_that_the_document_declares(market: Market) ->
     supplier, retailer = market["supplier-a"], market["retailer-a"]
     known = {
         "company_id": supplier.id,
-        "key_id": supplier.key_id,
+        "key_id": supplier.spare_key,
+        "user_id": supplier.user,
+        "import_id": supplier.import_id,
         "connection_id": supplier.connection,
         "product_id": supplier.product,
         "order_id": retailer.order,
         "endpoint_id": retailer.endpoint,
     }
-    keys = [supplier.key, retailer.key, ADMIN_KEY]
+    keys = [supplier.admin_key, retailer.admin_key, ADMIN_KEY]
     schema = schemathesis.openapi.from_dict(create_app(SERVICES, {}).openapi())
     # Hypothesis knows no coroutines, and the services answer in this loop: so the requests are made in a thread.
     problems, asked = await asyncio.to_thread(_ask_all, market.url, schema, keys, known)

@@ -20,6 +20,8 @@ from tests.app import Answer, Client
 from tests.tenancy.market import Company, Market, Role, open_market
 from tests.tenancy.operations import NOWHERE, fresh
 
+pytestmark = pytest.mark.usefixtures("cheap_passwords")
+
 PAGE = Path(__file__).parent.parent.parent / "docs" / "visibility.md"
 ALL_FIELDS = "all fields"
 
@@ -38,19 +40,27 @@ class Row:
 
 @dataclass(frozen=True)
 class Thing:
-    """A thing that `owner` companies have, how to ask for it, and where in the answer it stands."""
+    """A thing that `owner` companies have, how to ask for it, and where in the answer it stands.
+
+    `managed` things are for callers with the scope `admin`; `company_of` says whose an answer is, where everybody gets
+    one about itself.
+    """
 
     owner: Role
     schema: str | None
     ask: Ask
     within: Callable[[Any], Any] = lambda body: body
+    managed: bool = False
+    company_of: Callable[[Any], int] | None = None
 
-    async def seen(self, client: Client, company: Company) -> Fields:
-        """The fields of this company's thing that a client is answered, none when it is refused or finds nothing."""
-        answer = await self.ask(client, company)
+    async def seen(self, viewer: Company, company: Company) -> Fields:
+        """The fields of this company's thing that a viewer is answered, none when it is refused or finds nothing."""
+        answer = await self.ask(viewer.owner if self.managed else viewer.client, company)
         if answer.status in {403, 404}:
             return frozenset()
         assert 200 <= answer.status < 300, answer.body
+        if self.company_of is not None and self.company_of(answer.body) != company.id:
+            return frozenset()
         return frozenset(self.within(answer.body))
 
 
@@ -87,15 +97,25 @@ def a_return(company: Company) -> object:
 
 
 KEYS, STOCK = "/v1/companies/{company.id}/api-keys", "/v1/stock/{company.product}"
+IMPORT = "/v1/products/imports/{company.import_id}"
+REFRESHED = post("/v1/sessions/refresh", lambda _: {})
+DUPLICATED = post("/v1/products/{company.printed}/duplicate", lambda _: {"sku": fresh("sku")})
 ENDPOINT = "/v1/webhook-endpoints/{company.endpoint}"
 NEW_ENDPOINT = post("/v1/webhook-endpoints", lambda one: {"url": NOWHERE + fresh("url"), "company_id": one.id})
 BULK = post("/v1/stock/bulk?supplier_id={company.id}", lambda one: [{"id": one.product, "adjustment": 1}])
 
 THINGS: Mapping[str, Thing] = {
     "company": Thing("supplier", "Company", get("/v1/companies/{company.id}")),
-    "API key": Thing("supplier", "ApiKey", get(KEYS), first("items")),
-    "API key that is made": Thing("supplier", "NewApiKey", post(KEYS, lambda _: {})),
-    "audit entry": Thing("supplier", "AuditEntry", get("/v1/audit?company_id={company.id}"), first("items")),
+    "API key": Thing("supplier", "ApiKey", get(KEYS), first("items"), managed=True),
+    "API key that is made": Thing("supplier", "NewApiKey", post(KEYS, lambda _: {}), managed=True),
+    "user": Thing("supplier", "User", get("/v1/users/{company.user}"), managed=True),
+    "session": Thing(
+        "supplier", "Session", REFRESHED, managed=True, company_of=lambda session: session["user"]["company_id"]
+    ),
+    "who one is": Thing("supplier", "Me", get("/v1/me"), company_of=lambda me: me["company"]["id"]),
+    "audit entry": Thing(
+        "supplier", "AuditEntry", get("/v1/audit?company_id={company.id}"), first("items"), managed=True
+    ),
     "connection": Thing("retailer", "Connection", get("/v1/connections/{company.connection}")),
     "supplier's product that is shown": Thing("supplier", "Product", get("/v1/products/{company.printed}")),
     "supplier's product that is not shown": Thing("supplier", "Product", get("/v1/products/{company.product}")),
@@ -106,6 +126,9 @@ THINGS: Mapping[str, Thing] = {
     "stock links of a retailer's product": Thing(
         "retailer", "StockLinks", get("/v1/products/{company.product}/stock-links")
     ),
+    "duplicate that is made": Thing("supplier", "Duplicate", DUPLICATED),
+    "import": Thing("supplier", "Import", get(IMPORT)),
+    "row of an import": Thing("supplier", "ImportRow", get(IMPORT + "/rows"), first("items")),
     "order": Thing("retailer", "Order", get("/v1/orders/{company.order}")),
     "order line": Thing("retailer", None, get("/v1/orders/{company.order}"), first("lines")),
     "return": Thing("retailer", "Return", post("/v1/returns", a_return)),
@@ -168,12 +191,12 @@ async def test_each_field_is_seen_by_whom_the_page_says(market: Market) -> None:
     for name, thing in THINGS.items():
         described = [row for row in rows() if row.thing == name]
         for viewer, owner, column in _viewers(market, thing.owner):
-            everything = await thing.seen(_who_sees_all(market, name, owner), owner)
+            everything = await thing.seen(owner, owner)
             fields = [(row, everything if row.fields is None else row.fields) for row in described]
             if everything != {field for _, some in fields for field in some}:
                 wrong.append(f"{name}: the API answers {sorted(everything)}, the page says otherwise")
             promised = {field for row, some in fields for field in some if column is not None and row.seen[column]}
-            seen = await thing.seen(viewer.client, owner)
+            seen = await thing.seen(viewer, owner)
             if seen != promised:
                 told, kept = sorted(seen - promised), sorted(promised - seen)
                 wrong.append(f"{name} of {owner.name}: {viewer.name} reads {told}, does not read {kept}")
@@ -191,8 +214,3 @@ def _viewers(market: Market, owner: Role) -> list[tuple[Company, Company, int | 
         (former, supplier, 2) if owner == "supplier" else (supplier, former, 2),
         *((stranger, mine, None) for stranger in strangers),
     ]
-
-
-def _who_sees_all(market: Market, thing: str, owner: Company) -> Client:
-    """Whoever must be answered all fields of a thing: the admin for what companies are not shown, else its owner."""
-    return market.admin if thing.startswith("API key") else owner.client

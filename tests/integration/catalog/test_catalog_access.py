@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from services.catalog.service import SERVICE, make_admin_key
-from shared import migrations
 from shared.access import sha256_of
 from shared.database import Database
 from shared.events.catalog import ApiKeyChanged, CompanyChanged, ConnectionChanged
@@ -189,7 +188,6 @@ async def test_replicas_that_start_without_an_admin_key_make_one_and_tell_it_onc
     database_dsn: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert make_admin_key in SERVICE.workers
-    await migrations.upgrade("catalog", database_dsn)
     settings = Settings(dsn=database_dsn, admin_key=None)
     bus = InProcessBus(publish_timeout_seconds=0.1)
     replicas = [Context("catalog", settings, Database("catalog", database_dsn, pool_size=2), bus) for _ in range(3)]

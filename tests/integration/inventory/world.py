@@ -17,7 +17,6 @@ from shared.events import Event, decode, types_by_wire_name
 from shared.events.catalog import CompanyChanged, Component, ConnectionChanged, ProductChanged, Variant
 from shared.events.inventory import OrderAllocated, OrderShort, StockChanged
 from shared.events.orders import ItemsReturned, OrderCreated, OrderLine, ReturnedLine
-from shared.migrations import upgrade
 
 SUPPLIER, RETAILER, STRANGER = 1, 2, 3
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -170,7 +169,6 @@ class World:
 @asynccontextmanager
 async def an_empty_world(dsn: str) -> AsyncIterator[World]:
     """Inventory without any company or product."""
-    await upgrade("inventory", dsn)
     database = Database("inventory", dsn, pool_size=8)
     try:
         yield World(database)

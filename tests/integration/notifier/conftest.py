@@ -15,7 +15,6 @@ from services.notifier.fan_out import fan_out_chunk
 from services.notifier.sender import Answered, Call, claim, finish, send
 from services.notifier.signing import new_secret
 from services.notifier.store import endpoints as endpoint_store
-from shared import migrations
 from shared.catalog_view import keep_companies
 from shared.database import Database
 from shared.events.catalog import (
@@ -189,7 +188,6 @@ class Desk:
 @pytest.fixture
 async def desk(database_dsn: str) -> AsyncIterator[Desk]:
     """A notifier that knows the seeds' companies, products and connection."""
-    await migrations.upgrade("notifier", database_dsn)
     settings = notifier_settings(database_dsn)
     database = Database("notifier", database_dsn, pool_size=4)
     async with delivering(settings.webhook_allow_networks) as deliverer:

@@ -12,7 +12,7 @@ from services.notifier import handlers, sender
 from services.notifier.service import SERVICE
 from services.notifier.signing import new_secret
 from services.notifier.store import endpoints as endpoint_store
-from shared import clock, migrations
+from shared import clock
 from shared.access import new_key, sha256_of
 from shared.catalog_view import keep_api_keys, keep_companies
 from shared.database import Database
@@ -170,7 +170,6 @@ async def test_more_slow_retailers_than_lanes_keep_nobody_waiting(
 
 async def test_a_restart_lets_the_call_under_way_end(database_dsn: str) -> None:
     settings = notifier_settings(database_dsn)
-    await migrations.upgrade("notifier", database_dsn)
     bus = InProcessBus(publish_timeout_seconds=settings.publish_timeout_seconds)
     async with receiver() as shop, running(SERVICE, settings, bus) as context:
         async with context.database.transaction() as session:
