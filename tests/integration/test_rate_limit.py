@@ -1,4 +1,4 @@
-"""A key that asks too often is told so, and when it may go on; others do not notice."""
+"""A key or a user that asks too often is told so, and when it may go on; others do not notice."""
 
 from collections.abc import AsyncIterator
 
@@ -10,7 +10,10 @@ from shared.messaging.in_process import InProcessBus
 from shared.settings import Settings
 from tests.app import Client, serving
 
+pytestmark = pytest.mark.usefixtures("cheap_passwords")
+
 ADMIN_KEY = "bsk_the-admin-of-the-tests"
+PASSWORD = "correct horse battery"
 # So few, in so long a time, that none is filled in while the test runs.
 REQUESTS, WINDOW_SECONDS = 5, 36_000
 
@@ -20,6 +23,7 @@ async def url(database_dsn: str) -> AsyncIterator[str]:
     settings = Settings(
         dsn=database_dsn,
         admin_key=ADMIN_KEY,
+        token_secret="the secret of these tests' tokens",
         rate_limit_requests=REQUESTS,
         rate_limit_window_seconds=WINDOW_SECONDS,
         _env_file=None,
@@ -53,11 +57,36 @@ async def test_a_key_that_asks_too_often_is_told_when_it_may_go_on(url: str) -> 
         assert (answer.status, answer.headers["RateLimit"]) == (200, '"default";r=4;t=7200')
 
 
-async def test_who_has_no_key_is_not_counted(url: str) -> None:
-    async with Client(url, "bsk_guessed") as guesser, Client(url) as nobody:
-        for _ in range(REQUESTS + 1):
-            guessed = await guesser.get("/v1/products")
-            assert (guessed.status, "RateLimit" in guessed.headers) == (401, False)
+async def test_a_users_sessions_are_counted_together_and_apart_from_others(url: str) -> None:
+    async with Client(url, ADMIN_KEY) as admin:
+        made = await admin.post("/v1/companies", {"ref": "supplier-a", "name": "Supplier A", "role": "supplier"})
+        for name in ("ann", "bob"):
+            user = {"email": f"{name}@supplier-a.example", "password": PASSWORD, "role": "viewer"}
+            assert (await admin.post("/v1/users", user | {"company_id": made.body["id"]})).status == 201
+
+    async def session_of(name: str) -> str:
+        async with Client(url) as nobody:
+            body = {"email": f"{name}@supplier-a.example", "password": PASSWORD}
+            answer = await nobody.post("/v1/sessions", body)
+        assert (answer.status, "RateLimit" in answer.headers) == (201, False), "who signs in is not known yet"
+        token: str = answer.body["token"]
+        return token
+
+    async with Client(url, await session_of("ann")) as desk, Client(url, await session_of("ann")) as phone:
+        for client in (desk, phone, desk, phone):
+            assert (await client.get("/v1/products")).status == 200
+        assert (await desk.get("/v1/orders")).headers["RateLimit"].startswith('"default";r=0;t=')
+        refused = await phone.post("/v1/sessions/refresh")
+        assert (refused.status, refused.body["code"]) == (429, "rate_limited")
+    async with Client(url, await session_of("bob")) as bob:
+        assert (await bob.get("/v1/products")).headers["RateLimit"] == '"default";r=4;t=7200'
+
+
+async def test_who_has_no_valid_key_is_not_counted(url: str) -> None:
+    async with Client(url, "bsk_guessed") as guesser, Client(url, "forged") as forger, Client(url) as nobody:
+        for client in (guesser, forger) * (REQUESTS + 1):
+            answer = await client.get("/v1/products")
+            assert (answer.status, "RateLimit" in answer.headers) == (401, False)
         assert (await nobody.get("/livez")).status == 200
     async with Client(url, ADMIN_KEY) as admin:
         assert (await admin.get("/v1/products")).headers["RateLimit"] == '"default";r=4;t=7200'

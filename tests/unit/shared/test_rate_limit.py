@@ -1,4 +1,4 @@
-"""How often a key may ask: a burst at once, the rate after that, never more, and never less."""
+"""How often a key or a user may ask: a burst at once, the rate after that, never more, and never less."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,18 +59,19 @@ def test_a_burst_then_one_for_every_twenty_seconds() -> None:
     assert limiter.count(KEY, THREE_A_MINUTE, 2000).remaining == 2
 
 
-def test_keys_are_counted_by_themselves() -> None:
+def test_callers_are_counted_by_themselves() -> None:
     limiter = RateLimiter()
     for _ in range(4):
         last = limiter.count(KEY, THREE_A_MINUTE, 1000)
     assert not last.allowed
     assert limiter.count(OTHER_KEY, THREE_A_MINUTE, 1000).allowed
+    assert limiter.count("user 7", THREE_A_MINUTE, 1000).allowed
 
 
-def test_it_remembers_the_keys_that_were_used_last() -> None:
+def test_it_remembers_the_callers_that_asked_last() -> None:
     limiter = RateLimiter(buckets_limit=2)
     for who in ("key 1", "key 2", "key 1", "user 3"):
         limiter.count(who, THREE_A_MINUTE, 1000)
     assert len(limiter) == 2
-    assert limiter.count("key 1", THREE_A_MINUTE, 1000).remaining == 0, "used twice before"
+    assert limiter.count("key 1", THREE_A_MINUTE, 1000).remaining == 0, "asked twice before"
     assert limiter.count("key 2", THREE_A_MINUTE, 1000).remaining == 2, "forgotten"
