@@ -1,6 +1,6 @@
 """What inventory is made of."""
 
-from services.inventory.api import router
+from services.inventory.api import ROUTERS
 from services.inventory.handlers import SUBSCRIPTIONS
 from services.inventory.tables import METADATA
 from shared.service import Service
@@ -9,6 +9,6 @@ SERVICE = Service(
     name="inventory",
     summary="Stock levels and their ledger",
     metadata=METADATA,
-    routers=(router,),
+    routers=ROUTERS,
     subscriptions=SUBSCRIPTIONS,
 )

@@ -84,8 +84,12 @@ class TestReading:
             "title": "T01-S",
             "barcode": None,
             "policy": "backorder",
+            "low_stock_threshold": None,
+            "lead_time_days": None,
+            "daily_capacity": None,
             "version": 2,
-            "levels": [{"location": "main", **numbers}],
+            "removed_at": None,
+            "levels": [{"location": "main", **numbers, "removed_at": None}],
         }
 
     async def test_page_by_page_each_item_comes_once(self, callers: Callers) -> None:

@@ -8,14 +8,14 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import text
 
-from services.inventory.domain import Cause
+from services.inventory.domain.stock import Cause
 from services.inventory.handlers import SUBSCRIPTIONS
 from services.inventory.record import record
 from services.inventory.store.stock import lock_stock
 from shared.database import Database
 from shared.events import Event, decode, types_by_wire_name
 from shared.events.catalog import CompanyChanged, Component, ConnectionChanged, ProductChanged, Variant
-from shared.events.inventory import OrderAllocated, OrderShort, StockChanged
+from shared.events.inventory import OrderAllocated, OrderShort, StockChanged, StockRemoved
 from shared.events.orders import ItemsReturned, OrderCreated, OrderLine, ReturnedLine
 from shared.migrations import upgrade
 
@@ -123,7 +123,7 @@ class World:
             for product_id, quantity in wanted.items():
                 ((location_id, level),) = stock.items[product_id].levels.items()
                 cause = Cause("manual", "key 1", "api", "key 1", "counted")
-                stock.move_on_hand(product_id, location_id, quantity - level.on_hand, cause, None)
+                stock.move(product_id, location_id, cause, on_hand=quantity - level.on_hand)
             await record(session, stock)
 
     async def rows(self, query: str) -> list[Any]:
@@ -136,27 +136,43 @@ class World:
 
     async def told(self, *kinds: type[Event]) -> list[Any]:
         """The events that were published, in order, and forget them."""
-        known = types_by_wire_name([StockChanged, OrderAllocated, OrderShort])
+        known = types_by_wire_name([StockChanged, StockRemoved, OrderAllocated, OrderShort])
         rows = await self.rows("delete from outbox returning created_at, message_id, content_type, body")
         events = [event for row in sorted(rows) for event in decode(row[2], row[3], known)]
         return [event for event in events if isinstance(event, kinds or Event)]
 
     async def assert_the_ledger_explains_every_level(self) -> None:
-        """P5: the ledger's sums and its last values are the levels; takings are what orders drew."""
+        """P5: the ledger's sums and its last values are the levels; what orders hold and what has left explain them."""
         drift = await self.rows("""
             select l.product_id, l.location_id from stock_levels l
             left join (select product_id, location_id, sum(on_hand_delta) as on_hand, sum(allocated_delta) as allocated,
                     sum(reserved_delta) as reserved from stock_ledger group by 1, 2) e using (product_id, location_id)
-            left join (select distinct on (product_id, location_id) product_id, location_id, on_hand from stock_ledger
-                    order by product_id, location_id, entry_id desc) last using (product_id, location_id)
-            where (l.on_hand, l.allocated, l.reserved, l.on_hand) is distinct from
-                (coalesce(e.on_hand, 0), coalesce(e.allocated, 0), coalesce(e.reserved, 0), coalesce(last.on_hand, 0))
+            left join (select distinct on (product_id, location_id) product_id, location_id, on_hand, allocated
+                    from stock_ledger order by product_id, location_id, entry_id desc) last
+                using (product_id, location_id)
+            where (l.on_hand, l.allocated, l.reserved, l.on_hand, l.allocated) is distinct from (coalesce(e.on_hand, 0),
+                coalesce(e.allocated, 0), coalesce(e.reserved, 0), coalesce(last.on_hand, 0),
+                coalesce(last.allocated, 0))
         """)
         assert drift == []
+        held = await self.rows("""
+            select product_id, location_id, l.allocated, h.held from stock_levels l full join (
+                select product_id, location_id, sum(quantity) as held from (
+                    select product_id, location_id, quantity from takings where effect = 'allocate'
+                    union all select product_id, location_id, quantity from completed_items where held) as parts
+                group by 1, 2) h using (product_id, location_id)
+            where coalesce(l.allocated, 0) <> coalesce(h.held, 0)
+        """)
+        assert held == []
+        # Whatever is held or has left, it was taken out of what is available, once.
         untaken = await self.rows("""
-            select * from (select product_id, sum(quantity) as taken from takings group by 1) t
-            full join (select product_id, -sum(on_hand_delta) as drawn from stock_ledger
-                    where kind like 'order%' group by 1) e using (product_id)
+            select product_id, location_id, t.taken, e.drawn from (
+                select product_id, location_id, sum(quantity) as taken from (
+                    select product_id, location_id, quantity from takings
+                    union all select product_id, location_id, quantity from completed_items) as parts
+                group by 1, 2) t
+            full join (select product_id, location_id, sum(allocated_delta - on_hand_delta) as drawn from stock_ledger
+                where kind like 'order%' or kind like 'fulfil%' group by 1, 2) e using (product_id, location_id)
             where coalesce(taken, 0) <> coalesce(drawn, 0)
         """)
         assert untaken == []
