@@ -114,9 +114,8 @@ async def change_settings(session: Session, product_id: int, body: Settings, cal
     """Set what the body names of an item that exists; raises a 422 problem for an unknown location."""
     stock = await stock_store.lock_stock(session, [product_id])
     location = _location(stock, product_id, body.location)
-    changes = body.model_dump(exclude_unset=True, exclude={"location"})
-    if "policy" in changes:
-        changes["own_policy"] = changes.pop("policy")
+    stated = body.model_dump(exclude_unset=True, exclude={"location"})
+    changes = {"own_policy" if name == "policy" else name: value for name, value in stated.items()}
     domain.change_settings(stock, product_id, location.location_id, changes, _cause(caller, None, "settings"))
     await record(session, stock)
     await stock_store.save_settings(session, stock.items[product_id])

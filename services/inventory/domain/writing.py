@@ -5,8 +5,6 @@ from typing import Any
 
 from services.inventory.domain.stock import Cause, Level, Stock
 
-ITEM_SETTINGS = ("own_policy", "low_stock_threshold", "lead_time_days", "daily_capacity")
-
 
 def delta_of(level: Level, *, on_hand: int | None, available: int | None, adjustment: int | None) -> int:
     """By how much on hand changes when exactly one of the three is stated (rule 12)."""
@@ -41,7 +39,7 @@ def remove(stock: Stock, product_id: int, location_id: int | None, cause: Cause)
 
 
 def change_settings(stock: Stock, product_id: int, location_id: int, changes: Mapping[str, Any], cause: Cause) -> None:
-    """Set what `changes` names of the item's `ITEM_SETTINGS`, and its `safety_stock` at the location.
+    """Set these attributes of the item, and `safety_stock` of its level at the location.
 
     Entered as one change, whose reason says what was and what is; no change where all is so already.
     """

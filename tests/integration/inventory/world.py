@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import text
 
-from services.inventory.domain.stock import Cause
+from services.inventory.domain.stock import Cause, default_location
 from services.inventory.handlers import SUBSCRIPTIONS
 from services.inventory.record import record
 from services.inventory.store.stock import lock_stock
@@ -16,7 +16,18 @@ from shared.database import Database
 from shared.events import Event, decode, types_by_wire_name
 from shared.events.catalog import CompanyChanged, Component, ConnectionChanged, ProductChanged, Variant
 from shared.events.inventory import OrderAllocated, OrderShort, StockChanged, StockRemoved
-from shared.events.orders import ItemsReturned, OrderCreated, OrderLine, ReturnedLine
+from shared.events.orders import (
+    FulfillmentRequestAssigned,
+    FulfillmentRequestCompleted,
+    FulfillmentRequestFailed,
+    ItemsReturned,
+    OrderAmended,
+    OrderCancelled,
+    OrderCreated,
+    OrderEvent,
+    OrderLine,
+    ReturnedLine,
+)
 from shared.migrations import upgrade
 
 SUPPLIER, RETAILER, STRANGER = 1, 2, 3
@@ -85,6 +96,51 @@ def order(
     return OrderCreated(**fixed | {"placed_at": MOMENT, "lines": lines, "version": version} | more)
 
 
+def amended(first: OrderEvent, *lines: OrderLine, version: int = 2) -> OrderAmended:
+    """The order with these lines, the others taken away."""
+    return OrderAmended(**first.model_dump() | {"lines": lines, "version": version})
+
+
+def cancelled(first: OrderEvent, version: int = 9) -> OrderCancelled:
+    return OrderCancelled(**first.model_dump(exclude={"state"}) | {"version": version})
+
+
+def line(placed: OrderEvent, line_id: int = 1, **changes: Any) -> OrderLine:  # noqa: ANN401 - fields
+    """A line of an order, with changes."""
+    return next(one for one in placed.lines if one.line_id == line_id).model_copy(update=changes)
+
+
+def assigned(placed: OrderEvent, logical_timestamp: int, **more: Any) -> FulfillmentRequestAssigned:  # noqa: ANN401
+    return FulfillmentRequestAssigned(**_item(placed, logical_timestamp) | more)
+
+
+def completed(placed: OrderEvent, logical_timestamp: int, **more: Any) -> FulfillmentRequestCompleted:  # noqa: ANN401
+    """One unit of the order's first line has left `main`, unless `more` says otherwise."""
+    return FulfillmentRequestCompleted(**_item(placed, logical_timestamp, more.get("line_id", 1)) | more)
+
+
+def failed(placed: OrderEvent, logical_timestamp: int, **more: Any) -> FulfillmentRequestFailed:  # noqa: ANN401 - fields
+    return FulfillmentRequestFailed(**_item(placed, logical_timestamp, more.get("line_id", 1)) | more)
+
+
+def _item(placed: OrderEvent, logical_timestamp: int, line_id: int = 1) -> dict[str, Any]:
+    ordered = line(placed, line_id)
+    return {
+        "request_id": UUID(int=logical_timestamp),
+        "supplier_id": SUPPLIER,
+        "seller_id": placed.seller_id,
+        "order_id": placed.order_id,
+        "line_id": line_id,
+        "product_id": ordered.product_id,
+        "variant_sku": ordered.variant_sku,
+        "quantity": 1,
+        "location": ordered.location or "main",
+        "external_ref": placed.external_ref,
+        "logical_timestamp": logical_timestamp,
+        "occurred_at": MOMENT,
+    }
+
+
 def returned(*asked: Asked, restock: bool = True, seller_id: int = RETAILER) -> ItemsReturned:
     """A stand-alone return of `(product id, variant, quantity)` lines."""
     return_id = uuid4()
@@ -107,13 +163,15 @@ class World:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    async def hear(self, *events: Event) -> None:
-        """Handle these events in one transaction, as the consumer would."""
+    async def hear(self, *events: Event, then: Exception | None = None) -> None:
+        """Handle these events in one transaction, as the consumer would, and raise `then` before it commits."""
         async with self.database.transaction() as session:
             for subscription in SUBSCRIPTIONS:
                 heard = [event for event in events if isinstance(event, subscription.events)]
                 if heard:
                     await subscription.handle(session, heard)
+            if then:
+                raise then
 
     async def count(self, **on_hand: int) -> None:
         """`count(_100=10)`: so many units are on hand in `main`."""
@@ -121,10 +179,30 @@ class World:
             wanted = {int(name.removeprefix("_")): quantity for name, quantity in on_hand.items()}
             stock = await lock_stock(session, wanted)
             for product_id, quantity in wanted.items():
-                ((location_id, level),) = stock.items[product_id].levels.items()
+                location_id = default_location(stock.locations[stock.items[product_id].supplier_id]).location_id
+                level = stock.level(product_id, location_id)
                 cause = Cause("manual", "key 1", "api", "key 1", "counted")
                 stock.move(product_id, location_id, cause, on_hand=quantity - level.on_hand)
             await record(session, stock)
+
+    async def locate(self, code: str, order_effect: str = "decrement", on_hand_owner: str = "internal") -> int:
+        """Make or change the supplier's location of this code; returns its id."""
+        ((location_id,),) = await self.rows(f"""
+            insert into locations (supplier_id, code, order_effect, on_hand_owner)
+            values ({SUPPLIER}, '{code}', '{order_effect}', '{on_hand_owner}')
+            on conflict (supplier_id, code) do update
+                set order_effect = excluded.order_effect, on_hand_owner = excluded.on_hand_owner
+            returning location_id
+        """)
+        return int(location_id)
+
+    async def stock_at(self, code: str, product_id: int = 100) -> tuple[int, int]:
+        """On hand and allocated of a product at a location."""
+        found = await self.rows(f"""
+            select v.on_hand, v.allocated from stock_levels v join locations l using (location_id)
+            where v.product_id = {product_id} and l.code = '{code}'
+        """)
+        return found[0] if found else (0, 0)
 
     async def rows(self, query: str) -> list[Any]:
         async with self.database.transaction() as session:
