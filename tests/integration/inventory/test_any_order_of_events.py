@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from services.inventory.domain.stock import Cause
 from services.inventory.record import record
@@ -17,6 +18,7 @@ from services.inventory.store.stock import lock_stock
 from shared.events import Event
 from shared.events.catalog import ProductChanged
 from shared.events.orders import OrderCancelled, OrderEvent, OrderLine
+from shared.faults import is_infrastructure
 from tests.integration.inventory.world import (
     CASE,
     COMPANIES,
@@ -44,8 +46,8 @@ PLACE = st.sampled_from(sorted(PLACES))
 LINE = st.tuples(st.sampled_from(ASKED), st.integers(1, 4), PLACE)
 
 
-# About 10 s on a quiet machine; derandomized, so that whoever breaks it breaks it for all. Finding the shortest story that fails takes
-# minutes: add Phase.shrink for it.
+# About 10 s on a quiet machine; derandomized, so that whoever breaks it breaks it for all. Finding the shortest story
+# that fails takes minutes: add Phase.shrink for it.
 BOUNDED = settings(
     max_examples=30,
     stateful_step_count=25,
@@ -179,11 +181,19 @@ class Sales(RuleBasedStateMachine):
         """As a worker does: what catalog tells and what orders tell lie in two queues."""
         of_catalog = [event for event in events if isinstance(event, ProductChanged)]
         for batch in (of_catalog, [event for event in events if event not in of_catalog]):
-            if crashes:
-                with suppress(CrashError):
-                    await self.world.hear(*batch, then=CrashError())
+            with suppress(CrashError):
+                await self.to_its_end(batch, CrashError() if crashes else None)
+
+    async def to_its_end(self, batch: list[Event], then: CrashError | None) -> None:
+        """What the database ended, as it ends a deadlock, is done again."""
+        while True:
+            try:
+                await self.world.hear(*batch, then=then)
+            except DBAPIError as error:
+                if not is_infrastructure(error):
+                    raise
             else:
-                await self.world.hear(*batch)
+                return
 
     def teardown(self) -> None:
         if not hasattr(self, "orders"):
