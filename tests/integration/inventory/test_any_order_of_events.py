@@ -179,7 +179,7 @@ class Sales(RuleBasedStateMachine):
 
     async def work(self, events: list[Event], *, crashes: bool = False) -> None:
         """As a worker does: what catalog tells and what orders tell lie in two queues."""
-        of_catalog = [event for event in events if isinstance(event, ProductChanged)]
+        of_catalog: list[Event] = [event for event in events if isinstance(event, ProductChanged)]
         for batch in (of_catalog, [event for event in events if event not in of_catalog]):
             with suppress(CrashError):
                 await self.to_its_end(batch, CrashError() if crashes else None)
