@@ -58,7 +58,7 @@ def settle(
     for one in completed:
         _add(change, (one.product_id, one.location_id), "allocate" if one.held else "decrement", one.quantity)
     for (product_id, location_id), (on_hand, allocated) in sorted(change.items()):
-        stock.move(product_id, location_id, cause, item.line_id, on_hand=on_hand, allocated=allocated)
+        stock.move(product_id, location_id, cause, on_hand, allocated, item.line_id)
     return left, completed
 
 

@@ -191,26 +191,23 @@ class _Draft:
         return kept
 
     def carry_out(self) -> None:
-        """Make the difference between what is drawn now and what is held, line by line."""
-        if not self.order.held:
-            for taking in self.takings:
-                self._move(taking, taking.quantity)
-            return
+        """Make the difference between what is drawn now and what is held, line by line, each by its effect."""
+        cause, move = self.order.cause, self.stock.move
+        taken = [(taking, taking.quantity) for taking in self.takings] if not self.order.held else self._difference()
+        for (line_id, product_id, location_id, _, effect, _), quantity in taken:
+            if effect == "decrement":
+                move(product_id, location_id, cause, -quantity, 0, line_id)
+            else:
+                move(product_id, location_id, cause, 0, quantity, line_id)
+
+    def _difference(self) -> list[tuple[Taking, int]]:
+        """What each line takes more than it holds (or less, when negative), of each product at each location."""
         change: dict[Taking, int] = {}
         for sign, takings in ((-1, self.order.held), (1, self.takings)):
             for taking in takings:
                 key = taking._replace(quantity=0, per_unit=0)
                 change[key] = change.get(key, 0) + sign * taking.quantity
-        for taking, quantity in sorted(change.items()):
-            self._move(taking, quantity)
-
-    def _move(self, taking: Taking, quantity: int) -> None:
-        """Take so many units more (or give them back, when negative) where this taking does, by its effect."""
-        line_id, product_id, location_id, _, effect, _ = taking
-        if effect == "decrement":
-            self.stock.move(product_id, location_id, self.order.cause, line_id, on_hand=-quantity)
-        else:
-            self.stock.move(product_id, location_id, self.order.cause, line_id, allocated=quantity)
+        return sorted(change.items())
 
     def _add(self, taking: Taking, sign: int) -> None:
         key = (taking.product_id, taking.location_id)
@@ -221,28 +218,25 @@ class _Draft:
         available = level.available if level else 0
         return available - self.drawn.get((product_id, location_id), 0)
 
-    def _fits(self, taking: Taking) -> bool:
-        """Whether the level stays within `LEVEL_LIMIT` when this is drawn as well."""
-        return self._free(taking.product_id, taking.location_id) - taking.quantity >= -LEVEL_LIMIT
-
     def _draw_line(self, supplier_id: int, line: Line) -> tuple[Decided, list[int]]:
         """Draw a line from one location; returns its outcome, and the products that `deny` forbids it."""
         location = self._location(supplier_id, line)
         location_id, effect = location.location_id, location.order_effect
-        held_at, held_effect = self.held_at.get(line.line_id, (None, effect))
-        if held_at == location_id:
-            effect = held_effect
+        if line.line_id in self.held_at:
+            held_at, held_effect = self.held_at[line.line_id]
+            effect = held_effect if held_at == location_id else effect
         takes = [
             Taking(line.line_id, one, location_id, line.quantity * per_unit, effect, per_unit)
             for one, per_unit in line.components
         ]
-        if not all(self._fits(taking) for taking in takes):
+        # A product stands in a line once, so what is left of one does not depend on the others.
+        left = [self._free(taking.product_id, location_id) - taking.quantity for taking in takes]
+        if min(left) < -LEVEL_LIMIT:
             return Decided(line.line_id, "refused", reason=TOO_MUCH), []
         denied, shortfall = [], 0
-        for taking in takes:
+        for taking, free in zip(takes, left, strict=True):
             self._add(taking, 1)
             product_id, quantity = taking.product_id, taking.quantity
-            free = self._free(product_id, location_id)
             if free < 0:
                 shortfall += min(quantity, -free)
                 if self.stock.items[product_id].policy == "deny" and self.drawn[product_id, location_id] > 0:

@@ -25,5 +25,5 @@ def restock(
     if any(stock.level(product_id, location.location_id).on_hand + units > LEVEL_LIMIT for product_id, units in back):
         return TOO_MUCH
     for product_id, units in back:
-        stock.move(product_id, location.location_id, cause, line.line_id, on_hand=units)
+        stock.move(product_id, location.location_id, cause, on_hand=units, line_id=line.line_id)
     return None

@@ -140,10 +140,9 @@ class Stock:
         product_id: int,
         location_id: int,
         cause: Cause,
-        line_id: int | None = None,
-        *,
         on_hand: int = 0,
         allocated: int = 0,
+        line_id: int | None = None,
     ) -> None:
         """Change what is on hand and allocated by so many units and enter it; a change by nothing is none."""
         if not on_hand and not allocated:
