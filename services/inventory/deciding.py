@@ -1,4 +1,4 @@
-"""Orders and returns on their way through one transaction: lock their items, decide, save, tell."""
+"""Orders, returns and fulfillment on their way through one transaction: lock their items, decide, save, tell."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -6,10 +6,15 @@ from dataclasses import replace
 from typing import Literal, NamedTuple
 from uuid import UUID
 
-from services.inventory import domain
-from services.inventory.domain import Cause, Connection, Decided, Line, Order, Stock, Taking
+from services.inventory import fulfilling
+from services.inventory.domain import orders as domain
+from services.inventory.domain.orders import Connection, Decided, Line, Order, Taking
+from services.inventory.domain.returns import restock
+from services.inventory.domain.stock import Cause, Stock
+from services.inventory.fulfilling import ItemToApply, item_that_waited
 from services.inventory.links import Key, find_links_or_wait, key_of, linked
 from services.inventory.record import record
+from services.inventory.store import fulfillment as fulfillment_store
 from services.inventory.store import orders as order_store
 from services.inventory.store import stock as stock_store
 from services.inventory.store.orders import DecidedLine, ParkedLine, StoredOrder, StoredReturn
@@ -18,7 +23,7 @@ from shared.database import Session
 from shared.events import Event
 from shared.events.catalog import ProductChanged
 from shared.events.inventory import LineDecision, OrderAllocated, OrderShort, Take
-from shared.events.orders import ItemsReturned, OrderCreated, OrderLine, ReturnedLine
+from shared.events.orders import ItemsReturned, OrderEvent, OrderLine, ReturnedLine
 from shared.messaging.outbox import publish
 
 Links = Mapping[Key, Link]
@@ -56,10 +61,10 @@ class ReturnToRestock(NamedTuple):
     parked: Sequence[ParkedLine] = ()
 
 
-def order_as_it_came(event: OrderCreated, decision: int, links: Links) -> OrderToDecide:
+def order_as_it_came(event: OrderEvent, decision: int, links: Links) -> OrderToDecide:
     """An order of which nothing is decided yet, or all anew."""
     cancelled = event.state == "cancelled"
-    kind = "order_cancelled" if cancelled else "order_amended" if decision > 1 else "order"
+    kind = "order_cancelled" if cancelled else "order_amended" if event.version > 1 else "order"
     lines, parked = _look_up(event.order_id, "order", () if cancelled else event.lines, links)
     order_id = event.order_id
     return OrderToDecide(
@@ -89,10 +94,38 @@ async def go_on(session: Session, news: Mapping[int, ProductChanged]) -> None:
     if not waiting:
         return
     links = await find_links_or_wait(session, {line.wanted for line in waiting})
-    document_ids = {kind: [line.document_id for line in waiting if line.kind == kind] for kind in ("order", "return")}
-    await order_store.lock_orders(session, document_ids["order"])
-    returns = await order_store.lock_returns(session, document_ids["return"])
-    # Only now it is certain what still waits: a newer version of an order may have come in between.
+    ids = {
+        kind: [one.document_id for one in waiting if one.kind == kind] for kind in ("order", "return", "fulfillment")
+    }
+    fulfilled = await fulfillment_store.find_waiting_orders(session, ids["fulfillment"])
+    await order_store.lock_orders(session, {*ids["order"], *fulfilled})
+    returns = await order_store.lock_returns(session, ids["return"])
+    taken = await _take_parked(session, waiting, news, links)
+    orders = await order_store.next_decisions(session, [id_ for id_ in ids["order"] if id_ in taken])
+    requests = {(id_, line_id) for id_ in ids["fulfillment"] for line_id in taken.get(id_, ())}
+    events = {id_: news[next(iter(lines.values())).waits_for] for id_, lines in taken.items()}
+    await decide(
+        session,
+        [_rest_of_order(order, taken[order.order_id], links, events[order.order_id]) for order in orders],
+        [
+            _rest_of_return(item, taken[item.return_id], links, events[item.return_id])
+            for item in returns
+            if item.return_id in taken
+        ],
+        [
+            item_that_waited(item, links[taken[item.request_id][item.line_id].wanted], events[item.request_id])
+            for item in await fulfillment_store.take_waiting(session, requests)
+        ],
+    )
+
+
+async def _take_parked(
+    session: Session, waiting: Sequence[ParkedLine], news: Mapping[int, ProductChanged], links: Links
+) -> dict[UUID, dict[int, ParkedLine]]:
+    """Take what can be decided now out of the waiting, by document and line; the documents are locked.
+
+    Only now it is certain what still waits: a newer version of an order may have come in between.
+    """
     taken: dict[UUID, dict[int, ParkedLine]] = defaultdict(dict)
     still: list[ParkedLine] = []
     for line in await order_store.take_parked(session, {line.document_id for line in waiting}, news):
@@ -102,17 +135,7 @@ async def go_on(session: Session, news: Mapping[int, ProductChanged]) -> None:
         else:
             still.append(replace(line, waits_for=waits_for))
     await order_store.park(session, still)
-    orders = await order_store.next_decisions(session, [id_ for id_ in document_ids["order"] if id_ in taken])
-    events = {document_id: news[next(iter(lines.values())).waits_for] for document_id, lines in taken.items()}
-    await decide(
-        session,
-        [_rest_of_order(order, taken[order.order_id], links, events[order.order_id]) for order in orders],
-        [
-            _rest_of_return(item, taken[item.return_id], links, events[item.return_id])
-            for item in returns
-            if item.return_id in taken
-        ],
-    )
+    return taken
 
 
 def _rest_of_order(order: StoredOrder, line_ids: Collection[int], links: Links, event: Event) -> OrderToDecide:
@@ -157,31 +180,62 @@ async def decide(
     session: Session,
     orders: Sequence[OrderToDecide],
     returns: Sequence[ReturnToRestock],
+    items: Sequence[ItemToApply] = (),
 ) -> None:
-    """Decide these locked orders, one after the other, and restock these locked returns; save it and tell of it."""
-    if not orders and not returns:
+    """Apply items, decide orders and restock returns, all of them locked; save it and tell of it."""
+    if not orders and not returns and not items:
         return
     both: list[OrderToDecide | ReturnToRestock] = [*orders, *returns]
-    decided_before = [order for order in orders if order.decision > 1]
-    held = await order_store.find_takings(session, [order.order_id for order in decided_before])
+    known_before = [order for order in orders if order.decision > 1]
+    held = await order_store.find_takings(session, {*_ids(known_before), *_ids(items)})
+    settled = await fulfillment_store.find_settled(session, _ids(known_before))
     connections = await order_store.find_connections(session, {one.seller_id for one in both})
-    stock = await _lock_stock(session, both, held)
+    now = [item for item in items if not fulfilling.waits(item, held.get(item.order_id, ()))]
+    stock = await _lock_stock(session, both, now, held)
+    gone = fulfilling.apply(now, held, stock)
+    orders = [_what_is_left(order, settled.get(order.order_id)) for order in orders]
     outcomes = [_decide_order(order, held.get(order.order_id, []), connections, stock) for order in orders]
     refused = {item.return_id: _restock(item, connections[item.seller_id], stock) for item in returns}
-    await record(session, stock, {one.reference: one.event for one in both})
+    await record(session, stock, {one.reference: one.event for one in [*now, *both]})
     await order_store.save_takings(session, _takings(orders, outcomes, held), instead_of=held)
-    await order_store.clear_parked(session, [order.order_id for order in decided_before if order.decided is None])
-    await order_store.park(session, [line for one in both for line in one.parked])
+    await fulfillment_store.add_completed(session, gone)
+    await order_store.clear_parked(session, [order.order_id for order in known_before if order.decided is None])
+    await _park(session, both, [item for item in items if item not in now])
     await order_store.refuse_return_lines(session, {key: lines for key, lines in refused.items() if lines})
     await _tell(session, orders, outcomes, stock)
 
 
+def _ids(some: Sequence[OrderToDecide] | Sequence[ItemToApply]) -> list[UUID]:
+    return [one.order_id for one in some]
+
+
+async def _park(
+    session: Session, both: Sequence[OrderToDecide | ReturnToRestock], items: Sequence[ItemToApply]
+) -> None:
+    lines = [line for one in both for line in one.parked]
+    lines += [item.parked for item in items if item.parked is not None]
+    await order_store.park(session, lines)
+    await fulfillment_store.let_wait(session, [item.key for item in items])
+
+
 async def _lock_stock(
-    session: Session, both: Sequence[OrderToDecide | ReturnToRestock], held: Mapping[UUID, Sequence[Taking]]
+    session: Session,
+    both: Sequence[OrderToDecide | ReturnToRestock],
+    items: Sequence[ItemToApply],
+    held: Mapping[UUID, Sequence[Taking]],
 ) -> Stock:
     product_ids = {product_id for one in both for line in one.lines for product_id, _ in line.components}
+    product_ids.update(product_id for one in items for product_id, _ in one.item.components)
     product_ids.update(taking.product_id for takings in held.values() for taking in takings)
     return await stock_store.lock_stock(session, product_ids)
+
+
+def _what_is_left(order: OrderToDecide, settled: Mapping[int, int] | None) -> OrderToDecide:
+    """The order without the units that are completed or have failed: it takes them no more."""
+    if not settled:
+        return order
+    left = [line._replace(quantity=max(0, line.quantity - settled.get(line.line_id, 0))) for line in order.lines]
+    return order._replace(lines=left)
 
 
 def _decide_order(
@@ -207,7 +261,7 @@ def _restock(item: ReturnToRestock, connections: Mapping[int, Connection], stock
     """Restock a return's lines; returns those that were refused, with the reason."""
     cause = Cause("returned", "return", item.source, item.reference)
     reasons = (
-        (line.line_id, domain.restock(item.seller_id, line, connections, stock, cause))
+        (line.line_id, restock(item.seller_id, line, connections, stock, cause))
         for line in item.lines
         if line.parked is None
     )
@@ -217,18 +271,21 @@ def _restock(item: ReturnToRestock, connections: Mapping[int, Connection], stock
 def _takings(
     orders: Sequence[OrderToDecide], outcomes: Sequence[Sequence[Decided]], held: Mapping[UUID, Sequence[Taking]]
 ) -> list[tuple[UUID, Taking]]:
-    """What these orders hold from now on."""
+    """What the orders that are decided, and those that held something, hold from now on."""
     takings = [
         (order.order_id, taking)
         for order, lines in zip(orders, outcomes, strict=True)
         for line in lines
         for taking in line.takes
     ]
-    for order in orders:
-        if order.decided is not None:
+    decided = {order.order_id: order for order in orders}
+    for order_id, some in held.items():
+        order = decided.get(order_id)
+        if order is None:
+            takings.extend((order_id, taking) for taking in some)
+        elif order.decided is not None:
             now = {line.line_id for line in order.lines}
-            kept = (taking for taking in held.get(order.order_id, ()) if taking.line_id not in now)
-            takings.extend((order.order_id, taking) for taking in kept)
+            takings.extend((order_id, taking) for taking in some if taking.line_id not in now)
     return takings
 
 

@@ -7,14 +7,40 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from services.inventory import deciding
+from services.inventory.fulfilling import item_as_it_came
 from services.inventory.links import find_links_or_wait, key_of, lock_with_what_they_need
+from services.inventory.store import fulfillment as fulfillment_store
 from services.inventory.store import orders as order_store
 from services.inventory.store import stock as stock_store
+from services.inventory.store.fulfillment import ItemKey
 from shared.catalog_view import keep_api_keys, keep_companies, keep_connections, keep_products
 from shared.database import Session
 from shared.events.catalog import ApiKeyChanged, CompanyChanged, ConnectionChanged, ProductChanged, ProductRemoved
-from shared.events.orders import ItemsReturned, OrderCreated, OrderLine, ReturnedLine
+from shared.events.orders import (
+    FulfillmentItem,
+    FulfillmentRequestAssigned,
+    FulfillmentRequestCompleted,
+    FulfillmentRequestFailed,
+    ItemsReturned,
+    OrderAmended,
+    OrderCancelled,
+    OrderCreated,
+    OrderEvent,
+    OrderLine,
+    ReturnedLine,
+)
 from shared.messaging.consumer import on
+
+StockMover = OrderEvent | ItemsReturned | FulfillmentItem
+STOCK_MOVERS: tuple[type[StockMover], ...] = (
+    OrderCreated,
+    OrderAmended,
+    OrderCancelled,
+    ItemsReturned,
+    FulfillmentRequestAssigned,
+    FulfillmentRequestFailed,
+    FulfillmentRequestCompleted,
+)
 
 
 async def learn_connections(session: Session, events: Sequence[ConnectionChanged]) -> None:
@@ -42,27 +68,42 @@ async def learn_catalog(session: Session, events: Sequence[CompanyChanged | Prod
     await deciding.go_on(session, news)
 
 
-async def move_stock(session: Session, events: Sequence[OrderCreated | ItemsReturned]) -> None:
-    """Let orders take their stock, and put returned items back where the line says so, once per return (rule 15).
+async def move_stock(session: Session, events: Sequence[StockMover]) -> None:
+    """Let orders take their stock, items leave, and returned items come back where the line says so (rule 15).
 
-    Of each order the newest version counts; one that is not newer than the known changes nothing.
+    Of each order the newest version counts; one that is not newer than the known changes nothing. Each return and each
+    logical timestamp of a supplier has its effect once.
     """
-    newest: dict[UUID, OrderCreated] = {}
+    newest: dict[UUID, OrderEvent] = {}
     returns: dict[UUID, ItemsReturned] = {}
+    items: dict[ItemKey, FulfillmentItem] = {}
     for event in events:
         if isinstance(event, ItemsReturned):
             returns[event.return_id] = event
+        elif isinstance(event, FulfillmentItem):
+            items[event.supplier_id, event.logical_timestamp] = event
         elif event.order_id not in newest or newest[event.order_id].version < event.version:
             newest[event.order_id] = event
-    lines: list[OrderLine | ReturnedLine] = [line for event in newest.values() for line in event.lines]
+    lines: list[OrderLine | ReturnedLine | FulfillmentItem] = [
+        line for event in newest.values() for line in event.lines
+    ]
     lines += [line for event in returns.values() for line in event.lines if line.restock]
+    lines += items.values()
     links = await find_links_or_wait(session, {key_of(line) for line in lines})
+    if items:
+        await order_store.await_orders(session, [*newest.values(), *items.values()])
     decisions = await order_store.keep_orders(session, list(newest.values()))
-    fresh = await order_store.add_returns(session, list(returns.values()))
+    fresh_returns = await order_store.add_returns(session, list(returns.values()))
+    fresh_items = [items[key] for key in await fulfillment_store.add_items(session, items)]
     await deciding.decide(
         session,
         [deciding.order_as_it_came(newest[order_id], decision, links) for order_id, decision in decisions.items()],
-        [deciding.return_as_it_came(returns[return_id], links) for return_id in sorted(fresh)],
+        [deciding.return_as_it_came(returns[return_id], links) for return_id in sorted(fresh_returns)],
+        [
+            item_as_it_came(item, links[key_of(item)])
+            for item in fresh_items
+            if not isinstance(item, FulfillmentRequestAssigned)
+        ],
     )
 
 
@@ -70,5 +111,5 @@ SUBSCRIPTIONS = (
     on(ApiKeyChanged, keep_api_keys),
     on(ConnectionChanged, learn_connections),
     on((CompanyChanged, ProductChanged, ProductRemoved), learn_catalog),
-    on((OrderCreated, ItemsReturned), move_stock),
+    on(STOCK_MOVERS, move_stock),
 )

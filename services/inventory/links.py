@@ -3,18 +3,18 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
-from services.inventory.domain import Line
+from services.inventory.domain.orders import Line
 from services.inventory.store import stock as stock_store
 from shared.catalog_view import Link, find_links, wait_for_products
 from shared.database import Session
 from shared.events.catalog import ProductChanged, ProductRemoved
-from shared.events.orders import OrderLine, ReturnedLine
+from shared.events.orders import FulfillmentItem, OrderLine, ReturnedLine
 
 # What is looked up: a product, and its variant or "".
 Key = tuple[int, str]
 
 
-def key_of(line: OrderLine | ReturnedLine) -> Key:
+def key_of(line: OrderLine | ReturnedLine | FulfillmentItem) -> Key:
     """What a line's link is looked up by."""
     return line.product_id, line.variant_sku or ""
 

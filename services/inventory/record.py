@@ -3,17 +3,17 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from services.inventory.domain import Entry, Item, Stock
+from services.inventory.domain.stock import Entry, Item, Stock, crossings
 from services.inventory.store import stock as stock_store
 from shared import clock
 from shared.database import Session
 from shared.events import Event
-from shared.events.inventory import Level, StockChanged
+from shared.events.inventory import Level, StockChanged, StockRemoved
 from shared.messaging.outbox import publish
 
 
 async def record(session: Session, stock: Stock, events: Mapping[str, Event] | None = None) -> None:
-    """Save the changes made to `stock` and publish one `StockChanged` for each changed item.
+    """Save the changes made to `stock` and publish one `StockChanged`, or `StockRemoved`, for each changed item.
 
     `events` are those being handled, by the reference under which they are entered in the ledger: the first one that
     changed an item hands its trace on.
@@ -27,18 +27,23 @@ async def record(session: Session, stock: Stock, events: Mapping[str, Event] | N
     codes = stock.location_codes()
     now = clock.utc_now()
     for product_id, entries in by_item.items():
-        event = _stock_changed(stock.items[product_id], entries, codes, now)
+        item = stock.items[product_id]
+        removed_now = item.is_removed and any(entry.cause.kind == "removed" for entry in entries)
+        event = _stock_removed(item, entries, now) if removed_now else _stock_changed(item, entries, codes, now)
         publish(session, event, caused_by=events.get(entries[0].cause.reference) if events else None)
 
 
 def _stock_changed(item: Item, entries: Sequence[Entry], codes: Mapping[int, str], now: datetime) -> StockChanged:
     levels = []
-    on_hand = allocated = reserved = available = 0
+    on_hand = allocated = reserved = safety_stock = available = 0
     for location_id, level in item.levels.items():
+        if level.removed:
+            continue
         level_available = level.available
         on_hand += level.on_hand
         allocated += level.allocated
         reserved += level.reserved
+        safety_stock += level.safety_stock
         available += level_available
         levels.append(
             Level(
@@ -47,6 +52,7 @@ def _stock_changed(item: Item, entries: Sequence[Entry], codes: Mapping[int, str
                 allocated=level.allocated,
                 reserved=level.reserved,
                 available=level_available,
+                safety_stock=level.safety_stock,
             )
         )
     return StockChanged(
@@ -59,6 +65,25 @@ def _stock_changed(item: Item, entries: Sequence[Entry], codes: Mapping[int, str
         available=available,
         previous_available=item.previous_available,
         levels=tuple(levels),
+        changes=len(entries),
+        causes=tuple(dict.fromkeys(entry.cause.kind for entry in entries)),
+        occurred_at=now,
+        version=item.version + 1,
+        safety_stock=safety_stock,
+        policy=item.policy,
+        low_stock_threshold=item.low_stock_threshold,
+        lead_time_days=item.lead_time_days,
+        daily_capacity=item.daily_capacity,
+        crossings=crossings(item, available),
+    )
+
+
+def _stock_removed(item: Item, entries: Sequence[Entry], now: datetime) -> StockRemoved:
+    return StockRemoved(
+        base_stock_product_id=item.product_id,
+        supplier_id=item.supplier_id,
+        sku=item.sku,
+        previous_available=item.previous_available,
         changes=len(entries),
         causes=tuple(dict.fromkeys(entry.cause.kind for entry in entries)),
         occurred_at=now,

@@ -1,6 +1,6 @@
 """What inventory is made of."""
 
-from services.inventory.api import router
+from services.inventory.api import ROUTERS
 from services.inventory.handlers import SUBSCRIPTIONS
 from services.inventory.tables import METADATA
 from shared.events.inventory import ApiKeyUsedAtInventory
@@ -11,7 +11,7 @@ SERVICE = Service(
     name="inventory",
     summary="Stock levels and their ledger",
     metadata=METADATA,
-    routers=(router,),
+    routers=ROUTERS,
     note_key_uses=publishing(ApiKeyUsedAtInventory),
     subscriptions=SUBSCRIPTIONS,
 )

@@ -1,17 +1,19 @@
-"""Writing stock by hand, one item or many: lock, compare, change, record."""
+"""Writing stock by hand, one item or many, its settings and its removal: lock, compare, change, record."""
 
 from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from services.inventory.domain import DEFAULT_LOCATION, Cause, Stock, delta_of
+from services.inventory.domain import writing as domain
+from services.inventory.domain.stock import DEFAULT_LOCATION, Cause, Location, Stock
 from services.inventory.record import record
 from services.inventory.store import reading
 from services.inventory.store import stock as stock_store
 from shared.access import Caller
 from shared.database import Session
 from shared.errors import FieldError, ProblemError
+from shared.events.catalog import OversellPolicy
 
 # PostgreSQL's text holds any character but this one.
 NO_NUL = r"^[^\x00]*$"
@@ -20,6 +22,8 @@ NO_NUL = r"^[^\x00]*$"
 UNITS_LIMIT = 1_000_000_000
 
 Quantity = Annotated[int, Field(ge=-UNITS_LIMIT, le=UNITS_LIMIT, strict=True)]
+Count = Annotated[int, Field(ge=0, le=UNITS_LIMIT, strict=True)]
+DAYS_LIMIT = 3_650
 Text = Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)]
 
 
@@ -64,6 +68,22 @@ class BulkRow(_Target):
         return self
 
 
+class Settings(BaseModel):
+    """What the supplier sets of an item; what is left out stays, null takes a setting away.
+
+    `safety_stock` is kept at `location`, out of what can be sold there; the others hold for the item everywhere.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    policy: OversellPolicy | None = Field(None, description="Null is the company's default")
+    low_stock_threshold: Count | None = Field(None, description="Available units at or below which it is low")
+    lead_time_days: Annotated[int | None, Field(ge=0, le=DAYS_LIMIT, strict=True)] = None
+    daily_capacity: Count | None = None
+    safety_stock: Count = 0
+    location: Text = DEFAULT_LOCATION
+
+
 class RowResult(BaseModel):
     """What became of row number `row` (from 0): the item as it is after the row, or why the row was refused."""
 
@@ -81,15 +101,31 @@ async def write(session: Session, product_id: int, body: Write, caller: Caller) 
     Raises a 422 problem for an unknown location, 409 when on hand is not as expected.
     """
     stock = await stock_store.lock_stock(session, [product_id])
-    location = stock.location(stock.items[product_id].supplier_id, body.location)
-    if location is None:
-        error = FieldError(field="location", detail=_no_location(body.location))
-        raise ProblemError(422, "unknown_location", error.detail, errors=[error])
+    location = _location(stock, product_id, body.location)
     on_hand = stock.level(product_id, location.location_id).on_hand
     if body.expected_on_hand is not None and body.expected_on_hand != on_hand:
         detail = f"{on_hand} are on hand at {body.location!r}, not {body.expected_on_hand}. Look again and decide anew."
         raise ProblemError(409, "on_hand_changed", detail)
     _move(stock, product_id, location.location_id, body, _cause(caller, body.reason))
+    await record(session, stock)
+
+
+async def change_settings(session: Session, product_id: int, body: Settings, caller: Caller) -> None:
+    """Set what the body names of an item that exists; raises a 422 problem for an unknown location."""
+    stock = await stock_store.lock_stock(session, [product_id])
+    location = _location(stock, product_id, body.location)
+    stated = body.model_dump(exclude_unset=True, exclude={"location"})
+    changes = {"own_policy" if name == "policy" else name: value for name, value in stated.items()}
+    domain.change_settings(stock, product_id, location.location_id, changes, _cause(caller, None, "settings"))
+    await record(session, stock)
+    await stock_store.save_settings(session, stock.items[product_id])
+
+
+async def remove(session: Session, product_id: int, code: str | None, reason: str | None, caller: Caller) -> None:
+    """Stock an item no more at the location of this code, or anywhere (`None`); 422 for an unknown location."""
+    stock = await stock_store.lock_stock(session, [product_id])
+    location_id = None if code is None else _location(stock, product_id, code).location_id
+    domain.remove(stock, product_id, location_id, _cause(caller, reason, "removed"))
     await record(session, stock)
 
 
@@ -132,8 +168,8 @@ def _refused(number: int, field: str, detail: str) -> RowResult:
 
 def _move(stock: Stock, product_id: int, location_id: int, target: _Target, cause: Cause) -> None:
     level = stock.level(product_id, location_id)
-    delta = delta_of(level, on_hand=target.on_hand, available=target.available, adjustment=target.adjustment)
-    stock.move_on_hand(product_id, location_id, delta, cause, line_id=None)
+    delta = domain.delta_of(level, on_hand=target.on_hand, available=target.available, adjustment=target.adjustment)
+    domain.write_on_hand(stock, product_id, location_id, delta, cause)
 
 
 async def _find(session: Session, supplier_id: int, rows: Sequence[BulkRow]) -> dict[tuple[str, str | int], list[int]]:
@@ -159,9 +195,17 @@ def _key(row: BulkRow) -> tuple[str, str | int]:
     return "id", row.id or 0
 
 
+def _location(stock: Stock, product_id: int, code: str) -> Location:
+    location = stock.location(stock.items[product_id].supplier_id, code)
+    if location is None:
+        error = FieldError(field="location", detail=_no_location(code))
+        raise ProblemError(422, "unknown_location", error.detail, errors=[error])
+    return location
+
+
 def _no_location(code: str) -> str:
     return f"The supplier has no location {code!r}."
 
 
-def _cause(caller: Caller, reason: str | None) -> Cause:
-    return Cause("manual", caller.actor, "api", caller.actor, reason)
+def _cause(caller: Caller, reason: str | None, kind: str = "manual") -> Cause:
+    return Cause(kind, caller.actor, "api", caller.actor, reason)

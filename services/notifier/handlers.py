@@ -6,7 +6,7 @@ from services.notifier.store import slots as slot_store
 from shared.catalog_view import keep_api_keys, keep_companies, keep_connections, keep_products
 from shared.database import Session
 from shared.events.catalog import ApiKeyChanged, CompanyChanged, ConnectionChanged, ProductChanged, ProductRemoved
-from shared.events.inventory import StockChanged
+from shared.events.inventory import StockChanged, StockRemoved
 from shared.messaging.consumer import on
 
 
@@ -23,8 +23,11 @@ async def copy_products(session: Session, events: Sequence[ProductChanged | Prod
     await keep_products(session, events)
 
 
-async def keep_stock(session: Session, events: Sequence[StockChanged]) -> None:
-    """Copy the newest stock, and nothing else: whom to tell is worked out by fan-out, once for many changes."""
+async def keep_stock(session: Session, events: Sequence[StockChanged | StockRemoved]) -> None:
+    """Copy the newest stock, and nothing else: whom to tell is worked out by fan-out, once for many changes.
+
+    What is stocked nowhere any more is kept, as none available: that is what a retailer has to be told.
+    """
     await slot_store.keep_stock(session, events)
 
 
@@ -33,5 +36,5 @@ SUBSCRIPTIONS = (
     on(ApiKeyChanged, keep_api_keys),
     on(ConnectionChanged, copy_connections),
     on((ProductChanged, ProductRemoved), copy_products),
-    on(StockChanged, keep_stock),
+    on((StockChanged, StockRemoved), keep_stock),
 )

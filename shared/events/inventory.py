@@ -5,9 +5,12 @@ from typing import ClassVar, Literal
 from uuid import UUID
 
 from shared.events import Event
-from shared.events.catalog import Part
+from shared.events.catalog import OversellPolicy, Part
 from shared.events.key_use import ApiKeyUse
 
+# What a change of `available` passed: `low` at or below the item's threshold (if it has one), `out` at or below zero,
+# and the two ways back up.
+Crossing = Literal["low", "recovered", "out", "back_in_stock"]
 LineOutcome = Literal["allocated", "short", "parked", "untracked", "refused"]
 
 
@@ -19,12 +22,16 @@ class Level(Part):
     allocated: int
     reserved: int
     available: int
+    safety_stock: int = 0
 
 
 class StockChanged(Event):
     """The stock of a base stock product at `version`, which rises by one with each transaction that changes it.
 
-    `changes` is the number of ledger entries merged into this event, `causes` their kinds.
+    `levels` are those of the locations that stock it, and the totals are theirs; none means that it was removed
+    everywhere (`StockRemoved`). `changes` is the number of ledger entries merged into this event, `causes` their
+    kinds, `crossings` what the change from `previous_available` to `available` passed. `policy` is the one that holds,
+    the item's own or its supplier's.
     """
 
     name: ClassVar[str] = "inventory.stock_changed"
@@ -39,6 +46,39 @@ class StockChanged(Event):
     available: int
     previous_available: int
     levels: tuple[Level, ...]
+    changes: int
+    causes: tuple[str, ...]
+    occurred_at: datetime
+    version: int
+    safety_stock: int = 0
+    policy: OversellPolicy | None = None
+    low_stock_threshold: int | None = None
+    lead_time_days: int | None = None
+    daily_capacity: int | None = None
+    crossings: tuple[Crossing, ...] = ()
+
+    def subject(self) -> str:
+        """The base stock product's id."""
+        return str(self.base_stock_product_id)
+
+    def sequence(self) -> int:
+        """The item's version."""
+        return self.version
+
+
+class StockRemoved(Event):
+    """A base stock product is not stocked anywhere any more (rule 16): its last location was removed.
+
+    Told in the place of `StockChanged` for this version; the next write of its stock tells of it again.
+    """
+
+    name: ClassVar[str] = "inventory.stock_removed"
+    heard_by: ClassVar[tuple[str, ...]] = ("notifier",)
+
+    base_stock_product_id: int
+    supplier_id: int
+    sku: str
+    previous_available: int
     changes: int
     causes: tuple[str, ...]
     occurred_at: datetime

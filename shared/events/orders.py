@@ -32,11 +32,11 @@ class OrderLine(Part):
     checked: bool = False
 
 
-class OrderCreated(Event):
-    """An order as it stands, in full; a later version of the order replaces what this one says."""
+class OrderEvent(Event):
+    """An order as it stands, in full, under the name of what happened to it.
 
-    name: ClassVar[str] = "orders.order_created"
-    heard_by: ClassVar[tuple[str, ...]] = ("inventory",)
+    A later version of the order replaces what this one says, whatever either is named.
+    """
 
     order_id: UUID
     seller_id: int
@@ -54,6 +54,112 @@ class OrderCreated(Event):
     def sequence(self) -> int:
         """The order's version."""
         return self.version
+
+
+class OrderCreated(OrderEvent):
+    """The order is new."""
+
+    name: ClassVar[str] = "orders.order_created"
+    heard_by: ClassVar[tuple[str, ...]] = ("inventory",)
+
+
+class OrderAmended(OrderEvent):
+    """The order's lines or quantities have changed; a line keeps its `line_id`."""
+
+    name: ClassVar[str] = "orders.order_amended"
+    heard_by: ClassVar[tuple[str, ...]] = ("inventory",)
+
+
+class OrderCancelled(OrderEvent):
+    """The order was cancelled; its lines are those that it had."""
+
+    name: ClassVar[str] = "orders.order_cancelled"
+    heard_by: ClassVar[tuple[str, ...]] = ("inventory",)
+
+    state: OrderState = "cancelled"
+
+
+class RejectedField(Part):
+    """What is wrong with one field: `field` is a path like `lines[0].quantity`."""
+
+    field: str
+    detail: str
+
+
+class OrderRejected(Event):
+    """An order that came by message was refused: it is kept nowhere else, and changes nothing.
+
+    `seller_id` and `external_ref` are null where the message did not say them in a way that counts.
+    """
+
+    name: ClassVar[str] = "orders.order_rejected"
+    heard_by: ClassVar[tuple[str, ...]] = ()
+
+    rejection_id: UUID
+    seller_id: int | None = None
+    external_ref: str | None = None
+    source: OrderSource
+    errors: tuple[RejectedField, ...]
+    rejected_at: datetime
+
+    def subject(self) -> str:
+        """The rejection's id: the order has none."""
+        return str(self.rejection_id)
+
+    def sequence(self) -> int:
+        """A rejection is stated once."""
+        return 1
+
+
+class FulfillmentItem(Event):
+    """`quantity` units of an order's line, in a request to a supplier to send them from one of its locations.
+
+    `logical_timestamp` counts the supplier's fulfillment events from 1 without a gap; it, and no clock, says in which
+    order they happened. `product_id` and `variant_sku` are what was ordered, `external_ref` is the order's reference
+    as its seller knows it, `seller_id` that seller.
+    """
+
+    request_id: UUID
+    supplier_id: int
+    seller_id: int
+    order_id: UUID
+    line_id: int
+    product_id: int
+    variant_sku: str | None = None
+    quantity: int
+    location: str
+    external_ref: str
+    logical_timestamp: int
+    occurred_at: datetime
+
+    def subject(self) -> str:
+        """The request's id."""
+        return str(self.request_id)
+
+    def sequence(self) -> int:
+        """The logical timestamp."""
+        return self.logical_timestamp
+
+
+class FulfillmentRequestAssigned(FulfillmentItem):
+    """The supplier was asked to send the item."""
+
+    name: ClassVar[str] = "orders.fulfillment_request_assigned"
+    heard_by: ClassVar[tuple[str, ...]] = ("inventory",)
+
+
+class FulfillmentRequestFailed(FulfillmentItem):
+    """The supplier will not send the item: the order has no claim on these units any more."""
+
+    name: ClassVar[str] = "orders.fulfillment_request_failed"
+    heard_by: ClassVar[tuple[str, ...]] = ("inventory",)
+
+
+class FulfillmentRequestCompleted(FulfillmentItem):
+    """The item has left the location."""
+
+    name: ClassVar[str] = "orders.fulfillment_request_completed"
+    heard_by: ClassVar[tuple[str, ...]] = ("inventory",)
 
 
 class ReturnedLine(Part):

@@ -9,17 +9,26 @@ from uuid import UUID
 from pydantic import TypeAdapter
 from sqlalchemy import text
 
-from services.inventory.domain import Connection, Taking
+from services.inventory.domain.orders import Connection, Taking
 from shared.database import Session, copy_in
-from shared.events.orders import ItemsReturned, OrderCreated, OrderLine, ReturnedLine
+from shared.events.orders import FulfillmentItem, ItemsReturned, OrderEvent, OrderLine, ReturnedLine
 
-TAKING_COLUMNS = ("order_id", "line_id", "product_id", "location_id", "quantity")
+TAKING_COLUMNS = ("order_id", "line_id", "product_id", "location_id", "quantity", "effect", "per_unit")
 ORDER_LINES = TypeAdapter(tuple[OrderLine, ...])
 RETURNED_LINES = TypeAdapter(tuple[ReturnedLine, ...])
 
 FIND_CONNECTIONS = text("""
     select retailer_id, supplier_id, state, default_location from connections
     where retailer_id = any(cast(:seller_ids as bigint[]))
+""")
+# An update of nothing locks those that are known, in one order with those that are added.
+AWAIT_ORDERS = text("""
+    insert into order_states (order_id, seller_id, external_ref, state, version, decision, lines)
+    select order_id, seller_id, external_ref, 'open', 0, 1, '[]'
+    from unnest(cast(:order_ids as uuid[]), cast(:seller_ids as bigint[]), cast(:external_refs as text[]))
+        as n (order_id, seller_id, external_ref)
+    order by order_id
+    on conflict (order_id) do update set version = order_states.version where false
 """)
 # A row that is not older stays as it is, and is locked all the same.
 KEEP_ORDERS = text("""
@@ -47,7 +56,7 @@ SAVE_DECIDED = text("""
     where o.order_id = n.order_id
 """)
 FIND_TAKINGS = text("""
-    select order_id, line_id, product_id, location_id, quantity from takings
+    select order_id, line_id, product_id, location_id, quantity, effect, per_unit from takings
     where order_id = any(cast(:order_ids as uuid[])) order by order_id, line_id, product_id
 """)
 CLEAR_TAKINGS = text("delete from takings where order_id = any(cast(:order_ids as uuid[]))")
@@ -78,6 +87,7 @@ TAKE_PARKED = text("""
     returning document_id, line_id, kind, product_id, variant_sku, waits_for
 """)
 CLEAR_PARKED = text("delete from parked_lines where document_id = any(cast(:document_ids as uuid[]))")
+# Several items of one request and line wait as one.
 PARK = text("""
     insert into parked_lines (document_id, line_id, kind, product_id, variant_sku, waits_for)
     select * from unnest(cast(:document_ids as uuid[]), cast(:line_ids as integer[]), cast(:kinds as text[]),
@@ -117,11 +127,11 @@ class StoredReturn:
 
 @dataclass(frozen=True, slots=True)
 class ParkedLine:
-    """A line of an order or return (`kind`) that waits for a product's event."""
+    """A line of an order, return or fulfillment request (`kind`) that waits for a product's event."""
 
     document_id: UUID
     line_id: int
-    kind: Literal["order", "return"]
+    kind: Literal["order", "return", "fulfillment"]
     product_id: int
     variant_sku: str
     waits_for: int
@@ -140,7 +150,24 @@ async def find_connections(session: Session, seller_ids: Collection[int]) -> dic
     return found
 
 
-async def keep_orders(session: Session, events: Sequence[OrderCreated]) -> dict[UUID, int]:
+async def await_orders(session: Session, orders: Sequence[OrderEvent | FulfillmentItem]) -> None:
+    """Lock the orders that these events are about, as placeholders of version 0 where they are unknown.
+
+    So whoever brings an order and whoever brings its fulfillment come one after the other, and neither misses the
+    other.
+    """
+    by_id = {order.order_id: order for order in orders}
+    await session.execute(
+        AWAIT_ORDERS,
+        {
+            "order_ids": list(by_id),
+            "seller_ids": [order.seller_id for order in by_id.values()],
+            "external_refs": [order.external_ref for order in by_id.values()],
+        },
+    )
+
+
+async def keep_orders(session: Session, events: Sequence[OrderEvent]) -> dict[UUID, int]:
     """Keep and lock these orders, at most one event each; returns `{order id: decision}` of those that were news."""
     if not events:
         return {}
@@ -198,9 +225,8 @@ async def find_takings(session: Session, order_ids: Collection[UUID]) -> dict[UU
     found: dict[UUID, list[Taking]] = {}
     if not order_ids:
         return found
-    for row in await session.execute(FIND_TAKINGS, {"order_ids": list(order_ids)}):
-        taking = Taking(row.line_id, row.product_id, row.location_id, row.quantity)
-        found.setdefault(row.order_id, []).append(taking)
+    for order_id, *taking in (await session.execute(FIND_TAKINGS, {"order_ids": list(order_ids)})).all():
+        found.setdefault(order_id, []).append(Taking(*taking))
     return found
 
 
@@ -257,7 +283,7 @@ async def find_parked(session: Session, product_ids: Collection[int]) -> list[Pa
 async def take_parked(
     session: Session, document_ids: Collection[UUID], product_ids: Collection[int]
 ) -> list[ParkedLine]:
-    """Take the lines of these locked orders and returns that wait for one of these products out of the waiting."""
+    """Take the lines of these locked documents that wait for one of these products out of the waiting."""
     parameters = {"document_ids": list(document_ids), "product_ids": list(product_ids)}
     return [ParkedLine(*row) for row in await session.execute(TAKE_PARKED, parameters)]
 

@@ -7,25 +7,28 @@ from sqlalchemy import text
 
 from shared.database import Session
 
-# A list and what is found by a code are what can be stocked now. One item by its id, or a ledger, is history as well:
-# also that of products that were removed or are not tracked any more.
+# A list is what is stocked now, and what is found by a code is what can be. One item by its id, or a ledger, is history
+# as well: also that of products that were removed or are not tracked any more, and of locations that stock it no more.
 LIST_ITEMS = text("""
     select i.product_id, i.supplier_id, p.sku, p.title, p.barcode,
-        coalesce(i.policy, c.oversell_policy, 'backorder') as policy, i.version
+        coalesce(i.policy, c.oversell_policy, 'backorder') as policy, i.low_stock_threshold, i.lead_time_days,
+        i.daily_capacity, i.version
     from stock_items i join products p on p.product_id = i.product_id
     left join companies c on c.company_id = i.supplier_id
     where (cast(:product_id as bigint) is null or i.product_id = :product_id)
       and (cast(:supplier_id as bigint) is null or i.supplier_id = :supplier_id)
       and (cast(:sku as text) is null or p.sku = :sku)
       and i.product_id > :after_product_id
-      and (cast(:product_id as bigint) is not null or not p.removed and p.type in ('stock', 'stock_customisable'))
+      and (cast(:product_id as bigint) is not null or not p.removed and p.type in ('stock', 'stock_customisable')
+        and exists (select from stock_levels l where l.product_id = i.product_id and l.removed_at is null))
     order by i.product_id limit :limit
 """)
 LIST_LEVELS = text("""
     select v.product_id, l.code as location, v.on_hand, v.allocated, v.reserved, v.safety_stock,
-        v.on_hand - v.allocated - v.reserved - v.safety_stock as available
+        v.on_hand - v.allocated - v.reserved - v.safety_stock as available, v.removed_at
     from stock_levels v join locations l on l.location_id = v.location_id
-    where v.product_id = any(cast(:product_ids as bigint[])) order by v.product_id, l.priority, l.location_id
+    where v.product_id = any(cast(:product_ids as bigint[])) and (:with_removed or v.removed_at is null)
+    order by v.product_id, l.priority, l.location_id
 """)
 LIST_ENTRIES = text("""
     select e.entry_id, e.item_version, l.code as location, e.kind, e.on_hand_delta, e.allocated_delta,
@@ -77,7 +80,8 @@ async def list_items(
     }
     items = [dict(row) | {"levels": []} for row in (await session.execute(LIST_ITEMS, parameters)).mappings()]
     by_id = {item["product_id"]: item for item in items}
-    for level in (await session.execute(LIST_LEVELS, {"product_ids": list(by_id)})).mappings():
+    of_items = {"product_ids": list(by_id), "with_removed": product_id is not None}
+    for level in (await session.execute(LIST_LEVELS, of_items)).mappings():
         by_id[level["product_id"]]["levels"].append(dict(level))
     return items
 

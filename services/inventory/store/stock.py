@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from services.inventory.domain import Item, Level, Location, Stock
+from services.inventory.domain.stock import Item, Level, Location, Stock
 from shared.database import Session, copy_in
 
 ADD_MAIN_LOCATIONS = text("""
@@ -29,18 +29,20 @@ WITHOUT_ITEM = text("""
     where not exists (select from stock_items i where i.product_id = product_id.product_id)
 """)
 LOCK_ITEMS = text("""
-    select i.product_id, i.supplier_id, p.sku, coalesce(i.policy, c.oversell_policy, 'backorder') as policy, i.version
+    select i.product_id, i.supplier_id, p.sku, i.version, coalesce(c.oversell_policy, 'backorder'), i.policy,
+        i.low_stock_threshold, i.lead_time_days, i.daily_capacity, i.low_stock_threshold
     from stock_items i join products p on p.product_id = i.product_id
     left join companies c on c.company_id = i.supplier_id
     where i.product_id = any(cast(:product_ids as bigint[])) order by i.product_id for update of i
 """)
 # A statement of its own, after the locks: in the same one it would see levels from before the wait for a lock.
 FIND_LEVELS = text("""
-    select product_id, location_id, on_hand, allocated, reserved, safety_stock from stock_levels
+    select product_id, location_id, on_hand, allocated, reserved, safety_stock, removed_at is not null
+    from stock_levels
     where product_id = any(cast(:product_ids as bigint[])) order by product_id, location_id
 """)
 FIND_LOCATIONS = text("""
-    select location_id, supplier_id, code, salable from locations
+    select supplier_id, location_id, code, salable, order_effect, on_hand_owner from locations
     where supplier_id = any(cast(:supplier_ids as bigint[])) order by supplier_id, priority, location_id
 """)
 SAVE_LEVELS = text("""
@@ -54,6 +56,18 @@ ADD_LEVELS = text("""
     insert into stock_levels (product_id, location_id, on_hand, allocated, reserved)
     select * from unnest(cast(:product_ids as bigint[]), cast(:location_ids as bigint[]), cast(:on_hand as bigint[]),
         cast(:allocated as bigint[]), cast(:reserved as bigint[]))
+""")
+RESTATE_LEVELS = text("""
+    update stock_levels l set safety_stock = n.safety_stock,
+        removed_at = case when n.removed then coalesce(l.removed_at, clock_timestamp()) end
+    from unnest(cast(:product_ids as bigint[]), cast(:location_ids as bigint[]), cast(:safety_stock as bigint[]),
+        cast(:removed as boolean[])) as n (product_id, location_id, safety_stock, removed)
+    where l.product_id = n.product_id and l.location_id = n.location_id
+""")
+SAVE_SETTINGS = text("""
+    update stock_items set policy = :policy, low_stock_threshold = :low_stock_threshold,
+        lead_time_days = :lead_time_days, daily_capacity = :daily_capacity
+    where product_id = :product_id
 """)
 RAISE_VERSIONS = text("""
     update stock_items set version = version + 1 where product_id = any(cast(:product_ids as bigint[]))
@@ -107,20 +121,21 @@ async def lock_stock(session: Session, product_ids: Collection[int]) -> Stock:
     ids = {"product_ids": sorted(product_ids)}
     # All at once and by position: by name, and one by one, a thousand rows cost more than their query.
     items = {row[0]: Item(*row) for row in (await session.execute(LOCK_ITEMS, ids)).all()}
-    for product_id, location_id, on_hand, allocated, reserved, safety_stock in (
+    for product_id, location_id, on_hand, allocated, reserved, safety_stock, removed in (
         await session.execute(FIND_LEVELS, ids)
     ).all():
         item = items[product_id]
-        item.levels[location_id] = Level(on_hand, allocated, reserved, safety_stock)
-        item.previous_available += on_hand - allocated - reserved - safety_stock
+        item.levels[location_id] = Level(on_hand, allocated, reserved, safety_stock, removed)
+        if not removed:
+            item.previous_available += on_hand - allocated - reserved - safety_stock
     return Stock(items, await find_locations(session, {item.supplier_id for item in items.values()}))
 
 
 async def find_locations(session: Session, supplier_ids: Collection[int]) -> dict[int, list[Location]]:
     """The locations of these suppliers, in the order to draw from."""
     found: dict[int, list[Location]] = {supplier_id: [] for supplier_id in supplier_ids}
-    for row in await session.execute(FIND_LOCATIONS, {"supplier_ids": list(supplier_ids)}):
-        found[row.supplier_id].append(Location(row.location_id, row.code, row.salable))
+    for supplier_id, *location in (await session.execute(FIND_LOCATIONS, {"supplier_ids": list(supplier_ids)})).all():
+        found[supplier_id].append(Location(*location))
     return found
 
 
@@ -135,12 +150,41 @@ async def save_stock(session: Session, stock: Stock) -> None:
     ):
         if some:
             await session.execute(statement, _level_columns(some))
+    if stock.restated:
+        await _restate(session, stock)
     await session.execute(RAISE_VERSIONS, {"product_ids": list({product_id for product_id, _ in changed})})
     entries = [
         (product_id, location_id, items[product_id].version + 1, line_id, *quantities, *cause)
         for product_id, location_id, cause, line_id, *quantities in stock.entries
     ]
     await copy_in(session, "stock_ledger", ENTRY_COLUMNS, entries)
+
+
+async def save_settings(session: Session, item: Item) -> None:
+    """Save what was set of a locked item; the change itself is saved with its stock."""
+    await session.execute(
+        SAVE_SETTINGS,
+        {
+            "product_id": item.product_id,
+            "policy": item.own_policy,
+            "low_stock_threshold": item.low_stock_threshold,
+            "lead_time_days": item.lead_time_days,
+            "daily_capacity": item.daily_capacity,
+        },
+    )
+
+
+async def _restate(session: Session, stock: Stock) -> None:
+    levels = [(key, stock.items[key[0]].levels[key[1]]) for key in sorted(stock.restated)]
+    await session.execute(
+        RESTATE_LEVELS,
+        {
+            "product_ids": [key[0] for key, _ in levels],
+            "location_ids": [key[1] for key, _ in levels],
+            "safety_stock": [level.safety_stock for _, level in levels],
+            "removed": [level.removed for _, level in levels],
+        },
+    )
 
 
 def _level_columns(levels: Sequence[tuple[tuple[int, int], Level]]) -> dict[str, list[Any]]:

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from services.notifier.stock_level import LinkedPart, StockNow
 from shared.catalog_view import VIRTUAL_DEPTH_LIMIT
 from shared.database import Session
-from shared.events.inventory import StockChanged
+from shared.events.inventory import StockChanged, StockRemoved
 
 # A change that leaves `available` as it was is fanned out already, if what was before it is.
 KEEP_STOCK = text("""
@@ -232,9 +232,9 @@ class Finished:
     attempt: int
 
 
-async def keep_stock(session: Session, events: Sequence[StockChanged]) -> None:
+async def keep_stock(session: Session, events: Sequence[StockChanged | StockRemoved]) -> None:
     """Copy the newest state of each product; the entries merged into older events of the batch are counted."""
-    newest: dict[int, StockChanged] = {}
+    newest: dict[int, StockChanged | StockRemoved] = {}
     changes: dict[int, int] = {}
     for event in events:
         product_id = event.base_stock_product_id
@@ -249,7 +249,7 @@ async def keep_stock(session: Session, events: Sequence[StockChanged]) -> None:
             "product_ids": [event.base_stock_product_id for event in rows],
             "supplier_ids": [event.supplier_id for event in rows],
             "skus": [event.sku for event in rows],
-            "available": [event.available for event in rows],
+            "available": [event.available if isinstance(event, StockChanged) else 0 for event in rows],
             "previous_available": [event.previous_available for event in rows],
             "occurred_at": [event.occurred_at for event in rows],
             "versions": [event.version for event in rows],

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.integration.inventory.callers import Callers, served
 from tests.integration.inventory.world import COMPANIES, CONNECTION, PRODUCTS, World, an_empty_world
 
 
@@ -22,3 +23,10 @@ async def world(empty_world: World) -> World:
     await empty_world.count(_100=10, _101=10, _200=10, _202=10)
     await empty_world.told()
     return empty_world
+
+
+@pytest.fixture
+async def callers(world: World, database_dsn: str) -> AsyncIterator[Callers]:
+    """The seeds' stock, another supplier's product 900, and a served inventory."""
+    async with served(world, database_dsn) as some:
+        yield some

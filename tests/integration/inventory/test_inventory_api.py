@@ -1,75 +1,20 @@
 """Suppliers read and write their own stock over HTTP, and nobody else's."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
-from services.inventory.service import SERVICE
-from shared.access import sha256_of
-from shared.catalog_view import keep_api_keys
-from shared.events.catalog import ApiKeyChanged, KeyRole, ProductRemoved
-from shared.messaging.in_process import InProcessBus
-from shared.scopes import AREA_SCOPES
-from shared.settings import Settings
-from tests.app import Client, serving
+from shared.events.catalog import ProductRemoved
+from tests.integration.inventory.callers import OTHER_SUPPLIER, Callers
 from tests.integration.inventory.world import (
     CASE,
     LARGE,
-    RETAILER,
     SHORTCUT,
     SUPPLIER,
     World,
     order,
     stock_product,
 )
-
-ADMIN_KEY = "bsk_the_platform_admin"
-OTHER_SUPPLIER = 4
-FOREIGN = stock_product(900, "T01-S", owner_id=OTHER_SUPPLIER, barcode="5000")
-
-
-@dataclass(frozen=True, slots=True)
-class Callers:
-    """One client for each who may call."""
-
-    supplier: Client
-    other_supplier: Client
-    retailer: Client
-    admin: Client
-
-
-def key(key_id: int, company_id: int, role: KeyRole) -> ApiKeyChanged:
-    return ApiKeyChanged(
-        key_id=key_id,
-        key_sha256=sha256_of(f"bsk_{key_id}"),
-        company_id=company_id,
-        role=role,
-        scopes=AREA_SCOPES,
-        version=1,
-    )
-
-
-@pytest.fixture
-async def callers(world: World, database_dsn: str) -> AsyncIterator[Callers]:
-    """The seeds' stock, another supplier's product 900, and a served inventory."""
-    keys = [key(7, SUPPLIER, "supplier"), key(8, OTHER_SUPPLIER, "supplier"), key(9, RETAILER, "retailer")]
-    async with world.database.transaction() as session:
-        await keep_api_keys(session, keys)
-    await world.hear(FOREIGN)
-    settings = Settings(dsn=database_dsn, admin_key=SecretStr(ADMIN_KEY))
-    bus = InProcessBus(publish_timeout_seconds=10)
-    async with (
-        serving([SERVICE], settings, bus) as url,
-        Client(url, "bsk_7") as supplier,
-        Client(url, "bsk_8") as other_supplier,
-        Client(url, "bsk_9") as retailer,
-        Client(url, ADMIN_KEY) as admin,
-    ):
-        yield Callers(supplier, other_supplier, retailer, admin)
-    await bus.close()
 
 
 class TestReading:
@@ -85,8 +30,12 @@ class TestReading:
             "title": "T01-S",
             "barcode": None,
             "policy": "backorder",
+            "low_stock_threshold": None,
+            "lead_time_days": None,
+            "daily_capacity": None,
             "version": 2,
-            "levels": [{"location": "main", **numbers}],
+            "removed_at": None,
+            "levels": [{"location": "main", **numbers, "removed_at": None}],
         }
 
     async def test_page_by_page_each_item_comes_once(self, callers: Callers) -> None:

@@ -15,8 +15,8 @@ from shared.catalog_view import wait_for_products
 from shared.database import Session
 from shared.events import Event
 from shared.events.catalog import ProductChanged, ProductRemoved
-from shared.events.inventory import OrderAllocated
-from shared.events.orders import OrderCreated
+from shared.events.inventory import OrderAllocated, OrderShort
+from shared.events.orders import FulfillmentItem, OrderCreated
 from tests.integration.inventory.world import (
     CASE,
     KIT,
@@ -25,6 +25,8 @@ from tests.integration.inventory.world import (
     SMALL,
     SUPPLIER,
     World,
+    cancelled,
+    completed,
     order,
     returned,
     stock_product,
@@ -39,7 +41,7 @@ WAITING = text("""
 
 
 async def handle(session: Session, event: Event) -> None:
-    if isinstance(event, OrderCreated):
+    if isinstance(event, OrderCreated | FulfillmentItem):
         await move_stock(session, [event])
     if isinstance(event, ProductChanged):
         await learn_catalog(session, [event])
@@ -218,6 +220,53 @@ async def test_two_orders_on_one_item_both_count(world: World) -> None:
     await overlap(world, order((100, None, 2)), order((100, None, 3)))
     assert (await world.levels())[100] == 5
     await world.assert_the_ledger_explains_every_level()
+
+
+@pytest.mark.parametrize("order_first", [True, False])
+async def test_an_item_and_its_order_at_the_same_time(world: World, *, order_first: bool) -> None:
+    await world.locate("main", "allocate")
+    placed = order((102, "T01-S", 4))
+    item = completed(placed, 1)
+    await overlap(world, *((placed, item) if order_first else (item, placed)))
+    assert await world.stock_at("main") == (9, 3)
+    await world.assert_the_ledger_explains_every_level()
+
+
+async def test_one_item_on_two_connections_leaves_once(world: World) -> None:
+    placed = order((102, "T01-S", 4))
+    await world.hear(placed)
+    await overlap(world, *(completed(placed, 1, location="shop") for _ in range(2)))
+    assert await world.stock_at("main") == (6, 0)
+    await world.hear(cancelled(placed))
+    assert await world.stock_at("main") == (9, 0)
+
+
+async def test_of_many_that_order_the_last_unit_under_deny_one_gets_it(world: World) -> None:
+    await world.rows("update stock_items set policy = 'deny' returning 1")
+    await world.count(_100=1)
+    await world.told()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(64):
+            group.create_task(world.hear(order((102, "T01-S", 1))))
+    decisions = await world.told(OrderAllocated, OrderShort)
+    assert sorted(decided.name for decided in decisions).count(OrderAllocated.name) == 1
+    assert len(decisions) == 64
+    assert await world.stock_at("main") == (0, 0)
+    await world.assert_the_ledger_explains_every_level()
+
+
+async def test_two_lines_that_lead_to_one_base_stock_are_summed_in_a_race_too(world: World) -> None:
+    await world.rows("update stock_items set policy = 'deny' returning 1")
+    await world.count(_100=3)
+    await world.told()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(16):
+            group.create_task(world.hear(order((102, "T01-S", 1), (300, "T01-S", 1))))
+    outcomes = [
+        tuple(line.outcome for line in decided.lines) for decided in await world.told(OrderAllocated, OrderShort)
+    ]
+    assert sorted(outcomes) == [("allocated", "allocated")] + 15 * [("short", "short")]
+    assert await world.stock_at("main") == (1, 0)
 
 
 async def test_many_connections_with_mixed_orders_neither_deadlock_nor_lose_anything(empty_world: World) -> None:

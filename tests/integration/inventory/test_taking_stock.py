@@ -48,6 +48,7 @@ async def test_an_order_for_102_small_lowers_100_and_nothing_else(world: World) 
         causes=("order",),
         occurred_at=changed.occurred_at,
         version=2,
+        policy="backorder",
     )
     take = Take(product_id=100, location="main", quantity=2)
     assert decided == OrderAllocated(

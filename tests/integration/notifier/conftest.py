@@ -26,7 +26,7 @@ from shared.events.catalog import (
     ProductChanged,
     Variant,
 )
-from shared.events.inventory import StockChanged
+from shared.events.inventory import StockChanged, StockRemoved
 from shared.settings import Settings
 from tests.receiver import Receiver
 
@@ -65,6 +65,13 @@ def stock_changed(
         occurred_at=datetime(2026, 1, 1, 12, 0, version % 60, tzinfo=UTC),
         version=version,
     )
+
+
+def stock_removed(product_id: int, version: int, *, previous: int) -> StockRemoved:
+    """A base stock product is stocked nowhere any more."""
+    whole = stock_changed(product_id, 0, version, previous=previous)
+    kept = set(StockRemoved.model_fields)
+    return StockRemoved(**whole.model_dump(include=kept) | {"causes": ("removed",)})
 
 
 def connection(state: ConnectionState, version: int, retailer_id: int = RETAILER_A) -> ConnectionChanged:
@@ -117,7 +124,7 @@ class Desk:
     offset_seconds: float = 0
     endpoints: list[int] = field(default_factory=list)
 
-    async def hear_stock(self, *events: StockChanged) -> None:
+    async def hear_stock(self, *events: StockChanged | StockRemoved) -> None:
         """One batch of stock events."""
         async with self.database.transaction() as session:
             await handlers.keep_stock(session, events)

@@ -12,6 +12,7 @@ from tests.integration.notifier.conftest import (
     connection,
     product,
     stock_changed,
+    stock_removed,
 )
 from tests.receiver import receiver
 
@@ -38,6 +39,21 @@ async def test_the_first_change_goes_at_once_and_ten_more_within_the_window_make
         assert [call.available for call in shop.calls] == [{100: 10}, {100: 1}]
         item = shop.calls[1].stock[0]
         assert (item["version"], item["previous_quantity_available"], item["changes"]) == (11, 10, 10)
+
+
+async def test_what_is_stocked_no_more_is_told_as_none_available_and_then_again_as_it_is(desk: Desk) -> None:
+    async with receiver() as shop:
+        await desk.register(shop)
+        await desk.hear_stock(stock_changed(100, 10, 1))
+        await desk.tell()
+        await desk.hear_stock(stock_removed(100, 3, previous=9), stock_changed(100, 9, 2, previous=10))
+        await desk.move(WINDOW_SECONDS)
+        await desk.tell()
+        await desk.hear_stock(stock_changed(100, 12, 4))
+        await desk.move(WINDOW_SECONDS)
+        await desk.tell()
+        assert [call.available for call in shop.calls] == [{100: 10}, {100: 0}, {100: 12}]
+        assert [call.stock[0]["version"] for call in shop.calls] == [1, 3, 4]
 
 
 async def test_an_endpoint_can_lengthen_the_window_but_not_shorten_it(desk: Desk) -> None:

@@ -7,23 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.inventory.domain import (
-    LEVEL_LIMIT,
-    Cause,
-    Connection,
-    Decided,
-    Item,
-    Level,
-    Line,
-    Location,
-    Order,
-    Stock,
-    Taking,
-    decide,
-    delta_of,
-    refusal,
-    restock,
-)
+from services.inventory.domain.orders import Connection, Decided, Line, Order, Taking, decide, refusal
+from services.inventory.domain.returns import restock
+from services.inventory.domain.stock import LEVEL_LIMIT, Cause, Item, Level, Location, Stock
+from services.inventory.domain.writing import delta_of
+from shared.events.catalog import OversellPolicy
 
 SUPPLIER, RETAILER, STRANGER = 1, 2, 3
 MAIN, SHOP, DISPLAY = 10, 11, 12
@@ -35,11 +23,11 @@ ON_102_SMALL = ((SMALL, 1),)
 ON_102_LARGE = ((LARGE, 1),)
 
 
-def stock_of(policy: str = "backorder", **on_hand: int) -> Stock:
+def stock_of(policy: OversellPolicy = "backorder", **on_hand: int) -> Stock:
     """`stock_of(T01_S=10)`: everything in `main`."""
     ids = {"T01_S": SMALL, "T01_L": LARGE, "S7": CASE}
     items = {
-        ids[name]: Item(ids[name], SUPPLIER, name, policy, 0, {MAIN: Level(quantity)})
+        ids[name]: Item(ids[name], SUPPLIER, name, 0, policy, levels={MAIN: Level(quantity)})
         for name, quantity in on_hand.items()
     }
     return Stock(items, {SUPPLIER: [Location(MAIN, "main")]})
@@ -85,7 +73,7 @@ class TestTheSeedsProducts:
         stock = stock_of(T01_S=10, S7=10)
         (decided,) = decide(order(line(((SMALL, 2), (CASE, 1)), 3)), stock)
         assert on_hand(stock) == {SMALL: 4, CASE: 7}
-        assert decided.takes == (Taking(1, SMALL, MAIN, 6), Taking(1, CASE, MAIN, 3))
+        assert decided.takes == (Taking(1, SMALL, MAIN, 6, per_unit=2), Taking(1, CASE, MAIN, 3))
 
     def test_a_line_without_any_link_is_untracked_and_blocks_nothing(self) -> None:
         stock = stock_of(T01_S=1)
@@ -125,7 +113,7 @@ class TestOversell:
 
     def test_another_suppliers_lines_are_decided_by_themselves(self) -> None:
         stock = stock_of("deny", T01_S=3)
-        stock.items[900] = Item(900, 9, "X", "deny", 0, {90: Level(5)})
+        stock.items[900] = Item(900, 9, "X", 0, "deny", levels={90: Level(5)})
         stock.locations = {**stock.locations, 9: [Location(90, "main")]}
         both = {**CONNECTED, 9: Connection(active=True)}
         lines = [line(ON_102_SMALL, 4, 1), Line(2, 5, None, 9, 9, ((900, 1),))]
@@ -172,7 +160,7 @@ class TestTheLimitOfALevel:
     """More than 10^15 units are no stock: the line is refused, and the database never asked."""
 
     @pytest.mark.parametrize("policy", ["backorder", "deny"])
-    def test_a_line_that_would_go_beyond_it_is_refused_and_the_others_go_on(self, policy: str) -> None:
+    def test_a_line_that_would_go_beyond_it_is_refused_and_the_others_go_on(self, policy: OversellPolicy) -> None:
         stock = stock_of(policy, T01_S=5, S7=5)
         stock.items[SMALL].levels[MAIN].on_hand = 5 - LEVEL_LIMIT
         kit = line(((CASE, 1), (SMALL, 6)), 1, 1)
@@ -291,7 +279,7 @@ class TestWhere:
     def stock(main: int, shop: int, display: int = 0) -> Stock:
         levels = {MAIN: Level(main), SHOP: Level(shop), DISPLAY: Level(display)}
         places = [Location(SHOP, "shop"), Location(DISPLAY, "display", salable=False), Location(MAIN, "main")]
-        return Stock({SMALL: Item(SMALL, SUPPLIER, "T01-S", "backorder", 0, levels)}, {SUPPLIER: places})
+        return Stock({SMALL: Item(SMALL, SUPPLIER, "T01-S", 0, "backorder", levels=levels)}, {SUPPLIER: places})
 
     @pytest.mark.parametrize(
         ("named", "default", "quantity", "drawn_from"),
@@ -389,11 +377,13 @@ STARTS = st.fixed_dictionaries({(product, place): st.integers(0, 12) for product
 
 @given(st.sampled_from(["deny", "backorder"]), STARTS, STEPS)
 def test_any_orders_conserve_stock_and_never_oversell_under_deny(
-    policy: str, start: dict[tuple[int, int], int], steps: list[Step]
+    policy: OversellPolicy, start: dict[tuple[int, int], int], steps: list[Step]
 ) -> None:
     places = [Location(SHOP, "shop"), Location(MAIN, "main")]
     items = {
-        product: Item(product, SUPPLIER, str(product), policy, 0, {p: Level(start[product, p]) for p in (MAIN, SHOP)})
+        product: Item(
+            product, SUPPLIER, str(product), 0, policy, levels={p: Level(start[product, p]) for p in (MAIN, SHOP)}
+        )
         for product in PRODUCTS
     }
     stock = Stock(items, {SUPPLIER: places})

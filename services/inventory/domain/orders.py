@@ -1,4 +1,4 @@
-"""What orders, returns and people do to stock: decisions only, on rows that the caller has locked.
+"""What an order takes.
 
 An order is decided afresh for its newest version, as if what it holds lay in stock again; only the difference between
 the two is written. So created, amended and cancelled are one decision, and end the same in whatever order they came.
@@ -7,114 +7,21 @@ Lines that were parked are decided by themselves when their product comes: what 
 taken, even where `deny` then leaves nothing for the late ones. It may be on its way already.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from services.inventory.domain.stock import (
+    LEVEL_LIMIT,
+    TOO_MUCH,
+    Cause,
+    Location,
+    OrderEffect,
+    Stock,
+    default_location,
+)
+
 Outcome = Literal["allocated", "short", "parked", "untracked", "refused"]
-
-DEFAULT_LOCATION = "main"
-
-# No level goes beyond it, up or down: far above any real stock, and sums of levels stay within PostgreSQL's bigint.
-LEVEL_LIMIT = 10**15
-TOO_MUCH = f"that many units would take a stock level beyond {LEVEL_LIMIT:,} units"
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """A supplier's location; an order that names none may draw from it when it is `salable`."""
-
-    location_id: int
-    code: str
-    salable: bool = True
-
-
-@dataclass(slots=True)
-class Level:
-    """The running stock of an item at a location; `stored` says whether it has a row yet."""
-
-    on_hand: int = 0
-    allocated: int = 0
-    reserved: int = 0
-    safety_stock: int = 0
-    stored: bool = True
-
-    @property
-    def available(self) -> int:
-        """What can still be sold (rule 12)."""
-        return self.on_hand - self.allocated - self.reserved - self.safety_stock
-
-
-@dataclass(slots=True)
-class Item:
-    """A base stock product: its levels by location id; its version and what was available before any change."""
-
-    product_id: int
-    supplier_id: int
-    sku: str
-    policy: str
-    version: int
-    levels: dict[int, Level] = field(default_factory=dict)
-    previous_available: int = 0
-
-
-class Cause(NamedTuple):
-    """What the ledger says of a change: kind, who, through which door, under which reference, why."""
-
-    kind: str
-    actor: str
-    source: str
-    reference: str
-    reason: str | None = None
-
-
-class Entry(NamedTuple):
-    """A ledger entry: three deltas of a level, and its three values after them."""
-
-    product_id: int
-    location_id: int
-    cause: Cause
-    line_id: int | None
-    on_hand_delta: int
-    allocated_delta: int
-    reserved_delta: int
-    on_hand: int
-    allocated: int
-    reserved: int
-
-
-@dataclass(slots=True)
-class Stock:
-    """The locked items, their suppliers' locations (in the order to draw from), and the changes made so far."""
-
-    items: dict[int, Item]
-    locations: Mapping[int, Sequence[Location]]
-    entries: list[Entry] = field(default_factory=list)
-
-    def location(self, supplier_id: int, code: str) -> Location | None:
-        """The supplier's location of this code, if there is one."""
-        return next((location for location in self.locations[supplier_id] if location.code == code), None)
-
-    def location_codes(self) -> dict[int, str]:
-        """The codes of all these locations by their ids."""
-        return {location.location_id: location.code for some in self.locations.values() for location in some}
-
-    def level(self, product_id: int, location_id: int) -> Level:
-        """The level of an item at a location, made (not stored yet) where there is none."""
-        levels = self.items[product_id].levels
-        level = levels.get(location_id)
-        if level is None:
-            level = levels[location_id] = Level(stored=False)
-        return level
-
-    def move_on_hand(self, product_id: int, location_id: int, delta: int, cause: Cause, line_id: int | None) -> None:
-        """Change on hand by `delta` units and enter it in the ledger; a change by nothing is none."""
-        if not delta:
-            return
-        level = self.level(product_id, location_id)
-        level.on_hand += delta
-        after = (level.on_hand, level.allocated, level.reserved)
-        self.entries.append(Entry(product_id, location_id, cause, line_id, delta, 0, 0, *after))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +35,7 @@ class Connection:
 class Line(NamedTuple):
     """A line of an order or return whose link has been looked up.
 
+    `quantity` counts the units that are neither completed nor failed yet; a line without any takes nothing more.
     `supplier_id` owns the base stock products in `components` (`(product id, quantity per unit)`), `owner_id` the
     product that was ordered; both are 0 while the line is `parked`, which says in words what it waits for. `checked`
     says that orders has found that the seller may sell `product_id`.
@@ -145,12 +53,17 @@ class Line(NamedTuple):
 
 
 class Taking(NamedTuple):
-    """`quantity` units of a base stock product that a line took from a location."""
+    """`quantity` units of a base stock product that a line holds at a location, `per_unit` for each unit of the line.
+
+    `effect` is what the location's `order_effect` was when they were taken: lowered on hand, or allocated.
+    """
 
     line_id: int
     product_id: int
     location_id: int
     quantity: int
+    effect: OrderEffect = "decrement"
+    per_unit: int = 1
 
 
 class Order(NamedTuple):
@@ -222,6 +135,8 @@ def _without_stock(line: Line, order: Order, draft: "_Draft") -> Decided | None:
     """The outcome of a line that draws nothing; `None` for one that has to be drawn."""
     if line.parked is not None:
         return Decided(line.line_id, "parked", draft.keep(line.line_id), reason=line.parked)
+    if not line.quantity:
+        return Decided(line.line_id, "allocated")
     if not line.checked and line.line_id not in draft.held_at:
         reason = refusal(order.seller_id, line, order.connections)
         if reason is not None:
@@ -238,7 +153,8 @@ class _Draft:
 
     def __init__(self, stock: Stock, order: Order) -> None:
         self.stock, self.order = stock, order
-        self.held_at = {taking.line_id: taking.location_id for taking in order.held}
+        # By line: where it holds stock, and by which effect.
+        self.held_at = {taking.line_id: (taking.location_id, taking.effect) for taking in order.held}
         self.takings: list[Taking] = []
         # By (product id, location id): what the order draws beyond what it holds there.
         self.drawn: dict[tuple[int, int], int] = {}
@@ -275,19 +191,23 @@ class _Draft:
         return kept
 
     def carry_out(self) -> None:
-        """Make the difference between what is drawn now and what is held, line by line."""
-        cause, move = self.order.cause, self.stock.move_on_hand
-        if not self.order.held:
-            for taking in self.takings:
-                move(taking.product_id, taking.location_id, -taking.quantity, cause, taking.line_id)
-            return
-        change: dict[tuple[int, int, int], int] = {}
-        for sign, takings in ((1, self.order.held), (-1, self.takings)):
+        """Make the difference between what is drawn now and what is held, line by line, each by its effect."""
+        cause, move = self.order.cause, self.stock.move
+        taken = [(taking, taking.quantity) for taking in self.takings] if not self.order.held else self._difference()
+        for (line_id, product_id, location_id, _, effect, _), quantity in taken:
+            if effect == "decrement":
+                move(product_id, location_id, cause, -quantity, 0, line_id)
+            else:
+                move(product_id, location_id, cause, 0, quantity, line_id)
+
+    def _difference(self) -> list[tuple[Taking, int]]:
+        """What each line takes more than it holds (or less, when negative), of each product at each location."""
+        change: dict[Taking, int] = {}
+        for sign, takings in ((-1, self.order.held), (1, self.takings)):
             for taking in takings:
-                key = (taking.line_id, taking.product_id, taking.location_id)
+                key = taking._replace(quantity=0, per_unit=0)
                 change[key] = change.get(key, 0) + sign * taking.quantity
-        for (line_id, product_id, location_id), delta in sorted(change.items()):
-            move(product_id, location_id, delta, cause, line_id)
+        return sorted(change.items())
 
     def _add(self, taking: Taking, sign: int) -> None:
         key = (taking.product_id, taking.location_id)
@@ -298,24 +218,25 @@ class _Draft:
         available = level.available if level else 0
         return available - self.drawn.get((product_id, location_id), 0)
 
-    def _fits(self, taking: Taking) -> bool:
-        """Whether the level stays within `LEVEL_LIMIT` when this is drawn as well."""
-        level = self.stock.items[taking.product_id].levels.get(taking.location_id)
-        on_hand = level.on_hand if level else 0
-        drawn = self.drawn.get((taking.product_id, taking.location_id), 0) + taking.quantity
-        return on_hand - drawn >= -LEVEL_LIMIT
-
     def _draw_line(self, supplier_id: int, line: Line) -> tuple[Decided, list[int]]:
         """Draw a line from one location; returns its outcome, and the products that `deny` forbids it."""
-        location_id = self._location(supplier_id, line)
-        takes = [Taking(line.line_id, one, location_id, line.quantity * per_unit) for one, per_unit in line.components]
-        if not all(self._fits(taking) for taking in takes):
+        location = self._location(supplier_id, line)
+        location_id, effect = location.location_id, location.order_effect
+        if line.line_id in self.held_at:
+            held_at, held_effect = self.held_at[line.line_id]
+            effect = held_effect if held_at == location_id else effect
+        takes = [
+            Taking(line.line_id, one, location_id, line.quantity * per_unit, effect, per_unit)
+            for one, per_unit in line.components
+        ]
+        # A product stands in a line once, so what is left of one does not depend on the others.
+        left = [self._free(taking.product_id, location_id) - taking.quantity for taking in takes]
+        if min(left) < -LEVEL_LIMIT:
             return Decided(line.line_id, "refused", reason=TOO_MUCH), []
         denied, shortfall = [], 0
-        for taking in takes:
+        for taking, free in zip(takes, left, strict=True):
             self._add(taking, 1)
             product_id, quantity = taking.product_id, taking.quantity
-            free = self._free(product_id, location_id)
             if free < 0:
                 shortfall += min(quantity, -free)
                 if self.stock.items[product_id].policy == "deny" and self.drawn[product_id, location_id] > 0:
@@ -323,63 +244,33 @@ class _Draft:
         self.takings.extend(takes)
         return Decided(line.line_id, "allocated", tuple(takes), shortfall), denied
 
-    def _location(self, supplier_id: int, line: Line) -> int:
+    def _location(self, supplier_id: int, line: Line) -> Location:
         """Where a line draws from: one location, never split (rule 11 and section 7 of the design)."""
         stock = self.stock
         locations = stock.locations[supplier_id]
         if len(locations) == 1:
-            return locations[0].location_id
+            return locations[0]
         if line.location is None and line.line_id in self.held_at:
-            return self.held_at[line.line_id]
+            held_at, _ = self.held_at[line.line_id]
+            return next(location for location in locations if location.location_id == held_at)
         connection = self.order.connections.get(supplier_id)
         for code in (line.location, connection.default_location if connection else None):
             named = stock.location(supplier_id, code) if code else None
             if named:
-                return named.location_id
-        for location in locations:
-            if location.salable and all(
-                self._free(product_id, location.location_id) >= line.quantity * quantity_per_unit
-                for product_id, quantity_per_unit in line.components
+                return named
+        enough = (location for location in locations if self._has_enough(location, line))
+        return next(enough, default_location(locations))
+
+    def _has_enough(self, location: Location, line: Line) -> bool:
+        """Whether a line that names no location may draw from this one without overdrawing it."""
+        if not location.salable:
+            return False
+        for product_id, per_unit in line.components:
+            level = self.stock.items[product_id].levels.get(location.location_id)
+            if (
+                level is None
+                or level.removed
+                or self._free(product_id, location.location_id) < line.quantity * per_unit
             ):
-                return location.location_id
-        return default_location(locations).location_id
-
-
-def default_location(locations: Iterable[Location]) -> Location:
-    """The location that stock goes to, or comes from, when nothing names one."""
-    return next(location for location in locations if location.code == DEFAULT_LOCATION)
-
-
-def restock(
-    seller_id: int, line: Line, connections: Mapping[int, Connection], stock: Stock, cause: Cause
-) -> str | None:
-    """Put a returned line back into stock, at its location or `main`; returns why it cannot be, or `None`.
-
-    The seller must own the stock or be, or once have been, connected with its supplier: goods may come back late.
-    """
-    if not line.components:
-        return None
-    if line.supplier_id != seller_id and line.supplier_id not in connections:
-        return f"product {line.product_id} is not yours, nor of a supplier you ever had a connection with"
-    code = line.location or DEFAULT_LOCATION
-    location = stock.location(line.supplier_id, code)
-    if location is None:
-        return f"the supplier has no location {code!r}"
-    back = [(product_id, line.quantity * quantity_per_unit) for product_id, quantity_per_unit in line.components]
-    if any(stock.level(product_id, location.location_id).on_hand + units > LEVEL_LIMIT for product_id, units in back):
-        return TOO_MUCH
-    for product_id, units in back:
-        stock.move_on_hand(product_id, location.location_id, units, cause, line.line_id)
-    return None
-
-
-def delta_of(level: Level, *, on_hand: int | None, available: int | None, adjustment: int | None) -> int:
-    """By how much on hand changes when exactly one of the three is stated (rule 12)."""
-    if on_hand is not None:
-        return on_hand - level.on_hand
-    if available is not None:
-        return available - level.available
-    if adjustment is not None:
-        return adjustment
-    message = "one of on_hand, available and adjustment must be stated"
-    raise ValueError(message)
+                return False
+        return True

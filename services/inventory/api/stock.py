@@ -1,38 +1,33 @@
-"""Inventory's routes: stock as it is, its ledger, and writing it, one item or many at once."""
+"""Stock as it is, its ledger, and writing it: one item, its settings and removal, or many items at once."""
 
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Path, Query, Response
+from fastapi import APIRouter, Body, Query, Response
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from services.inventory import writing
+from services.inventory.api.requests import Calling, Cursor, Here, Limit, ProductId, SupplierId
 from services.inventory.store import reading
 from services.inventory.tables import LedgerKind
-from services.inventory.writing import BulkRow, Write
-from shared.access import Caller, caller_of
+from services.inventory.writing import BulkRow, Settings, Write
+from shared.access import Caller
 from shared.database import Session
 from shared.errors import FieldError, ProblemError, field_errors
 from shared.events.catalog import OversellPolicy
-from shared.service_context import Context, context_of
 
 BULK_ROWS_LIMIT = 10_000
-ID_LIMIT = 2**63
 
 router = APIRouter(prefix="/v1")
-
-Calling = Annotated[Caller, Depends(caller_of("inventory"))]
-Here = Annotated[Context, Depends(context_of("inventory"))]
-ProductId = Annotated[int, Path(gt=0, lt=ID_LIMIT, description="The base stock product's id")]
-SupplierId = Annotated[int | None, Query(gt=0, lt=ID_LIMIT, description="For the platform admin")]
-Cursor = Annotated[int | None, Query(gt=0, lt=ID_LIMIT, description="next_cursor of the page before")]
-Limit = Annotated[int, Query(ge=1, le=200)]
 
 BULK_ROW = TypeAdapter(BulkRow)
 
 
 class Level(BaseModel):
-    """The stock of an item at a location: `available = on_hand - allocated - reserved - safety_stock`."""
+    """The stock of an item at a location: `available = on_hand - allocated - reserved - safety_stock`.
+
+    With `removed_at` the location stocks the item no more: it is shown, but not counted.
+    """
 
     location: str
     on_hand: int
@@ -40,10 +35,15 @@ class Level(BaseModel):
     reserved: int
     safety_stock: int
     available: int
+    removed_at: datetime | None
 
 
 class StockItem(BaseModel):
-    """A base stock product, its levels and their totals; `version` rises with each change."""
+    """A base stock product, its levels and the totals of those that count; `version` rises with each change.
+
+    `policy` is the one that holds, the item's own or the company's default. `removed_at` is set when no location stocks
+    the item any more.
+    """
 
     product_id: int
     supplier_id: int
@@ -51,12 +51,16 @@ class StockItem(BaseModel):
     title: str
     barcode: str | None
     policy: OversellPolicy
+    low_stock_threshold: int | None
+    lead_time_days: int | None
+    daily_capacity: int | None
     on_hand: int
     allocated: int
     reserved: int
     safety_stock: int
     available: int
     version: int
+    removed_at: datetime | None
     levels: list[Level]
 
 
@@ -151,6 +155,33 @@ async def adjust_stock(product_id: ProductId, body: Write, caller: Calling, cont
         return await _own_item(session, product_id, caller)
 
 
+@router.patch("/stock/{product_id}")
+async def change_settings(product_id: ProductId, body: Settings, caller: Calling, context: Here) -> StockItem:
+    """Set the item's policy, threshold, lead time and capacity, and its safety stock at a location; answers with it."""
+    async with context.database.transaction() as session:
+        await _own_item(session, product_id, caller)
+        await writing.change_settings(session, product_id, body, caller)
+        return await _own_item(session, product_id, caller)
+
+
+@router.delete("/stock/{product_id}")
+async def remove_stock(
+    product_id: ProductId,
+    caller: Calling,
+    context: Here,
+    location: Annotated[str | None, Query(min_length=1, max_length=200, pattern=writing.NO_NUL)] = None,
+    reason: Annotated[str | None, Query(min_length=1, max_length=200, pattern=writing.NO_NUL)] = None,
+) -> StockItem:
+    """Stock the item no more at a location, or anywhere. That is not setting it to zero: its units stay.
+
+    Orders that were taken keep theirs and late ones still take; the next write lists the item again.
+    """
+    async with context.database.transaction() as session:
+        await _own_item(session, product_id, caller)
+        await writing.remove(session, product_id, location, reason, caller)
+        return await _own_item(session, product_id, caller)
+
+
 @router.post("/stock/bulk", responses={207: {"model": BulkAnswer, "description": "Some rows were refused"}})
 async def write_bulk(
     body: Annotated[list[Any], Body(min_length=1, max_length=BULK_ROWS_LIMIT)],
@@ -193,8 +224,10 @@ async def _own_item(session: Session, product_id: int, caller: Caller) -> StockI
 
 
 def _stock_item(row: dict[str, Any]) -> StockItem:
-    totals = {
-        name: sum(level[name] for level in row["levels"])
+    counted = [level for level in row["levels"] if level["removed_at"] is None]
+    totals: dict[str, Any] = {
+        name: sum(level[name] for level in counted)
         for name in ("on_hand", "allocated", "reserved", "safety_stock", "available")
     }
+    totals["removed_at"] = None if counted else max(level["removed_at"] for level in row["levels"])
     return StockItem.model_validate(row | totals)

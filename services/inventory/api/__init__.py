@@ -1,0 +1,5 @@
+"""The HTTP side of inventory."""
+
+from services.inventory.api import locations, stock
+
+ROUTERS = (locations.router, stock.router)
