@@ -418,9 +418,9 @@ async def test_a_product_that_cannot_be_saved_is_refused_and_keeps_no_other_out(
 
 async def test_an_upload_whose_receiver_died_is_given_up(companies: Catalog) -> None:
     await companies.query(
-        "insert into catalog.imports (owner_id, format, mode, dry_run, ids_allowed, state, leased_until)"
-        " values ($1, 'csv', 'rows', false, false, 'receiving', clock_timestamp() - interval '1 second'),"
-        " ($1, 'csv', 'rows', false, false, 'receiving', clock_timestamp() + interval '1 hour')",
+        "insert into catalog.imports (owner_id, format, mode, dry_run, ids_allowed, actor, state, leased_until)"
+        " values ($1, 'csv', 'rows', false, false, 'key 5', 'receiving', clock_timestamp() - interval '1 second'),"
+        " ($1, 'csv', 'rows', false, false, 'key 5', 'receiving', clock_timestamp() + interval '1 hour')",
         SUPPLIER_A,
     )
     database = Database("catalog", companies.dsn, pool_size=1)
