@@ -17,7 +17,7 @@ from sqlalchemy import text
 from shared.errors import ProblemError
 from shared.events.catalog import KeyRole
 from shared.rate_limit import count_request
-from shared.scopes import ADMIN, ALL_SCOPES, implied_scopes, needed_scope, scopes_of_role
+from shared.scopes import ALL_SCOPES, implied_scopes, needed_scope, scopes_of_role
 from shared.service_context import Context, context_of
 from shared.tokens import SignedIn, TokenError, read_token
 
@@ -67,14 +67,6 @@ class Caller:
         if named is not None and named != self.company_id:
             raise ProblemError(403, "foreign_company", f"You may not act for company {named}.")
         return self.company_id
-
-    def managed_company(self, named: int | None = None) -> int:
-        """The company whose keys or users the call is about, as `company` says it.
-
-        Raises a 403 problem unless the caller has the scope `admin`.
-        """
-        self.require_scope(ADMIN)
-        return self.company(named)
 
     def require(self, *roles: KeyRole) -> None:
         """Raise a 403 problem unless the caller is the admin or has one of `roles`."""

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, SecretStr, StringConstraints
 
 from services.catalog.accounts import EMAIL_CHARACTERS, PASSWORD_CHARACTERS, SESSION_HOURS, may_be_renewed
 from services.catalog.api.companies import Company
+from services.catalog.api.managing import is_still, session_ended
 from services.catalog.api.requests import Anyone, Here
 from services.catalog.api.users import NewPassword, User
 from services.catalog.fields import Body
@@ -84,12 +85,12 @@ async def refresh(caller: Anyone, context: Here) -> Session:
     signed_in = _signed_in(caller)
     async with context.database.transaction() as session:
         user = await users.find_user(session, signed_in.user_id, signed_in.company_id)
-    if user is None or user.disabled or user.password_version != signed_in.password_version:
+    if user is None or not is_still(user, signed_in):
         why = "The user was removed or disabled, or has a new password since"
-        raise _ended(why)
+        raise session_ended(why)
     if not may_be_renewed(signed_in.began_at, now):
         why = f"A session lasts for {SESSION_HOURS} hours"
-        raise _ended(why)
+        raise session_ended(why)
     return _session_of(user, signed_in.began_at, context)
 
 
@@ -115,9 +116,9 @@ async def change_own_password(body: PasswordChange, caller: Anyone, context: Her
     signed_in = _signed_in(caller)
     async with context.database.transaction() as session:
         user = await users.find_user(session, signed_in.user_id, signed_in.company_id)
-    if user is None or user.disabled:
-        why = "The user was removed or disabled"
-        raise _ended(why)
+    if user is None or not is_still(user, signed_in):
+        why = "The user was removed or disabled, or has a new password since"
+        raise session_ended(why)
     if not await _is_password_of(user, user.email, body.old_password, context):
         detail = "This is not your password."
         errors = [FieldError(field="old_password", detail=detail)]
@@ -126,10 +127,9 @@ async def change_own_password(body: PasswordChange, caller: Anyone, context: Her
     async with context.database.transaction() as session:
         await password_attempts.forget_attempts(session, user.email)
         now = await users.lock_user(session, user.user_id, user.company_id)
-        if now is None or now.password_version != user.password_version:
-            raise ProblemError(
-                401, "session_ended", "The user was removed, or got another password just now.", headers=BEARER
-            )
+        if now is None or not is_still(now, signed_in):
+            why = "The user was removed or disabled, or got another password just now"
+            raise session_ended(why)
         await users.set_password(session, user.user_id, new_hash)
     changed = now.model_copy(update={"password_version": now.password_version + 1})
     return _session_of(changed, clock.utc_now(), context)
@@ -167,10 +167,6 @@ def _require_secret(context: Context) -> None:
     if not context.settings.token_secret:
         detail = "Nobody can sign in yet: set BASESTOCK_TOKEN_SECRET, to the same for all services."
         raise ProblemError(503, "no_token_secret", detail)
-
-
-def _ended(why: str) -> ProblemError:
-    return ProblemError(401, "session_ended", f"{why}: sign in again.", headers=BEARER)
 
 
 def _signed_in(caller: Caller) -> SignedIn:

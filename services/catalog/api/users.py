@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, Field, SecretStr, StringConstrai
 
 from services.catalog.accounts import EMAIL_CHARACTERS, PASSWORD_CHARACTERS, is_last_owner, normal_email
 from services.catalog.api.companies import no_company
+from services.catalog.api.managing import managed_company
 from services.catalog.api.requests import Calling, Cursor, Here, IdInPath, Limit, after, next_cursor
 from services.catalog.fields import Body, Id
 from services.catalog.passwords import hash_password
@@ -67,9 +68,9 @@ class Users(BaseModel):
 @router.post("", status_code=201)
 async def create_user(body: UserBody, caller: Calling, context: Here) -> User:
     """Add a user to a company: to its own with the scope `admin`, to any for the platform admin."""
-    company_id = caller.managed_company(body.company_id)
     password_hash = await hash_password(body.password)
     async with context.database.transaction() as session:
+        company_id = await managed_company(session, caller, body.company_id)
         if await find_company(session, company_id) is None:
             raise no_company(company_id)
         try:
@@ -88,8 +89,8 @@ async def list_users(
     cursor: Cursor = None,
 ) -> Users:
     """A company's users; the platform admin sees those of all companies, or of `company_id`."""
-    of_company = company_id if caller.is_admin else caller.managed_company(company_id)
     async with context.database.transaction() as session:
+        of_company = company_id if caller.is_admin else await managed_company(session, caller, company_id)
         found = await store.list_users(session, of_company, after(cursor), limit + 1)
     return Users(
         items=[User.of(user) for user in found[:limit]],
@@ -101,7 +102,7 @@ async def list_users(
 async def show_user(user_id: IdInPath, caller: Calling, context: Here) -> User:
     """One user of the company."""
     async with context.database.transaction() as session:
-        found = await store.find_user(session, user_id, _managed(caller))
+        found = await store.find_user(session, user_id, await _managed(session, caller))
     if found is None:
         raise _no_user(user_id)
     return User.of(found)
@@ -111,7 +112,7 @@ async def show_user(user_id: IdInPath, caller: Calling, context: Here) -> User:
 async def change_user(user_id: IdInPath, body: UserChange, caller: Calling, context: Here) -> User:
     """Change a user's e-mail address, role or password, or keep it out (`disabled`).
 
-    Tokens it has stay valid until they expire, within minutes; they are not renewed.
+    Tokens it has stay valid until they expire, within minutes; they are not renewed, and manage nothing any more.
     """
     if body.password is not None and caller.signed_in is not None and caller.signed_in.user_id == user_id:
         raise ProblemError(403, "own_password", "Your own password: POST /v1/me/password, with the old one.")
@@ -140,13 +141,13 @@ async def remove_user(user_id: IdInPath, caller: Calling, context: Here) -> None
         await store.remove_user(session, user_id)
 
 
-def _managed(caller: Caller) -> int | None:
+async def _managed(session: Session, caller: Caller) -> int | None:
     """The company whose users the caller may manage, `None` for all."""
-    return None if caller.is_admin else caller.managed_company()
+    return None if caller.is_admin else await managed_company(session, caller)
 
 
 async def _lock(session: Session, user_id: int, caller: Caller) -> StoredUser:
-    found = await store.lock_user(session, user_id, _managed(caller))
+    found = await store.lock_user(session, user_id, await _managed(session, caller))
     if found is None:
         raise _no_user(user_id)
     return found

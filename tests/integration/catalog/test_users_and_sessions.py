@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import jwt
 import pytest
 from argon2 import PasswordHasher
@@ -168,9 +169,73 @@ async def test_two_owners_who_remove_each_other_at_once_do_not_both_succeed(comp
             answers = await asyncio.gather(
                 first.delete(f"/v1/users/{owners[1]}"), second.delete(f"/v1/users/{owners[0]}")
             )
-        assert sorted(answer.status for answer in answers) == [204, 409], [answer.body for answer in answers]
+        assert sorted(answer.status for answer in answers) == [204, 401], [answer.body for answer in answers]
         for item in (await companies.admin.get("/v1/users")).body["items"]:
             assert (await companies.admin.delete(f"/v1/users/{item['id']}")).status == 204
+
+
+async def attempts_to_stay(owner: Client, ann: int, bob: int, key_id: int) -> list[Answer]:
+    """All that an owner might do to remain one, or to see who else is."""
+    return [
+        await owner.patch(f"/v1/users/{ann}", {"disabled": False, "role": "owner"}),
+        await owner.patch(f"/v1/users/{bob}", {"role": "owner"}),
+        await owner.delete(f"/v1/users/{bob}"),
+        await owner.post("/v1/users", {**ANN, "email": "ann.again@supplier-a.example"}),
+        await owner.get("/v1/users"),
+        await owner.get(f"/v1/users/{bob}"),
+        await owner.post(f"/v1/companies/{SUPPLIER_A}/api-keys", {"scopes": ["admin"]}),
+        await owner.get(f"/v1/companies/{SUPPLIER_A}/api-keys"),
+        await owner.delete(f"/v1/companies/{SUPPLIER_A}/api-keys/{key_id}"),
+        await owner.patch(f"/v1/companies/{SUPPLIER_A}", {"name": "Ann's"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("done", "refusal"),
+    [
+        ({"disabled": True}, (401, "session_ended")),
+        ({"role": "operator"}, (403, "missing_scope")),
+        ({"password": NEW_PASSWORD}, (401, "session_ended")),
+        (None, (401, "session_ended")),
+    ],
+    ids=["disabled", "demoted", "another password", "removed"],
+)
+async def test_what_is_done_to_an_owner_it_cannot_undo_with_the_token_it_has(
+    companies: Catalog, done: dict[str, object] | None, refusal: tuple[int, str]
+) -> None:
+    ann, bob = await add(companies, ANN), await add(companies, BOB)
+    await add(companies, {**ANN, "email": "eve@supplier-a.example"})
+    key_id = (await companies.admin.post(f"/v1/companies/{SUPPLIER_A}/api-keys")).body["id"]
+    users, keys = "select * from catalog.users order by user_id", "select * from catalog.api_keys"
+    async with signed_in(companies, ANN) as owner:
+        assert (await owner.get("/v1/users")).status == 200
+        path = f"/v1/users/{ann}"
+        await (companies.admin.delete(path) if done is None else companies.admin.patch(path, done))
+        before = [await companies.query(users), await companies.query(keys)]
+
+        answers = await attempts_to_stay(owner, ann, bob, key_id)
+
+    assert {problem(answer) for answer in answers} == {refusal}
+    assert [await companies.query(users), await companies.query(keys)] == before
+
+
+async def test_an_owner_who_is_being_disabled_cannot_undo_it_by_asking_at_the_same_time(companies: Catalog) -> None:
+    ann = await add(companies, ANN)
+    connection = await asyncpg.connect(companies.dsn)
+    async with signed_in(companies, ANN) as owner:
+        disabling = connection.transaction()
+        await disabling.start()
+        await connection.execute("select 1 from catalog.companies where company_id = $1 for no key update", SUPPLIER_A)
+        await connection.execute("update catalog.users set disabled = true where user_id = $1", ann)
+        undoing = asyncio.create_task(owner.patch(f"/v1/users/{ann}", {"disabled": False}))
+        waiting = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        async with asyncio.timeout(10):
+            while not await companies.query(waiting):
+                await asyncio.sleep(0.01)
+        await disabling.commit()
+        assert problem(await undoing) == (401, "session_ended")
+    await connection.close()
+    assert (await companies.admin.get(f"/v1/users/{ann}")).body["disabled"] is True
 
 
 async def test_an_unknown_address_a_wrong_password_and_a_disabled_user_look_the_same(companies: Catalog) -> None:
