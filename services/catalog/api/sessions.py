@@ -4,14 +4,14 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, StringConstraints
 
 from services.catalog.accounts import EMAIL_CHARACTERS, PASSWORD_CHARACTERS, SESSION_HOURS, may_be_renewed
 from services.catalog.api.companies import Company
 from services.catalog.api.managing import is_still, session_ended
 from services.catalog.api.requests import Anyone, Here
 from services.catalog.api.users import NewPassword, User
-from services.catalog.fields import Body
+from services.catalog.fields import Body, encodable
 from services.catalog.passwords import hash_password, is_outdated, is_password
 from services.catalog.store import password_attempts, users
 from services.catalog.store.companies import find_company
@@ -25,7 +25,7 @@ from shared.tokens import SignedIn, sign_token
 
 router = APIRouter(prefix="/v1")
 
-GivenPassword = Annotated[SecretStr, Field(max_length=PASSWORD_CHARACTERS[1])]
+GivenPassword = Annotated[SecretStr, Field(max_length=PASSWORD_CHARACTERS[1]), AfterValidator(encodable)]
 
 
 class SignIn(Body):

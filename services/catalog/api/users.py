@@ -9,7 +9,7 @@ from services.catalog.accounts import EMAIL_CHARACTERS, PASSWORD_CHARACTERS, is_
 from services.catalog.api.companies import no_company
 from services.catalog.api.managing import managed_company
 from services.catalog.api.requests import Calling, Cursor, Here, IdInPath, Limit, after, next_cursor
-from services.catalog.fields import Body, Id
+from services.catalog.fields import Body, Id, encodable
 from services.catalog.passwords import hash_password
 from services.catalog.store import users as store
 from services.catalog.store.companies import find_company
@@ -22,7 +22,11 @@ from shared.scopes import UserRole
 router = APIRouter(prefix="/v1/users")
 
 Email = Annotated[str, StringConstraints(max_length=EMAIL_CHARACTERS), AfterValidator(normal_email)]
-NewPassword = Annotated[SecretStr, Field(min_length=PASSWORD_CHARACTERS[0], max_length=PASSWORD_CHARACTERS[1])]
+NewPassword = Annotated[
+    SecretStr,
+    Field(min_length=PASSWORD_CHARACTERS[0], max_length=PASSWORD_CHARACTERS[1]),
+    AfterValidator(encodable),
+]
 
 
 class UserBody(Body):

@@ -143,6 +143,25 @@ async def test_a_wrong_user_is_refused_with_the_field(companies: Catalog, wrong:
     assert wrong.get("password", "?") not in str(refused.body)
 
 
+async def test_half_a_surrogate_pair_is_no_character_of_a_password(companies: Catalog) -> None:
+    ann = await add(companies, ANN)
+    broken = "battery staple \ud800"
+    async with Client(companies.url) as nobody, signed_in(companies, ANN) as owner:
+        change = {"old_password": PASSWORD, "new_password": NEW_PASSWORD}
+        answers = {
+            "password": [
+                await nobody.post("/v1/sessions", {"email": ANN["email"], "password": broken}),
+                await owner.post("/v1/users", {**BOB, "password": broken}),
+                await owner.patch(f"/v1/users/{ann}", {"password": broken}),
+            ],
+            "old_password": [await owner.post("/v1/me/password", change | {"old_password": broken})],
+            "new_password": [await owner.post("/v1/me/password", change | {"new_password": broken})],
+        }
+    for field, refused in answers.items():
+        assert {problem(answer) for answer in refused} == {(422, "invalid_request")}
+        assert {error["field"] for answer in refused for error in answer.body["errors"]} == {field}
+
+
 async def test_the_last_owner_stays_unless_the_platform_says_otherwise(companies: Catalog) -> None:
     ann, bob = await add(companies, ANN), await add(companies, BOB)
     path = f"/v1/users/{ann}"
