@@ -6,12 +6,13 @@ from typing import Self
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from services.catalog.accounts import KEYS_PER_COMPANY
 from services.catalog.api.companies import no_company
 from services.catalog.api.managing import managed_company
 from services.catalog.api.requests import Calling, Cursor, Here, IdInPath, Limit, Moment, after, next_cursor
 from services.catalog.fields import Body, Text
 from services.catalog.store import api_keys as store
-from services.catalog.store.companies import find_company
+from services.catalog.store.companies import find_company, lock_company
 from shared.access import new_key, sha256_of
 from shared.errors import FieldError, ProblemError
 from shared.events.catalog import KeyRole
@@ -72,8 +73,11 @@ async def create_api_key(
     async with context.database.transaction() as session:
         await managed_company(session, caller, company_id)
         company = await find_company(session, company_id)
-        if company is None:
+        if company is None or not await lock_company(session, company_id):
             raise no_company(company_id)
+        if await store.count_live_keys(session, company_id) >= KEYS_PER_COMPANY:
+            detail = f"A company may have {KEYS_PER_COMPANY} API keys at a time; revoke one that nobody uses any more."
+            raise ProblemError(409, "too_many_api_keys", detail)
         added = await store.add_key(
             session,
             sha256_of(key),

@@ -12,7 +12,7 @@ from services.catalog.api.managing import is_still, session_ended
 from services.catalog.api.requests import Anyone, Here
 from services.catalog.api.users import NewPassword, User
 from services.catalog.fields import Body, encodable
-from services.catalog.passwords import hash_password, is_outdated, is_password
+from services.catalog.passwords import WAITING_TO_SIGN_IN, hash_password, is_outdated, is_password
 from services.catalog.store import password_attempts, users
 from services.catalog.store.companies import find_company
 from services.catalog.store.users import StoredUser
@@ -70,7 +70,9 @@ async def sign_in(body: SignIn, context: Here) -> Session:
     if not await _is_password_of(user, body.email, body.password, context) or user is None or user.disabled:
         detail = "No user has this e-mail address and this password, or it is disabled."
         raise ProblemError(401, "sign_in_refused", detail, headers=BEARER)
-    new_hash = await hash_password(body.password) if is_outdated(user.password_hash) else None
+    new_hash = (
+        await hash_password(body.password, waiting=WAITING_TO_SIGN_IN) if is_outdated(user.password_hash) else None
+    )
     async with context.database.transaction() as session:
         await password_attempts.forget_attempts(session, body.email)
         if new_hash is not None:
@@ -123,7 +125,7 @@ async def change_own_password(body: PasswordChange, caller: Anyone, context: Her
         detail = "This is not your password."
         errors = [FieldError(field="old_password", detail=detail)]
         raise ProblemError(403, "wrong_password", detail, errors=errors)
-    new_hash = await hash_password(body.new_password)
+    new_hash = await hash_password(body.new_password, waiting=WAITING_TO_SIGN_IN)
     async with context.database.transaction() as session:
         await password_attempts.forget_attempts(session, user.email)
         now = await users.lock_user(session, user.user_id, user.company_id)

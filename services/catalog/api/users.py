@@ -5,14 +5,20 @@ from typing import Annotated, Self
 from fastapi import APIRouter, Query
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, StringConstraints
 
-from services.catalog.accounts import EMAIL_CHARACTERS, PASSWORD_CHARACTERS, is_last_owner, normal_email
+from services.catalog.accounts import (
+    EMAIL_CHARACTERS,
+    PASSWORD_CHARACTERS,
+    USERS_PER_COMPANY,
+    is_last_owner,
+    normal_email,
+)
 from services.catalog.api.companies import no_company
 from services.catalog.api.managing import managed_company
 from services.catalog.api.requests import Calling, Cursor, Here, IdInPath, Limit, after, next_cursor
 from services.catalog.fields import Body, Id, encodable
 from services.catalog.passwords import hash_password
 from services.catalog.store import users as store
-from services.catalog.store.companies import find_company
+from services.catalog.store.companies import lock_company
 from services.catalog.store.users import StoredUser
 from shared.access import Caller
 from shared.database import Session
@@ -72,11 +78,12 @@ class Users(BaseModel):
 @router.post("", status_code=201)
 async def create_user(body: UserBody, caller: Calling, context: Here) -> User:
     """Add a user to a company: to its own with the scope `admin`, to any for the platform admin."""
+    # Hashing is dear, so all that can be refused is refused before; what may have changed meanwhile is looked at again.
+    async with context.database.transaction() as session:
+        await _company_of_new_user(session, body, caller)
     password_hash = await hash_password(body.password)
     async with context.database.transaction() as session:
-        company_id = await managed_company(session, caller, body.company_id)
-        if await find_company(session, company_id) is None:
-            raise no_company(company_id)
+        company_id = await _company_of_new_user(session, body, caller)
         try:
             added = await store.add_user(session, company_id, body.email, body.role, password_hash)
         except store.EmailTakenError as error:
@@ -120,13 +127,13 @@ async def change_user(user_id: IdInPath, body: UserChange, caller: Calling, cont
     """
     if body.password is not None and caller.signed_in is not None and caller.signed_in.user_id == user_id:
         raise ProblemError(403, "own_password", "Your own password: POST /v1/me/password, with the old one.")
-    password_hash = None if body.password is None else await hash_password(body.password)
+    password_hash = None
+    if body.password is not None:  # as above
+        async with context.database.transaction() as session:
+            await _changed(session, user_id, body, caller)
+        password_hash = await hash_password(body.password)
     async with context.database.transaction() as session:
-        before = await _lock(session, user_id, caller)
-        changes = body.model_dump(include={"email", "role", "disabled"}, exclude_none=True)
-        changed = before.model_copy(update=changes)
-        if changed.role != "owner" or changed.disabled:
-            await _refuse_for_last_owner(session, before, caller)
+        changed = await _changed(session, user_id, body, caller)
         try:
             await store.change_user(session, changed)
         except store.EmailTakenError as error:
@@ -148,6 +155,35 @@ async def remove_user(user_id: IdInPath, caller: Calling, context: Here) -> None
 async def _managed(session: Session, caller: Caller) -> int | None:
     """The company whose users the caller may manage, `None` for all."""
     return None if caller.is_admin else await managed_company(session, caller)
+
+
+async def _company_of_new_user(session: Session, body: UserBody, caller: Caller) -> int:
+    """The company that the user is for; raises a problem where it may not be added."""
+    company_id = await managed_company(session, caller, body.company_id)
+    if not await lock_company(session, company_id):
+        raise no_company(company_id)
+    if await store.count_users(session, company_id) >= USERS_PER_COMPANY:
+        detail = f"A company may have {USERS_PER_COMPANY} users; remove one that is not needed any more."
+        raise ProblemError(409, "too_many_users", detail)
+    await _refuse_taken(session, body.email, None)
+    return company_id
+
+
+async def _changed(session: Session, user_id: int, body: UserChange, caller: Caller) -> StoredUser:
+    """The user, locked, as it shall be; raises a problem where it may not be so."""
+    before = await _lock(session, user_id, caller)
+    changed = before.model_copy(update=body.model_dump(include={"email", "role", "disabled"}, exclude_none=True))
+    if changed.role != "owner" or changed.disabled:
+        await _refuse_for_last_owner(session, before, caller)
+    await _refuse_taken(session, changed.email, user_id)
+    return changed
+
+
+async def _refuse_taken(session: Session, email: str, user_id: int | None) -> None:
+    """Raise a 409 problem where somebody else than this user has the e-mail address."""
+    found = await store.find_by_email(session, email)
+    if found is not None and found.user_id != user_id:
+        raise _email_taken(email)
 
 
 async def _lock(session: Session, user_id: int, caller: Caller) -> StoredUser:

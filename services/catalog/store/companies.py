@@ -15,6 +15,7 @@ ADD_COMPANY = text("""
     on conflict do nothing returning *
 """)
 FIND_COMPANY = text("select * from companies where company_id = :company_id")
+LOCK_COMPANY = text("select 1 from companies where company_id = :company_id for no key update")
 LIST_COMPANIES = text("""
     select * from companies where company_id > :after and (cast(:ref as text) is null or ref = :ref)
     order by company_id limit :limit
@@ -53,6 +54,11 @@ async def change_company(
 async def find_company(session: Session, company_id: int) -> CompanyChanged | None:
     """A company, if it exists."""
     return next(iter(await read_states(session, CompanyChanged, FIND_COMPANY, {"company_id": company_id})), None)
+
+
+async def lock_company(session: Session, company_id: int) -> bool:
+    """Whether a company exists; nobody else counts and adds its users and keys before this transaction ends."""
+    return (await session.execute(LOCK_COMPANY, {"company_id": company_id})).one_or_none() is not None
 
 
 async def list_companies(session: Session, after: int, limit: int, *, ref: str | None = None) -> list[CompanyChanged]:

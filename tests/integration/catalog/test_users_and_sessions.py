@@ -1,6 +1,7 @@
 """Users: who may make them, how they sign in, and what ends a session."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -109,6 +110,79 @@ async def test_owners_manage_the_users_of_their_company_and_no_others(companies:
     assert [item["id"] for item in everybody] == [ann, eve]
     of_one = (await companies.admin.get("/v1/users", params={"company_id": RETAILER_A})).body["items"]
     assert [item["id"] for item in of_one] == [eve]
+
+
+async def test_what_is_refused_is_refused_before_a_password_is_hashed(
+    companies: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add(companies, ANN)
+    bob = await add(companies, BOB)
+
+    class Refusing(PasswordHasher):
+        def hash(self, password: Any, **_: Any) -> Any:  # noqa: ANN401, ARG002 - the library's
+            pytest.fail("it is hashed")
+
+    async with signed_in(companies, ANN) as owner:
+        monkeypatch.setattr(passwords, "HASHER", Refusing())
+        refused = [
+            await owner.post("/v1/users", BOB),
+            await owner.post("/v1/users", {**BOB, "company_id": RETAILER_A}),
+            await owner.patch("/v1/users/999", {"password": NEW_PASSWORD}),
+            await owner.patch(f"/v1/users/{bob}", {"password": NEW_PASSWORD, "email": ANN["email"]}),
+        ]
+        assert [problem(answer) for answer in refused] == [
+            (409, "email_taken"),
+            (403, "foreign_company"),
+            (404, "user_not_found"),
+            (409, "email_taken"),
+        ]
+        assert (await owner.patch(f"/v1/users/{bob}", {"email": "bo@supplier-a.example"})).status == 200
+
+
+async def test_who_hashes_many_passwords_keeps_nobody_from_signing_in(
+    companies: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add(companies, ANN)
+    gate = threading.Event()
+
+    class Slow(PasswordHasher):
+        def hash(self, password: Any, **options: Any) -> Any:  # noqa: ANN401 - the library's
+            assert gate.wait(30)
+            return super().hash(password, **options)
+
+    monkeypatch.setattr(passwords, "HASHER", Slow())
+    most = passwords.WAITING_TO_MANAGE
+
+    async def adding(number: int) -> Answer:
+        body = {**BOB, "email": f"bob{number}@supplier-a.example", "company_id": SUPPLIER_A}
+        return await companies.admin.post("/v1/users", body)
+
+    try:
+        waiting = [asyncio.create_task(adding(number)) for number in range(most)]
+        async with asyncio.timeout(10):
+            while len(passwords._under_way) < most:
+                await asyncio.sleep(0.01)
+        one_more = await adding(most)
+        signing_in = asyncio.create_task(sign_in(companies, ANN["email"]))
+        async with asyncio.timeout(10):
+            while len(passwords._under_way) == most:
+                await asyncio.sleep(0.01)
+    finally:
+        gate.set()
+    assert (problem(one_more), one_more.headers["Retry-After"]) == ((429, "too_many_passwords"), "1")
+    assert (await signing_in).status == 201
+    assert [answer.status for answer in await asyncio.gather(*waiting)] == [201] * most
+
+
+async def test_a_company_has_so_many_users_and_no_more(companies: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.catalog.api.users.USERS_PER_COMPANY", 3)
+    await add(companies, ANN)
+    async with signed_in(companies, ANN) as owner:
+        bodies = [{**BOB, "email": f"bob{number}@supplier-a.example"} for number in range(4)]
+        answers = await asyncio.gather(*(owner.post("/v1/users", body) for body in bodies))
+    assert sorted(answer.status for answer in answers) == [201, 201, 409, 409]
+    assert {answer.body["code"] for answer in answers if answer.status == 409} == {"too_many_users"}
+    await add(companies, {**ANN, "email": "eve@shop.example"}, RETAILER_A)
 
 
 async def test_an_address_belongs_to_one_user_however_it_is_spelt(companies: Catalog) -> None:
