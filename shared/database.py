@@ -59,13 +59,14 @@ class SchemaMissingError(Exception):
 class Database:
     """Engine and transactions of one service.
 
-    `outbox_written` is set after each commit that wrote outbox rows: the relay waits on it.
+    `outbox_written` is set after each commit that wrote outbox rows, for urgent ones `urgent_written`: the relays wait
+    on them.
     """
 
     def __init__(self, service: str, dsn: str, *, pool_size: int) -> None:
         """Connect lazily to `dsn`, at most `pool_size` connections, in the schema named like the service."""
         self.service = service
-        self.outbox_written = asyncio.Event()
+        self.outbox_written, self.urgent_written = asyncio.Event(), asyncio.Event()
         settings = {
             "search_path": service,
             "application_name": f"basestock-{service}-{os.getpid()}",
@@ -92,8 +93,10 @@ class Database:
             async with session.begin():
                 yield session
                 wrote = await outbox.write(session)
-            if wrote:
+            if False in wrote:
                 self.outbox_written.set()
+            if True in wrote:
+                self.urgent_written.set()
 
     async def check(self) -> None:
         """Raise whatever the driver raises unless the database answers (readiness)."""

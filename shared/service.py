@@ -1,6 +1,7 @@
 """What a service is, and the one way to run it: in production, in the all-in-one process and in tests."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -56,14 +57,12 @@ def published_by(service: str) -> list[type[Event]]:
 
 def queues_of_hearers(service: str, limit_messages: int) -> list[Queue]:
     """The queues of those who hear this service: declared by it too, so that no event finds its queue missing."""
-    hearers = sorted({hearer for event in published_by(service) for hearer in event.heard_by})
+    topics: dict[str, list[str]] = defaultdict(list)
+    for event in published_by(service):
+        for hearer in event.heard_by:
+            topics[event.queue_of(hearer)].append(event.name)
     return [
-        Queue(
-            name=f"{hearer}.{service}",
-            topics=tuple(event.name for event in published_by(service) if hearer in event.heard_by),
-            limit_messages=limit_messages,
-        )
-        for hearer in hearers
+        Queue(name=name, topics=tuple(heard), limit_messages=limit_messages) for name, heard in sorted(topics.items())
     ]
 
 

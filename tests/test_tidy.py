@@ -10,7 +10,8 @@ import pytest
 
 from services.all_in_one import SERVICES
 from shared.events import Event, catalogue
-from shared.service import Service
+from shared.messaging.consumer import sources_of
+from shared.service import Service, queues_of_hearers
 from shared.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -171,6 +172,12 @@ def test_a_service_hears_exactly_what_the_contracts_say(service: Service) -> Non
     hears = {event for subscription in service.subscriptions for event in subscription.events}
     told: set[type[Event]] = {event for event in catalogue() if service.name in event.heard_by}
     assert hears == told
+
+
+def test_who_hears_and_who_is_heard_declare_the_same_queues() -> None:
+    heard = [source.queue for one in SERVICES for source in sources_of(one.name, one.subscriptions, 1)]
+    told = [queue for one in SERVICES for queue in queues_of_hearers(one.name, 1)]
+    assert {one.name: set(one.topics) for one in heard} == {one.name: set(one.topics) for one in told}
 
 
 def test_the_example_settings_are_the_defaults() -> None:

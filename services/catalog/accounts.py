@@ -11,6 +11,8 @@ from email_validator import EmailNotValidError, validate_email
 
 EMAIL_CHARACTERS = 254
 PASSWORD_CHARACTERS = (12, 200)
+# Beyond any shop we know; without a bound one company could fill what all of them share.
+USERS_PER_COMPANY, KEYS_PER_COMPANY = 500, 100
 # Somebody who works all day gives the password once; who stole a token has it until the evening at most.
 SESSION_HOURS = 12
 # Of one user a few slips, and about 2,900 guesses a day; of all together more than sign in at nine o'clock.

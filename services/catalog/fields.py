@@ -2,17 +2,18 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
 
-def _storable(value: str) -> str:
+def storable(value: str) -> str:
+    """Validator of texts: PostgreSQL holds no NUL."""
     if "\x00" in value:
         message = "must not contain the character U+0000"
         raise ValueError(message)
     return value
 
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), AfterValidator(_storable)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), AfterValidator(storable)]
 Id = Annotated[int, Field(gt=0, lt=2**63)]
 # An id of an older system; the bound leaves the sequence room, and JavaScript exact numbers.
 ChosenId = Annotated[int, Field(gt=0, le=10**12, description="Only for the platform admin; else one is given.")]
@@ -22,6 +23,16 @@ class Body(BaseModel):
     """What somebody sends: a field nobody knows is refused, for it may be a misspelt one."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+def encodable(secret: SecretStr) -> SecretStr:
+    """Validator of passwords: JSON can spell half a surrogate pair, which is no character."""
+    try:
+        secret.get_secret_value().encode()
+    except UnicodeEncodeError:
+        message = "must not contain half of a surrogate pair (U+D800 to U+DFFF)"
+        raise ValueError(message) from None
+    return secret
 
 
 def not_null(value: object) -> object:

@@ -27,7 +27,8 @@ class Event(BaseModel):
     """Base of all events: frozen, and open to fields that a newer producer adds.
 
     Class variables: `name` is the routing key (`inventory.stock_changed`), `schema_version` the contract's version,
-    `heard_by` the services whose queues are bound to it.
+    `heard_by` the services whose queues are bound to it. `urgent` ones wait behind nothing else: they have queues and a
+    relay of their own, and so no order with the other events of their producer.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -35,6 +36,7 @@ class Event(BaseModel):
     name: ClassVar[str]
     schema_version: ClassVar[int] = 1
     heard_by: ClassVar[tuple[str, ...]] = ()
+    urgent: ClassVar[bool] = False
 
     # The CloudEvents `id` it came with (empty for an event that has not travelled), and its W3C trace. Beside the
     # fields, like a cached property: pydantic's private attributes would triple the cost of making an event.
@@ -58,6 +60,11 @@ class Event(BaseModel):
     def producer(cls) -> str:
         """The service that publishes it."""
         return cls.name.partition(".")[0]
+
+    @classmethod
+    def queue_of(cls, hearer: str) -> str:
+        """The name of the queue in which this service hears it."""
+        return f"{hearer}.{cls.producer()}{'.urgent' if cls.urgent else ''}"
 
     @classmethod
     def cloudevents_type(cls) -> str:

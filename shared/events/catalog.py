@@ -76,6 +76,8 @@ class ApiKeyChanged(Event):
 
     name: ClassVar[str] = "catalog.api_key_changed"
     heard_by: ClassVar[tuple[str, ...]] = HEARD_BY
+    # A key that was revoked must not stay good for as long as an import of products is on its way.
+    urgent: ClassVar[bool] = True
 
     key_id: int
     key_sha256: str

@@ -91,21 +91,39 @@ class Source:
 
 
 def sources_of(service: str, subscriptions: Sequence[Subscription], limit_messages: int) -> list[Source]:
-    """One queue per producer that `service` hears, so that a catalog replay does not stand in the way of orders."""
+    """One queue per producer that `service` hears, so that a catalog replay does not stand in the way of orders.
+
+    A producer's urgent events have one of their own. What is in the other is understood all the same: before there were
+    urgent ones they went there, and a broker that has it from then goes on sending them to both (the inbox knows).
+    """
     by_producer: dict[str, list[Subscription]] = defaultdict(list)
     for subscription in subscriptions:
         (producer,) = {event.producer() for event in subscription.events}
         by_producer[producer].append(subscription)
-    return [_source(f"{service}.{producer}", heard, limit_messages) for producer, heard in by_producer.items()]
+    return [source for heard in by_producer.values() for source in _sources(service, heard, limit_messages)]
 
 
-def _source(queue: str, subscriptions: Sequence[Subscription], limit_messages: int) -> Source:
-    events = [event for subscription in subscriptions for event in subscription.events]
-    return Source(
-        queue=Queue(name=queue, topics=tuple(event.name for event in events), limit_messages=limit_messages),
-        subscriptions=tuple(subscriptions),
-        decode=cloudevents_decoder(events),
-    )
+def _sources(service: str, heard: Sequence[Subscription], limit_messages: int) -> list[Source]:
+    """The queues of one producer; `ValueError` for a subscription whose events are in two of them."""
+    by_queue: dict[str, list[Subscription]] = defaultdict(list)
+    for subscription in heard:
+        (queue,) = {event.queue_of(service) for event in subscription.events}
+        by_queue[queue].append(subscription)
+    return [
+        Source(
+            queue=Queue(
+                name=queue, topics=tuple(event.name for event in _events_of(own)), limit_messages=limit_messages
+            ),
+            subscriptions=tuple(understood),
+            decode=cloudevents_decoder(_events_of(understood)),
+        )
+        for queue, own in by_queue.items()
+        for understood in [own if own[0].events[0].urgent else heard]
+    ]
+
+
+def _events_of(subscriptions: Sequence[Subscription]) -> list[type[Event]]:
+    return [event for subscription in subscriptions for event in subscription.events]
 
 
 def cloudevents_decoder(events: Sequence[type[Event]]) -> Decoder:

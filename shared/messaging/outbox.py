@@ -33,7 +33,8 @@ EVENTS_PER_MESSAGE = 100
 # RabbitMQ 4 closes the channel on a message over 16 MiB, and the row would block the outbox for ever: events of up to a
 # few hundred kilobytes (an order of 1,000 lines) share a message as long as it stays far below. A bigger one is alone.
 BYTES_PER_MESSAGE = 2**20
-# Two relays at once: one message that waits for a slow consumer does not hold up the next batch.
+# Two relays at once: one message that waits for a slow consumer does not hold up the next batch. One more carries the
+# urgent events and nothing else.
 RELAYS = 2
 PAUSE_SECONDS = (0.1, 0.3, 1.0, 3.0)
 
@@ -42,14 +43,16 @@ UNCONFIRMED = Counter("basestock_outbox_unconfirmed_total", "Outbox messages the
 OLDEST = Gauge("basestock_outbox_oldest_seconds", "Age of the oldest outbox row", ["service"])
 
 INSERT = text("""
-    insert into outbox (message_id, topic, content_type, body, traceparent, mandatory)
+    insert into outbox (message_id, topic, content_type, body, traceparent, mandatory, urgent)
     select * from unnest(cast(:message_ids as uuid[]), cast(:topics as text[]), cast(:content_types as text[]),
-        cast(:bodies as bytea[]), cast(:traceparents as text[]), cast(:mandatory as boolean[]))
+        cast(:bodies as bytea[]), cast(:traceparents as text[]), cast(:mandatory as boolean[]),
+        cast(:urgent as boolean[]))
 """)
-CLAIM = text("""
+CLAIM = """
     select message_id, topic, content_type, body, traceparent, mandatory
-    from outbox order by created_at, message_id limit :limit for update skip locked
-""")
+    from outbox where {which} order by created_at, message_id limit :limit for update skip locked
+"""
+CLAIM_ORDINARY, CLAIM_URGENT = text(CLAIM.format(which="not urgent")), text(CLAIM.format(which="urgent"))
 COUNT = text("select count(*) from outbox")
 DELETE = text("delete from outbox where message_id = any(cast(:message_ids as uuid[]))")
 AGE = text("select coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0) from outbox")
@@ -73,15 +76,23 @@ def publish(session: AsyncSession, event: Event, *, caused_by: Event | None = No
     pending.append(Pending(event, new_traceparent(parent)))
 
 
-async def write(session: AsyncSession) -> bool:
-    """Write what was published in this transaction, events of one type together; says whether there was any."""
+async def write(session: AsyncSession) -> set[bool]:
+    """Write what was published in this transaction, events of one type together.
+
+    Returns what `urgent` is of it: nothing where nothing was published.
+    """
     pending: list[Pending] = session.info.pop("outbox", [])
     if not pending:
-        return False
+        return set()
     by_type: dict[type[Event], list[Pending]] = defaultdict(list)
     for item in pending:
         by_type[type(item.event)].append(item)
-    messages = [message for event_type, items in by_type.items() for message in _messages(event_type, items)]
+    written = [
+        (message, event_type.urgent)
+        for event_type, items in by_type.items()
+        for message in _messages(event_type, items)
+    ]
+    messages = [message for message, _ in written]
     await session.execute(
         INSERT,
         {
@@ -91,9 +102,10 @@ async def write(session: AsyncSession) -> bool:
             "bodies": [message.body for message in messages],
             "traceparents": [message.headers["traceparent"] for message in messages],
             "mandatory": [message.mandatory for message in messages],
+            "urgent": [urgent for _, urgent in written],
         },
     )
-    return True
+    return {urgent for _, urgent in written}
 
 
 async def count_waiting(session: AsyncSession) -> int:
@@ -145,15 +157,16 @@ class Relay:
     async def run(self) -> None:
         """Relay until cancelled; a batch that is being published is finished then, if the bus answers."""
         async with asyncio.TaskGroup() as group:
-            for _ in range(RELAYS):
-                group.create_task(self._loop())
+            for urgent in (*[False] * RELAYS, True):
+                group.create_task(self._loop(urgent=urgent))
             group.create_task(self._watch_age())
 
-    async def _loop(self) -> None:
+    async def _loop(self, *, urgent: bool) -> None:
+        written = self._database.urgent_written if urgent else self._database.outbox_written
         failures = 0
         while True:
             try:
-                sent, kept = await to_its_end(self.relay_batch(), SHORT_DRAIN_SECONDS)
+                sent, kept = await to_its_end(self.relay_batch(urgent=urgent), SHORT_DRAIN_SECONDS)
             except Exception as error:
                 if not isinstance(error, BusUnavailableError) and not is_infrastructure(error):
                     raise
@@ -163,13 +176,18 @@ class Relay:
             if failures:
                 await clock.sleep(PAUSE_SECONDS[min(failures, len(PAUSE_SECONDS)) - 1])
             elif sent < self._batch_messages:
-                await clock.wait_until_set(self._database.outbox_written, self._poll_seconds)
+                await clock.wait_until_set(written, self._poll_seconds)
 
-    async def relay_batch(self) -> tuple[int, int]:
-        """Publish one batch and delete what was confirmed; returns how many were sent and how many were kept."""
+    async def relay_batch(self, *, urgent: bool = False) -> tuple[int, int]:
+        """Publish one batch, of urgent events or of others, and delete what was confirmed.
+
+        Returns how many were sent and how many were kept.
+        """
         service = self._database.service
         async with self._database.transaction() as session:
-            rows = (await session.execute(CLAIM, {"limit": self._batch_messages})).all()
+            rows = (
+                await session.execute(CLAIM_URGENT if urgent else CLAIM_ORDINARY, {"limit": self._batch_messages})
+            ).all()
             if not rows:
                 return 0, 0
             messages = [

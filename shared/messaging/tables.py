@@ -19,8 +19,10 @@ def add_messaging_tables(metadata: MetaData) -> None:
         Column("body", LargeBinary, nullable=False),
         Column("traceparent", Text, nullable=False),
         Column("mandatory", Boolean, nullable=False),
+        Column("urgent", Boolean, nullable=False, server_default=text("false")),
         _now("created_at"),
         Index("ix_outbox_created_at_message_id", "created_at", "message_id"),
+        Index("ix_outbox_urgent", "created_at", "message_id", postgresql_where=text("urgent")),
     )
     Table(
         "inbox",

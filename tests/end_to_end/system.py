@@ -26,10 +26,13 @@ QUEUES = [
     "catalog.notifier",
     "catalog.orders",
     "inventory.catalog",
+    "inventory.catalog.urgent",
     "inventory.orders",
     "notifier.catalog",
+    "notifier.catalog.urgent",
     "notifier.inventory",
     "orders.catalog",
+    "orders.catalog.urgent",
     "orders.inventory",
     "orders.submitted",
 ]

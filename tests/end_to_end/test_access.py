@@ -5,9 +5,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 
+import asyncpg
 import pytest
 
 from shared import clock, key_uses
+from shared.database import Database
+from shared.events.catalog import ProductChanged
+from shared.messaging.outbox import publish
 from shared.scopes import AREA_SCOPES
 from tests.app import Answer, Client
 from tests.end_to_end.system import RETAILER, SUPPLIER, System, eventually
@@ -69,6 +73,47 @@ async def test_a_revoked_key_is_refused_everywhere_within_a_second(system: Syste
                 assert clock.monotonic() < deadline, f"{path} still answers"
 
         await asyncio.gather(*(refused_by(path) for path in READS.values()))
+
+
+@asynccontextmanager
+async def catching_up(system: System, products: int = 20_000) -> AsyncIterator[None]:
+    """Catalog has told of many products, which nobody can take in: they wait in queues and outbox."""
+    connection, database = await asyncpg.connect(system.dsn), Database("catalog", system.dsn, pool_size=1)
+    stuck = """
+        select distinct application_name from pg_stat_activity
+        where datname = current_database() and wait_event_type = 'Lock' and query ilike '%products%'
+    """
+    try:
+        async with connection.transaction():
+            await connection.execute("lock table orders.products, inventory.products, notifier.products")
+            for first in range(10_000, 10_000 + products, 25):
+                async with database.transaction() as session:
+                    for product_id in range(first, first + 25):
+                        publish(session, told_of(product_id))
+
+            async def all_are_stuck() -> bool:
+                return len(await connection.fetch(stuck)) >= len(READS) - 1
+
+            await eventually("the three copies of the catalog wait", all_are_stuck)
+            yield
+    finally:
+        await database.close()
+        await connection.close()
+
+
+def told_of(product_id: int) -> ProductChanged:
+    sku = f"P{product_id}"
+    return ProductChanged(product_id=product_id, owner_id=SUPPLIER, type="stock", sku=sku, title=sku, version=1)
+
+
+@ON_BOTH_BUSES
+async def test_a_revoked_key_does_not_wait_behind_products(system: System) -> None:
+    async with known_key(system, SUPPLIER) as (key_id, client), catching_up(system):
+        assert (await system.admin.delete(f"/v1/companies/{SUPPLIER}/api-keys/{key_id}")).status == 204
+        deadline = clock.monotonic() + REVOKED_WITHIN_SECONDS
+        for path in READS.values():
+            while await is_known(client, path):
+                assert clock.monotonic() < deadline, f"{path} still answers"
 
 
 @pytest.mark.usefixtures("_short_minutes")

@@ -30,11 +30,14 @@ WRITING = {"POST", "PUT", "PATCH", "DELETE"}
 CATALOG, ORDERS, INVENTORY, NOTIFIER = "catalog", "orders", "inventory", "notifier"
 CONSUMED = (
     "orders.catalog",
+    "orders.catalog.urgent",
     "orders.inventory",
     "orders.submitted",
     "inventory.catalog",
+    "inventory.catalog.urgent",
     "inventory.orders",
     "notifier.catalog",
+    "notifier.catalog.urgent",
     "notifier.inventory",
 )
 

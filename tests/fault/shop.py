@@ -95,6 +95,14 @@ class Shop:
         answer = await _until_answered(self.system.admin, "/v1/products", body)
         assert answer.status == 201 or answer.body["code"] == "product_exists", answer.body
 
+    async def change_keys(self) -> None:
+        """A new API key, which is revoked."""
+        path = f"/v1/companies/{SUPPLIER}/api-keys"
+        made = await _until_answered(self.system.admin, path, {})
+        assert made.status == 201, made.body
+        while await _once(self.system.admin.delete(f"{path}/{made.body['id']}")) is None:
+            await asyncio.sleep(PAUSE_SECONDS)
+
     async def register_endpoint(self) -> None:
         """One more endpoint. Without an answer its secret is lost: it is removed and registered anew."""
         url = f"{self.system.webhooks.url}/{next(self._numbers)}"

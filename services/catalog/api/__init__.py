@@ -24,4 +24,7 @@ ROUTERS = (
     products.router,
     audit.router,
 )
-BODY_LIMITS_BYTES = {product_files.IMPORT_PATH: product_files.FILE_LIMIT_BYTES}
+BODY_LIMITS_BYTES = {
+    product_files.IMPORT_PATH: product_files.FILE_LIMIT_BYTES,
+    sessions.SIGN_IN_PATH: sessions.SIGN_IN_LIMIT_BYTES,
+}

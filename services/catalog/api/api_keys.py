@@ -6,11 +6,13 @@ from typing import Self
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from services.catalog.accounts import KEYS_PER_COMPANY
 from services.catalog.api.companies import no_company
+from services.catalog.api.managing import managed_company
 from services.catalog.api.requests import Calling, Cursor, Here, IdInPath, Limit, Moment, after, next_cursor
 from services.catalog.fields import Body, Text
 from services.catalog.store import api_keys as store
-from services.catalog.store.companies import find_company
+from services.catalog.store.companies import find_company, lock_company
 from shared.access import new_key, sha256_of
 from shared.errors import FieldError, ProblemError
 from shared.events.catalog import KeyRole
@@ -67,12 +69,15 @@ async def create_api_key(
 
     The answer shows the key, and nothing ever does again.
     """
-    caller.managed_company(company_id)
     wanted, key = body or KeyBody(), new_key()
     async with context.database.transaction() as session:
+        await managed_company(session, caller, company_id)
         company = await find_company(session, company_id)
-        if company is None:
+        if company is None or not await lock_company(session, company_id):
             raise no_company(company_id)
+        if await store.count_live_keys(session, company_id) >= KEYS_PER_COMPANY:
+            detail = f"A company may have {KEYS_PER_COMPANY} API keys at a time; revoke one that nobody uses any more."
+            raise ProblemError(409, "too_many_api_keys", detail)
         added = await store.add_key(
             session,
             caller.actor,
@@ -95,8 +100,8 @@ async def list_api_keys(
     company_id: IdInPath, caller: Calling, context: Here, limit: Limit = 50, cursor: Cursor = None
 ) -> ApiKeys:
     """A company's API keys, revoked ones too, never the keys themselves; who may make them sees them."""
-    caller.managed_company(company_id)
     async with context.database.transaction() as session:
+        await managed_company(session, caller, company_id)
         if await find_company(session, company_id) is None:
             raise no_company(company_id)
         found = await store.list_keys(session, company_id, after(cursor), limit + 1)
@@ -109,7 +114,7 @@ async def list_api_keys(
 @router.delete("/companies/{company_id}/api-keys/{key_id}", status_code=204)
 async def revoke_api_key(company_id: IdInPath, key_id: IdInPath, caller: Calling, context: Here) -> None:
     """Revoke an API key, everywhere and for ever; who may make them may. Again is harmless."""
-    caller.managed_company(company_id)
     async with context.database.transaction() as session:
+        await managed_company(session, caller, company_id)
         if not await store.revoke_key(session, caller.actor, company_id, key_id):
             raise ProblemError(404, "api_key_not_found", f"Company {company_id} has no API key {key_id}.")

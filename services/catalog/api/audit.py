@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
+from services.catalog.api.managing import managed_company
 from services.catalog.api.requests import Calling, Cursor, Here, Limit, after, next_cursor
 from services.catalog.fields import Id, Text
 from services.catalog.store import audit as store
@@ -61,8 +62,8 @@ async def list_audit_entries(  # noqa: PLR0913 - each is one filter
     cursor: Cursor = None,
 ) -> AuditEntries:
     """Who changed what in the caller's company (scope `admin`), newest first; the platform admin sees all."""
-    whose = company_id if caller.is_admin else caller.managed_company(company_id)
     async with context.database.transaction() as session:
+        whose = company_id if caller.is_admin else await managed_company(session, caller, company_id)
         found = await store.list_entries(
             session, whose, subject=subject, actor=actor, before=after(cursor) or FIRST_PAGE, limit=limit + 1
         )

@@ -5,6 +5,7 @@ from typing import Annotated, Self
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, StringConstraints, field_validator
 
+from services.catalog.api.managing import managed_company
 from services.catalog.api.requests import Calling, Cursor, Here, IdInPath, Limit, after, next_cursor
 from services.catalog.fields import Body, ChosenId, Text, not_null
 from services.catalog.store import companies as store
@@ -120,7 +121,7 @@ async def change_company(company_id: IdInPath, body: CompanyChange, caller: Call
         found = await store.change_company(
             session,
             caller.actor,
-            caller.managed_company(company_id),
+            await managed_company(session, caller, company_id),
             display_name=body.name,
             oversell_policy=body.oversell_policy,
         )

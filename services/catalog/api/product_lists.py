@@ -6,20 +6,21 @@ import json
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from services.catalog import domain
 from services.catalog.api.product_bodies import Product, Products
 from services.catalog.api.requests import Calling, Here
-from services.catalog.fields import Id, Text
+from services.catalog.fields import Id, Text, storable
 from services.catalog.store.product_lists import Position, ProductFilter, SortBy, list_products
 from shared.errors import FieldError, ProblemError
 from shared.events.catalog import ProductType
 
 router = APIRouter(prefix="/v1")
 
-POSITION: TypeAdapter[tuple[str, str, Annotated[int, Field(ge=0, lt=2**63)]]] = TypeAdapter(
-    tuple[str, str, Annotated[int, Field(ge=0, lt=2**63)]]
+Key = Annotated[str, AfterValidator(storable)]
+POSITION: TypeAdapter[tuple[str, Key, Annotated[int, Field(ge=0, lt=2**63)]]] = TypeAdapter(
+    tuple[str, Key, Annotated[int, Field(ge=0, lt=2**63)]]
 )
 
 NO_CURSOR = "This is no cursor: send next_cursor of the page before, unchanged, or leave it out."

@@ -4,14 +4,15 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, StringConstraints
 
 from services.catalog.accounts import EMAIL_CHARACTERS, PASSWORD_CHARACTERS, SESSION_HOURS, may_be_renewed
 from services.catalog.api.companies import Company
+from services.catalog.api.managing import is_still, session_ended
 from services.catalog.api.requests import Anyone, Here
 from services.catalog.api.users import NewPassword, User
-from services.catalog.fields import Body
-from services.catalog.passwords import hash_password, is_outdated, is_password
+from services.catalog.fields import Body, encodable
+from services.catalog.passwords import WAITING_TO_SIGN_IN, hash_password, is_outdated, is_password
 from services.catalog.store import password_attempts, users
 from services.catalog.store.companies import find_company
 from services.catalog.store.users import StoredUser
@@ -24,7 +25,11 @@ from shared.tokens import SignedIn, sign_token
 
 router = APIRouter(prefix="/v1")
 
-GivenPassword = Annotated[SecretStr, Field(max_length=PASSWORD_CHARACTERS[1])]
+SIGN_IN_PATH = "/v1/sessions"
+# Whoever signs in has no key yet.
+SIGN_IN_LIMIT_BYTES = 16 * 1024
+
+GivenPassword = Annotated[SecretStr, Field(max_length=PASSWORD_CHARACTERS[1]), AfterValidator(encodable)]
 
 
 class SignIn(Body):
@@ -69,7 +74,9 @@ async def sign_in(body: SignIn, context: Here) -> Session:
     if not await _is_password_of(user, body.email, body.password, context) or user is None or user.disabled:
         detail = "No user has this e-mail address and this password, or it is disabled."
         raise ProblemError(401, "sign_in_refused", detail, headers=BEARER)
-    new_hash = await hash_password(body.password) if is_outdated(user.password_hash) else None
+    new_hash = (
+        await hash_password(body.password, waiting=WAITING_TO_SIGN_IN) if is_outdated(user.password_hash) else None
+    )
     async with context.database.transaction() as session:
         await password_attempts.forget_attempts(session, body.email)
         if new_hash is not None:
@@ -84,12 +91,12 @@ async def refresh(caller: Anyone, context: Here) -> Session:
     signed_in = _signed_in(caller)
     async with context.database.transaction() as session:
         user = await users.find_user(session, signed_in.user_id, signed_in.company_id)
-    if user is None or user.disabled or user.password_version != signed_in.password_version:
+    if user is None or not is_still(user, signed_in):
         why = "The user was removed or disabled, or has a new password since"
-        raise _ended(why)
+        raise session_ended(why)
     if not may_be_renewed(signed_in.began_at, now):
         why = f"A session lasts for {SESSION_HOURS} hours"
-        raise _ended(why)
+        raise session_ended(why)
     return _session_of(user, signed_in.began_at, context)
 
 
@@ -115,21 +122,20 @@ async def change_own_password(body: PasswordChange, caller: Anyone, context: Her
     signed_in = _signed_in(caller)
     async with context.database.transaction() as session:
         user = await users.find_user(session, signed_in.user_id, signed_in.company_id)
-    if user is None or user.disabled:
-        why = "The user was removed or disabled"
-        raise _ended(why)
+    if user is None or not is_still(user, signed_in):
+        why = "The user was removed or disabled, or has a new password since"
+        raise session_ended(why)
     if not await _is_password_of(user, user.email, body.old_password, context):
         detail = "This is not your password."
         errors = [FieldError(field="old_password", detail=detail)]
         raise ProblemError(403, "wrong_password", detail, errors=errors)
-    new_hash = await hash_password(body.new_password)
+    new_hash = await hash_password(body.new_password, waiting=WAITING_TO_SIGN_IN)
     async with context.database.transaction() as session:
         await password_attempts.forget_attempts(session, user.email)
         now = await users.lock_user(session, user.user_id, user.company_id)
-        if now is None or now.password_version != user.password_version:
-            raise ProblemError(
-                401, "session_ended", "The user was removed, or got another password just now.", headers=BEARER
-            )
+        if now is None or not is_still(now, signed_in):
+            why = "The user was removed or disabled, or got another password just now"
+            raise session_ended(why)
         changed = now.with_password(new_hash)
         await users.change_user(session, caller.actor, now, changed)
     return _session_of(changed, clock.utc_now(), context)
@@ -167,10 +173,6 @@ def _require_secret(context: Context) -> None:
     if not context.settings.token_secret:
         detail = "Nobody can sign in yet: set BASESTOCK_TOKEN_SECRET, to the same for all services."
         raise ProblemError(503, "no_token_secret", detail)
-
-
-def _ended(why: str) -> ProblemError:
-    return ProblemError(401, "session_ended", f"{why}: sign in again.", headers=BEARER)
 
 
 def _signed_in(caller: Caller) -> SignedIn:

@@ -5,13 +5,20 @@ from typing import Annotated, Self
 from fastapi import APIRouter, Query
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, StringConstraints
 
-from services.catalog.accounts import EMAIL_CHARACTERS, PASSWORD_CHARACTERS, is_last_owner, normal_email
+from services.catalog.accounts import (
+    EMAIL_CHARACTERS,
+    PASSWORD_CHARACTERS,
+    USERS_PER_COMPANY,
+    is_last_owner,
+    normal_email,
+)
 from services.catalog.api.companies import no_company
+from services.catalog.api.managing import managed_company
 from services.catalog.api.requests import Calling, Cursor, Here, IdInPath, Limit, after, next_cursor
-from services.catalog.fields import Body, Id
+from services.catalog.fields import Body, Id, encodable
 from services.catalog.passwords import hash_password
 from services.catalog.store import users as store
-from services.catalog.store.companies import find_company
+from services.catalog.store.companies import lock_company
 from services.catalog.store.users import StoredUser
 from shared.access import Caller
 from shared.database import Session
@@ -21,7 +28,11 @@ from shared.scopes import UserRole
 router = APIRouter(prefix="/v1/users")
 
 Email = Annotated[str, StringConstraints(max_length=EMAIL_CHARACTERS), AfterValidator(normal_email)]
-NewPassword = Annotated[SecretStr, Field(min_length=PASSWORD_CHARACTERS[0], max_length=PASSWORD_CHARACTERS[1])]
+NewPassword = Annotated[
+    SecretStr,
+    Field(min_length=PASSWORD_CHARACTERS[0], max_length=PASSWORD_CHARACTERS[1]),
+    AfterValidator(encodable),
+]
 
 
 class UserBody(Body):
@@ -67,11 +78,12 @@ class Users(BaseModel):
 @router.post("", status_code=201)
 async def create_user(body: UserBody, caller: Calling, context: Here) -> User:
     """Add a user to a company: to its own with the scope `admin`, to any for the platform admin."""
-    company_id = caller.managed_company(body.company_id)
+    # Hashing is dear, so all that can be refused is refused before; what may have changed meanwhile is looked at again.
+    async with context.database.transaction() as session:
+        await _company_of_new_user(session, body, caller)
     password_hash = await hash_password(body.password)
     async with context.database.transaction() as session:
-        if await find_company(session, company_id) is None:
-            raise no_company(company_id)
+        company_id = await _company_of_new_user(session, body, caller)
         try:
             added = await store.add_user(session, caller.actor, company_id, body.email, body.role, password_hash)
         except store.EmailTakenError as error:
@@ -88,8 +100,8 @@ async def list_users(
     cursor: Cursor = None,
 ) -> Users:
     """A company's users; the platform admin sees those of all companies, or of `company_id`."""
-    of_company = company_id if caller.is_admin else caller.managed_company(company_id)
     async with context.database.transaction() as session:
+        of_company = company_id if caller.is_admin else await managed_company(session, caller, company_id)
         found = await store.list_users(session, of_company, after(cursor), limit + 1)
     return Users(
         items=[User.of(user) for user in found[:limit]],
@@ -101,7 +113,7 @@ async def list_users(
 async def show_user(user_id: IdInPath, caller: Calling, context: Here) -> User:
     """One user of the company."""
     async with context.database.transaction() as session:
-        found = await store.find_user(session, user_id, _managed(caller))
+        found = await store.find_user(session, user_id, await _managed(session, caller))
     if found is None:
         raise _no_user(user_id)
     return User.of(found)
@@ -111,19 +123,19 @@ async def show_user(user_id: IdInPath, caller: Calling, context: Here) -> User:
 async def change_user(user_id: IdInPath, body: UserChange, caller: Calling, context: Here) -> User:
     """Change a user's e-mail address, role or password, or keep it out (`disabled`).
 
-    Tokens it has stay valid until they expire, within minutes; they are not renewed.
+    Tokens it has stay valid until they expire, within minutes; they are not renewed, and manage nothing any more.
     """
     if body.password is not None and caller.signed_in is not None and caller.signed_in.user_id == user_id:
         raise ProblemError(403, "own_password", "Your own password: POST /v1/me/password, with the old one.")
-    password_hash = None if body.password is None else await hash_password(body.password)
+    password_hash = None
+    if body.password is not None:  # as above
+        async with context.database.transaction() as session:
+            await _changed(session, user_id, body, caller)
+        password_hash = await hash_password(body.password)
     async with context.database.transaction() as session:
-        before = await _lock(session, user_id, caller)
-        changes = body.model_dump(include={"email", "role", "disabled"}, exclude_none=True)
-        changed = before.model_copy(update=changes)
+        before, changed = await _changed(session, user_id, body, caller)
         if password_hash is not None:
             changed = changed.with_password(password_hash)
-        if changed.role != "owner" or changed.disabled:
-            await _refuse_for_last_owner(session, before, caller)
         try:
             await store.change_user(session, caller.actor, before, changed)
         except store.EmailTakenError as error:
@@ -140,13 +152,42 @@ async def remove_user(user_id: IdInPath, caller: Calling, context: Here) -> None
         await store.remove_user(session, caller.actor, user)
 
 
-def _managed(caller: Caller) -> int | None:
+async def _managed(session: Session, caller: Caller) -> int | None:
     """The company whose users the caller may manage, `None` for all."""
-    return None if caller.is_admin else caller.managed_company()
+    return None if caller.is_admin else await managed_company(session, caller)
+
+
+async def _company_of_new_user(session: Session, body: UserBody, caller: Caller) -> int:
+    """The company that the user is for; raises a problem where it may not be added."""
+    company_id = await managed_company(session, caller, body.company_id)
+    if not await lock_company(session, company_id):
+        raise no_company(company_id)
+    if await store.count_users(session, company_id) >= USERS_PER_COMPANY:
+        detail = f"A company may have {USERS_PER_COMPANY} users; remove one that is not needed any more."
+        raise ProblemError(409, "too_many_users", detail)
+    await _refuse_taken(session, body.email, None)
+    return company_id
+
+
+async def _changed(session: Session, user_id: int, body: UserChange, caller: Caller) -> tuple[StoredUser, StoredUser]:
+    """The user, locked, as it is and as it shall be; raises a problem where it may not be so."""
+    before = await _lock(session, user_id, caller)
+    changed = before.model_copy(update=body.model_dump(include={"email", "role", "disabled"}, exclude_none=True))
+    if changed.role != "owner" or changed.disabled:
+        await _refuse_for_last_owner(session, before, caller)
+    await _refuse_taken(session, changed.email, user_id)
+    return before, changed
+
+
+async def _refuse_taken(session: Session, email: str, user_id: int | None) -> None:
+    """Raise a 409 problem where somebody else than this user has the e-mail address."""
+    found = await store.find_by_email(session, email)
+    if found is not None and found.user_id != user_id:
+        raise _email_taken(email)
 
 
 async def _lock(session: Session, user_id: int, caller: Caller) -> StoredUser:
-    found = await store.lock_user(session, user_id, _managed(caller))
+    found = await store.lock_user(session, user_id, await _managed(session, caller))
     if found is None:
         raise _no_user(user_id)
     return found

@@ -42,9 +42,10 @@ NOTE_USES = text("""
 """)
 # Replicas that start together make one key, not several.
 LOCK_ADMIN_KEY = text("select pg_advisory_xact_lock(hashtext('basestock.catalog.admin_key'))")
-COUNT_ADMIN_KEYS = text("""
-    select count(*) from api_keys
-    where role = 'admin' and revoked_at is null and (expires_at is null or expires_at > clock_timestamp())
+# `null` is the platform admin.
+COUNT_LIVE_KEYS = text("""
+    select count(*) from api_keys where company_id is not distinct from cast(:company_id as bigint)
+        and revoked_at is null and (expires_at is null or expires_at > clock_timestamp())
 """)
 
 
@@ -95,6 +96,12 @@ async def add_key(  # noqa: PLR0913 - each is a column
     return None if added is None else await _tell(session, actor, "api_key_created", None, added)
 
 
+async def count_live_keys(session: Session, company_id: int | None) -> int:
+    """How many keys a company (the platform admin, for `None`) has that are accepted."""
+    count: int = (await session.execute(COUNT_LIVE_KEYS, {"company_id": company_id})).scalar_one()
+    return count
+
+
 async def list_keys(session: Session, company_id: int, after: int, limit: int) -> list[StoredKey]:
     """A company's keys with ids above `after`, revoked ones too."""
     rows = await session.execute(LIST_KEYS, {"company_id": company_id, "after": after, "limit": limit})
@@ -140,5 +147,4 @@ async def note_uses(session: Session, uses: Mapping[int, datetime]) -> None:
 async def has_admin_key(session: Session) -> bool:
     """Whether there is a valid admin key; nobody else adds the first one before this transaction ends."""
     await session.execute(LOCK_ADMIN_KEY)
-    count: int = (await session.execute(COUNT_ADMIN_KEYS)).scalar_one()
-    return count > 0
+    return await count_live_keys(session, None) > 0

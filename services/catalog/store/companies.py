@@ -87,6 +87,11 @@ async def find_company(session: Session, company_id: int) -> CompanyChanged | No
     return next(iter(await read_states(session, CompanyChanged, FIND_COMPANY, {"company_id": company_id})), None)
 
 
+async def lock_company(session: Session, company_id: int) -> bool:
+    """Whether a company exists; nobody else counts and adds its users and keys before this transaction ends."""
+    return (await session.execute(LOCK_COMPANY, {"company_id": company_id})).one_or_none() is not None
+
+
 async def list_companies(session: Session, after: int, limit: int, *, ref: str | None = None) -> list[CompanyChanged]:
     """Companies with ids above `after`, in the order of their ids; with `ref` the one that has it."""
     values = {"after": after, "limit": limit, "ref": ref}

@@ -140,7 +140,8 @@ FIND_IMPORT = text("""
 """)
 LIST_ROWS = text("""
     select row_number, line_number, type, sku, status, product_id, errors from import_rows
-    where import_id = :import_id and row_number > :after and (cast(:status as text) is null or status = :status)
+    where import_id = :import_id and row_number > cast(:after as bigint)
+        and (cast(:status as text) is null or status = :status)
     order by row_number limit :limit
 """).columns(errors=JSONB)
 

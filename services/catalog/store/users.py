@@ -36,6 +36,7 @@ LIST_USERS = text(f"""
 # The company too: of two owners who remove each other at the same time the second waits, and finds itself the last.
 LOCK_USER = text(f"{FIND_USER.text} for no key update of c, u")
 FIND_OWNERS = text("select user_id from users where company_id = :company_id and role = 'owner' and not disabled")
+COUNT_USERS = text("select count(*) from users where company_id = :company_id")
 CHANGE_USER = text("""
     update users set email = :email, email_key = :email_key, role = :role, disabled = :disabled,
         password_hash = :password_hash, password_version = :password_version
@@ -121,6 +122,12 @@ async def lock_user(session: Session, user_id: int, company_id: int | None) -> S
 async def find_owners(session: Session, company_id: int) -> list[int]:
     """The ids of a company's owners who are not disabled."""
     return list((await session.execute(FIND_OWNERS, {"company_id": company_id})).scalars())
+
+
+async def count_users(session: Session, company_id: int) -> int:
+    """How many users a company has."""
+    count: int = (await session.execute(COUNT_USERS, {"company_id": company_id})).scalar_one()
+    return count
 
 
 async def change_user(session: Session, actor: str, before: StoredUser, wanted: StoredUser) -> None:

@@ -1,6 +1,7 @@
 """Files of products through the API: jobs, row results, links by SKU in any order, and what is never half done."""
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -324,6 +325,13 @@ async def test_companies_see_their_own_imports_only(companies: Catalog) -> None:
 
     for path in (f"/v1/products/imports/{job['id']}", f"/v1/products/imports/{job['id']}/rows"):
         assert [(await client.get(path)).status for client in (supplier, companies.admin, stranger)] == [200, 200, 404]
+
+
+async def test_rows_behind_any_cursor_are_none_or_some(companies: Catalog) -> None:
+    job = await ended(companies.admin, await send(companies.admin, ndjson(*SEEDS_BY_SKU), owner_id=SUPPLIER_A))
+    for last, left in ((4, 2), (2**31, 0), (2**63 - 2, 0)):
+        cursor = base64.urlsafe_b64encode(str(last).encode()).decode()
+        assert len(await rows_of(companies.admin, job, cursor=cursor)) == left
 
 
 async def test_a_file_without_format_or_with_unknown_columns_is_refused_at_once(companies: Catalog) -> None:

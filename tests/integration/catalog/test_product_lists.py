@@ -1,5 +1,7 @@
 """Finding products: each filter, each order, page by page, and nobody finds what they may not see."""
 
+import base64
+import json
 from typing import Any
 
 import pytest
@@ -140,6 +142,11 @@ async def test_a_cursor_belongs_to_its_order_and_filters(seeds: Catalog) -> None
             ({"sort": "sku"}, "MTAw"),
         )
     ]
+    of_list, key, product_id = json.loads(base64.urlsafe_b64decode(first))
+    for odd in (key + "\x00", key + "\ud800"):
+        cursor = base64.urlsafe_b64encode(json.dumps([of_list, odd, product_id]).encode()).decode()
+        params = {"q": "t01", "sort": "sku", "cursor": cursor}
+        others.append(await seeds.admin.get("/v1/products", params=params))
 
     assert [item["id"] for item in same.body["items"]] == [300, 101]
     assert {(answer.status, answer.body["code"]) for answer in others} == {(422, "invalid_cursor")}

@@ -1,5 +1,6 @@
 """API keys: what each may do, who makes them, and when they were last used."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -144,6 +145,17 @@ async def test_who_calls_is_told_to_any_key(companies: Catalog) -> None:
 
     admin = (await companies.admin.get("/v1/me")).body
     assert (admin["actor"], admin["company"], admin["key_id"]) == ("platform admin", None, None)
+
+
+async def test_a_company_has_so_many_keys_at_a_time(companies: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.catalog.api.api_keys.KEYS_PER_COMPANY", 2)
+    answers = await asyncio.gather(*(companies.admin.post(KEYS) for _ in range(4)))
+    made = [answer.body["id"] for answer in answers if answer.status == 201]
+    assert len(made) == 2
+    assert {problem(answer) for answer in answers if answer.status != 201} == {(409, "too_many_api_keys")}
+    assert (await companies.admin.delete(f"{KEYS}/{made[0]}")).status == 204
+    assert (await companies.admin.post(KEYS)).status == 201
+    assert (await companies.admin.post(f"/v1/companies/{RETAILER_A}/api-keys")).status == 201
 
 
 async def test_what_a_process_knows_of_uses_is_kept_when_it_ends(companies: Catalog) -> None:

@@ -1,11 +1,13 @@
 """Users: who may make them, how they sign in, and what ends a session."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import jwt
 import pytest
 from argon2 import PasswordHasher
@@ -112,6 +114,79 @@ async def test_owners_manage_the_users_of_their_company_and_no_others(companies:
     assert [item["id"] for item in of_one] == [eve]
 
 
+async def test_what_is_refused_is_refused_before_a_password_is_hashed(
+    companies: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add(companies, ANN)
+    bob = await add(companies, BOB)
+
+    class Refusing(PasswordHasher):
+        def hash(self, password: Any, **_: Any) -> Any:  # noqa: ANN401, ARG002 - the library's
+            pytest.fail("it is hashed")
+
+    async with signed_in(companies, ANN) as owner:
+        monkeypatch.setattr(passwords, "HASHER", Refusing())
+        refused = [
+            await owner.post("/v1/users", BOB),
+            await owner.post("/v1/users", {**BOB, "company_id": RETAILER_A}),
+            await owner.patch("/v1/users/999", {"password": NEW_PASSWORD}),
+            await owner.patch(f"/v1/users/{bob}", {"password": NEW_PASSWORD, "email": ANN["email"]}),
+        ]
+        assert [problem(answer) for answer in refused] == [
+            (409, "email_taken"),
+            (403, "foreign_company"),
+            (404, "user_not_found"),
+            (409, "email_taken"),
+        ]
+        assert (await owner.patch(f"/v1/users/{bob}", {"email": "bo@supplier-a.example"})).status == 200
+
+
+async def test_who_hashes_many_passwords_keeps_nobody_from_signing_in(
+    companies: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add(companies, ANN)
+    gate = threading.Event()
+
+    class Slow(PasswordHasher):
+        def hash(self, password: Any, **options: Any) -> Any:  # noqa: ANN401 - the library's
+            assert gate.wait(30)
+            return super().hash(password, **options)
+
+    monkeypatch.setattr(passwords, "HASHER", Slow())
+    most = passwords.WAITING_TO_MANAGE
+
+    async def adding(number: int) -> Answer:
+        body = {**BOB, "email": f"bob{number}@supplier-a.example", "company_id": SUPPLIER_A}
+        return await companies.admin.post("/v1/users", body)
+
+    try:
+        waiting = [asyncio.create_task(adding(number)) for number in range(most)]
+        async with asyncio.timeout(10):
+            while len(passwords._under_way) < most:
+                await asyncio.sleep(0.01)
+        one_more = await adding(most)
+        signing_in = asyncio.create_task(sign_in(companies, ANN["email"]))
+        async with asyncio.timeout(10):
+            while len(passwords._under_way) == most:
+                await asyncio.sleep(0.01)
+    finally:
+        gate.set()
+    assert (problem(one_more), one_more.headers["Retry-After"]) == ((429, "too_many_passwords"), "1")
+    assert (await signing_in).status == 201
+    assert [answer.status for answer in await asyncio.gather(*waiting)] == [201] * most
+
+
+async def test_a_company_has_so_many_users_and_no_more(companies: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.catalog.api.users.USERS_PER_COMPANY", 3)
+    await add(companies, ANN)
+    async with signed_in(companies, ANN) as owner:
+        bodies = [{**BOB, "email": f"bob{number}@supplier-a.example"} for number in range(4)]
+        answers = await asyncio.gather(*(owner.post("/v1/users", body) for body in bodies))
+    assert sorted(answer.status for answer in answers) == [201, 201, 409, 409]
+    assert {answer.body["code"] for answer in answers if answer.status == 409} == {"too_many_users"}
+    await add(companies, {**ANN, "email": "eve@shop.example"}, RETAILER_A)
+
+
 async def test_an_address_belongs_to_one_user_however_it_is_spelt(companies: Catalog) -> None:
     await add(companies, ANN)
     bob = await add(companies, BOB)
@@ -144,6 +219,25 @@ async def test_a_wrong_user_is_refused_with_the_field(companies: Catalog, wrong:
     assert wrong.get("password", "?") not in str(refused.body)
 
 
+async def test_half_a_surrogate_pair_is_no_character_of_a_password(companies: Catalog) -> None:
+    ann = await add(companies, ANN)
+    broken = "battery staple \ud800"
+    async with Client(companies.url) as nobody, signed_in(companies, ANN) as owner:
+        change = {"old_password": PASSWORD, "new_password": NEW_PASSWORD}
+        answers = {
+            "password": [
+                await nobody.post("/v1/sessions", {"email": ANN["email"], "password": broken}),
+                await owner.post("/v1/users", {**BOB, "password": broken}),
+                await owner.patch(f"/v1/users/{ann}", {"password": broken}),
+            ],
+            "old_password": [await owner.post("/v1/me/password", change | {"old_password": broken})],
+            "new_password": [await owner.post("/v1/me/password", change | {"new_password": broken})],
+        }
+    for field, refused in answers.items():
+        assert {problem(answer) for answer in refused} == {(422, "invalid_request")}
+        assert {error["field"] for answer in refused for error in answer.body["errors"]} == {field}
+
+
 async def test_the_last_owner_stays_unless_the_platform_says_otherwise(companies: Catalog) -> None:
     ann, bob = await add(companies, ANN), await add(companies, BOB)
     path = f"/v1/users/{ann}"
@@ -170,9 +264,73 @@ async def test_two_owners_who_remove_each_other_at_once_do_not_both_succeed(comp
             answers = await asyncio.gather(
                 first.delete(f"/v1/users/{owners[1]}"), second.delete(f"/v1/users/{owners[0]}")
             )
-        assert sorted(answer.status for answer in answers) == [204, 409], [answer.body for answer in answers]
+        assert sorted(answer.status for answer in answers) == [204, 401], [answer.body for answer in answers]
         for item in (await companies.admin.get("/v1/users")).body["items"]:
             assert (await companies.admin.delete(f"/v1/users/{item['id']}")).status == 204
+
+
+async def attempts_to_stay(owner: Client, ann: int, bob: int, key_id: int) -> list[Answer]:
+    """All that an owner might do to remain one, or to see who else is."""
+    return [
+        await owner.patch(f"/v1/users/{ann}", {"disabled": False, "role": "owner"}),
+        await owner.patch(f"/v1/users/{bob}", {"role": "owner"}),
+        await owner.delete(f"/v1/users/{bob}"),
+        await owner.post("/v1/users", {**ANN, "email": "ann.again@supplier-a.example"}),
+        await owner.get("/v1/users"),
+        await owner.get(f"/v1/users/{bob}"),
+        await owner.post(f"/v1/companies/{SUPPLIER_A}/api-keys", {"scopes": ["admin"]}),
+        await owner.get(f"/v1/companies/{SUPPLIER_A}/api-keys"),
+        await owner.delete(f"/v1/companies/{SUPPLIER_A}/api-keys/{key_id}"),
+        await owner.patch(f"/v1/companies/{SUPPLIER_A}", {"name": "Ann's"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("done", "refusal"),
+    [
+        ({"disabled": True}, (401, "session_ended")),
+        ({"role": "operator"}, (403, "missing_scope")),
+        ({"password": NEW_PASSWORD}, (401, "session_ended")),
+        (None, (401, "session_ended")),
+    ],
+    ids=["disabled", "demoted", "another password", "removed"],
+)
+async def test_what_is_done_to_an_owner_it_cannot_undo_with_the_token_it_has(
+    companies: Catalog, done: dict[str, object] | None, refusal: tuple[int, str]
+) -> None:
+    ann, bob = await add(companies, ANN), await add(companies, BOB)
+    await add(companies, {**ANN, "email": "eve@supplier-a.example"})
+    key_id = (await companies.admin.post(f"/v1/companies/{SUPPLIER_A}/api-keys")).body["id"]
+    users, keys = "select * from catalog.users order by user_id", "select * from catalog.api_keys"
+    async with signed_in(companies, ANN) as owner:
+        assert (await owner.get("/v1/users")).status == 200
+        path = f"/v1/users/{ann}"
+        await (companies.admin.delete(path) if done is None else companies.admin.patch(path, done))
+        before = [await companies.query(users), await companies.query(keys)]
+
+        answers = await attempts_to_stay(owner, ann, bob, key_id)
+
+    assert {problem(answer) for answer in answers} == {refusal}
+    assert [await companies.query(users), await companies.query(keys)] == before
+
+
+async def test_an_owner_who_is_being_disabled_cannot_undo_it_by_asking_at_the_same_time(companies: Catalog) -> None:
+    ann = await add(companies, ANN)
+    connection = await asyncpg.connect(companies.dsn)
+    async with signed_in(companies, ANN) as owner:
+        disabling = connection.transaction()
+        await disabling.start()
+        await connection.execute("select 1 from catalog.companies where company_id = $1 for no key update", SUPPLIER_A)
+        await connection.execute("update catalog.users set disabled = true where user_id = $1", ann)
+        undoing = asyncio.create_task(owner.patch(f"/v1/users/{ann}", {"disabled": False}))
+        waiting = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        async with asyncio.timeout(10):
+            while not await companies.query(waiting):
+                await asyncio.sleep(0.01)
+        await disabling.commit()
+        assert problem(await undoing) == (401, "session_ended")
+    await connection.close()
+    assert (await companies.admin.get(f"/v1/users/{ann}")).body["disabled"] is True
 
 
 async def test_an_unknown_address_a_wrong_password_and_a_disabled_user_look_the_same(companies: Catalog) -> None:
@@ -192,6 +350,13 @@ async def test_an_unknown_address_a_wrong_password_and_a_disabled_user_look_the_
     assert {problem(refusal) for refusal in refusals} == {(401, "sign_in_refused")}
     assert len({str(refusal.body) for refusal in refusals}) == 1
     assert {refusal.headers["WWW-Authenticate"] for refusal in refusals} == {"Bearer"}
+
+
+async def test_who_signs_in_sends_no_long_body(companies: Catalog) -> None:
+    padded = {"email": ANN["email"], "password": PASSWORD, "padding": "x" * 16 * 1024}
+    async with Client(companies.url) as nobody:
+        refused = await nobody.post("/v1/sessions", padded)
+    assert (problem(refused), "16 KiB" in refused.body["detail"]) == ((413, "body_too_large"), True)
 
 
 async def test_an_unknown_address_costs_as_much_hashing_as_a_known_one(

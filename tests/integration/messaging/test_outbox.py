@@ -151,7 +151,7 @@ async def test_a_transaction_that_commits_late_is_not_skipped(database_dsn: str)
 async def test_a_relay_finds_what_another_process_wrote(database_dsn: str) -> None:
     async with kitchen(database_dsn) as database:
         bus = RecordingBus()
-        loop = asyncio.create_task(relay_of(database, bus)._loop())
+        loop = asyncio.create_task(relay_of(database, bus)._loop(urgent=False))
         elsewhere = Database("kitchen", database_dsn, pool_size=1)
         for number, writer in enumerate((database, elsewhere), 1):
             async with writer.transaction() as session:

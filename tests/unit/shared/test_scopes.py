@@ -4,7 +4,6 @@ import pytest
 
 from shared import clock
 from shared.access import Caller
-from shared.errors import ProblemError
 from shared.scopes import AREA_SCOPES, UserRole, implied_scopes, needed_scope, scopes_of_role, scopes_of_today
 from shared.tokens import SignedIn
 
@@ -53,14 +52,3 @@ def test_a_caller_is_named_for_records() -> None:
     assert Caller(None, "admin", (), key_id=3).actor == "key 3"
     assert Caller(1, "supplier", (), key_id=17).actor == "key 17"
     assert Caller(1, "supplier", (), signed_in=user).actor == "user 5"
-
-
-def test_only_the_scope_admin_manages_a_company_and_only_its_own() -> None:
-    assert Caller(1, "supplier", implied_scopes(["admin"])).managed_company() == 1
-    for caller, code in (
-        (Caller(1, "supplier", AREA_SCOPES), "missing_scope"),
-        (Caller(2, "supplier", implied_scopes(["admin"])), "foreign_company"),
-    ):
-        with pytest.raises(ProblemError) as refusal:
-            caller.managed_company(1)
-        assert (refusal.value.status_code, refusal.value.code) == (403, code)

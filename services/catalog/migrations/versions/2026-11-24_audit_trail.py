@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "1f3ef6007f91"
-down_revision = "be07d5160330"
+down_revision = "8121a7a9d86c"
 branch_labels = None
 depends_on = None
 

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "ea90f95f56ec"
-down_revision = "31fc5fe49603"
+down_revision = "f75f960c2232"
 branch_labels = None
 depends_on = None
 
