@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from fastapi import Request
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from shared.errors import ProblemError
@@ -22,6 +23,7 @@ from shared.service_context import Context, context_of
 from shared.tokens import SignedIn, TokenError, read_token
 
 KEY_PREFIX = "bsk_"
+DOTS_IN_A_TOKEN = 2
 FIND_KEY = text("""
     select key_id, company_id, role, scopes, key_sha256, clock_timestamp() as used_at from api_keys
     where key_sha256 = :key_sha256 and revoked_at is null
@@ -98,10 +100,30 @@ NO_KEY = ProblemError(
 )
 
 
-def is_key_presented(authorization: str) -> bool:
-    """Whether an `Authorization` header holds something that may be a key or a token."""
-    scheme, _, key = authorization.partition(" ")
-    return scheme.lower() == "bearer" and bool(key.strip())
+NEITHER = ProblemError(
+    401,
+    "invalid_token",
+    "This is neither an API key (bsk_...) nor a session's token (POST /v1/sessions).",
+    headers=BEARER,
+)
+
+
+def refusal_of(authorization: str, admin_key: SecretStr | None) -> ProblemError | None:
+    """Why an `Authorization` header is refused by its looks alone, 401; `None` where it may hold a key or a token."""
+    scheme, _, rest = authorization.partition(" ")
+    presented = rest.strip()
+    if scheme.lower() != "bearer" or not presented:
+        return NO_KEY
+    may_be_a_token = presented.count(".") == DOTS_IN_A_TOKEN
+    if presented.startswith(KEY_PREFIX) or may_be_a_token or _is_admin_key(presented, admin_key):
+        return None
+    return NEITHER
+
+
+def _is_admin_key(presented: str, admin_key: SecretStr | None) -> bool:
+    if admin_key is None:
+        return False
+    return hmac.compare_digest(sha256_of(presented), sha256_of(admin_key.get_secret_value()))
 
 
 def caller_of(service: str, *, any_scope: bool = False) -> Callable[[Request], Awaitable[Caller]]:
@@ -114,8 +136,9 @@ def caller_of(service: str, *, any_scope: bool = False) -> Callable[[Request], A
     async def caller(request: Request) -> Caller:
         context = context_of(service)(request)
         authorization = request.headers.get("authorization", "")
-        if not is_key_presented(authorization):
-            raise NO_KEY
+        refusal = refusal_of(authorization, context.settings.admin_key)
+        if refusal is not None:
+            raise refusal
         found = await _authenticate(context, authorization.partition(" ")[2].strip())
         count_request(request, context.settings, found.actor)
         if not any_scope:
@@ -126,10 +149,9 @@ def caller_of(service: str, *, any_scope: bool = False) -> Callable[[Request], A
 
 
 async def _authenticate(context: Context, presented: str) -> Caller:
-    admin_key = context.settings.admin_key
-    presented_sha256 = sha256_of(presented)
-    if admin_key and hmac.compare_digest(presented_sha256, sha256_of(admin_key.get_secret_value())):
+    if _is_admin_key(presented, context.settings.admin_key):
         return Caller(company_id=None, role="admin", scopes=ALL_SCOPES)
+    presented_sha256 = sha256_of(presented)
     if not presented.startswith(KEY_PREFIX):
         return _caller_by_token(context, presented)
     async with context.database.transaction() as session:

@@ -6,12 +6,13 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+from pydantic import SecretStr
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import clear_contextvars
 
 from shared import clock
-from shared.access import NO_KEY, is_key_presented
+from shared.access import refusal_of
 from shared.errors import Problem, ProblemError, install_problem_handlers, problem_response
 from shared.faults import is_infrastructure
 from shared.logs import bind_trace, new_traceparent
@@ -41,7 +42,8 @@ BODY_LIMIT_BYTES = 8 * 1024 * 1024
 
 def too_large(limit_bytes: int) -> ProblemError:
     """The problem of a body longer than this."""
-    return ProblemError(413, "body_too_large", f"A request may have {limit_bytes // 1024**2} MiB at most.")
+    limit = f"{limit_bytes // 1024**2} MiB" if limit_bytes >= 1024**2 else f"{limit_bytes // 1024} KiB"
+    return ProblemError(413, "body_too_large", f"A request here may have {limit} at most.")
 
 
 def create_app(services: Sequence[Service], contexts: Mapping[str, Context]) -> FastAPI:
@@ -57,7 +59,8 @@ def create_app(services: Sequence[Service], contexts: Mapping[str, Context]) -> 
     app.state.rate_limiter = RateLimiter()
     install_problem_handlers(app)
     limits_bytes = {path: limit for service in services for path, limit in service.body_limits_bytes.items()}
-    app.add_middleware(Bounded, limits_bytes=limits_bytes)
+    admin_key = next((context.settings.admin_key for context in contexts.values()), None)  # the same for all
+    app.add_middleware(Bounded, limits_bytes=limits_bytes, admin_key=admin_key)
     app.add_middleware(Observed)
     for service in services:
         for router in service.routers:
@@ -82,11 +85,15 @@ class App(FastAPI):
 
 
 class Bounded:
-    """ASGI middleware: refuses requests without a key before their body is read, and bodies that are too big."""
+    """ASGI middleware: refuses bodies that are too big, and before it reads them what cannot be a key or a token.
 
-    def __init__(self, app: ASGIApp, limits_bytes: Mapping[str, int]) -> None:
+    Whether a key is known, and who signed a token, only the route finds out: FastAPI reads and parses a body first. So
+    whoever sends what looks like a key costs us the parsing of a body within the limit before it is answered 401.
+    """
+
+    def __init__(self, app: ASGIApp, limits_bytes: Mapping[str, int], admin_key: SecretStr | None) -> None:
         """Wrap `app`; bodies sent to the paths in `limits_bytes` may have so many bytes, others `BODY_LIMIT_BYTES`."""
-        self._app, self._limits_bytes = app, limits_bytes
+        self._app, self._limits_bytes, self._admin_key = app, limits_bytes, admin_key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -94,9 +101,11 @@ class Bounded:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        if scope["path"] not in OPEN_PATHS | {SIGN_IN_PATH} and not is_key_presented(headers.get("authorization", "")):
-            await problem_response(NO_KEY)(scope, receive, send)
-            return
+        if scope["path"] not in OPEN_PATHS | {SIGN_IN_PATH}:
+            refusal = refusal_of(headers.get("authorization", ""), self._admin_key)
+            if refusal is not None:
+                await problem_response(refusal)(scope, receive, send)
+                return
         length, limit = headers.get("content-length", ""), self._limits_bytes.get(scope["path"], BODY_LIMIT_BYTES)
         if length.isdigit() and int(length) > limit:
             await problem_response(too_large(limit))(scope, receive, send)

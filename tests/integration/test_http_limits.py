@@ -29,6 +29,22 @@ async def test_a_request_without_a_key_is_refused_before_its_body_is_read(url: s
         assert (answer.status, answer.body["code"]) == (401, "no_key")
 
 
+@pytest.mark.parametrize("presented", ["nonsense", "a.b", "a.b.c.d", f"{ADMIN_KEY[4:]}"])
+async def test_what_cannot_be_a_key_is_refused_before_its_body_is_read(url: str, presented: str) -> None:
+    async with Client(url, presented) as nobody:
+        answer = await nobody.call("POST", "/v1/orders", data=b"{oops", headers={"Content-Type": "application/json"})
+        assert (answer.status, answer.body["code"]) == (401, "invalid_token")
+
+
+async def test_an_admin_key_may_look_like_anything(database_dsn: str) -> None:
+    settings = Settings(dsn=database_dsn, admin_key="correct-horse-battery", _env_file=None)
+    async with (
+        serving([SERVICE], settings, InProcessBus(publish_timeout_seconds=5)) as url,
+        Client(url, "correct-horse-battery") as admin,
+    ):
+        assert (await admin.get("/v1/orders")).status == 200
+
+
 @pytest.mark.parametrize("says_its_length", [True, False])
 async def test_a_body_that_is_too_big_is_refused(url: str, *, says_its_length: bool) -> None:
     async def chunks() -> AsyncIterator[bytes]:

@@ -22,4 +22,7 @@ ROUTERS = (
     product_files.router,
     products.router,
 )
-BODY_LIMITS_BYTES = {product_files.IMPORT_PATH: product_files.FILE_LIMIT_BYTES}
+BODY_LIMITS_BYTES = {
+    product_files.IMPORT_PATH: product_files.FILE_LIMIT_BYTES,
+    sessions.SIGN_IN_PATH: sessions.SIGN_IN_LIMIT_BYTES,
+}

@@ -25,6 +25,10 @@ from shared.tokens import SignedIn, sign_token
 
 router = APIRouter(prefix="/v1")
 
+SIGN_IN_PATH = "/v1/sessions"
+# Whoever signs in has no key yet.
+SIGN_IN_LIMIT_BYTES = 16 * 1024
+
 GivenPassword = Annotated[SecretStr, Field(max_length=PASSWORD_CHARACTERS[1]), AfterValidator(encodable)]
 
 

@@ -350,6 +350,13 @@ async def test_an_unknown_address_a_wrong_password_and_a_disabled_user_look_the_
     assert {refusal.headers["WWW-Authenticate"] for refusal in refusals} == {"Bearer"}
 
 
+async def test_who_signs_in_sends_no_long_body(companies: Catalog) -> None:
+    padded = {"email": ANN["email"], "password": PASSWORD, "padding": "x" * 16 * 1024}
+    async with Client(companies.url) as nobody:
+        refused = await nobody.post("/v1/sessions", padded)
+    assert (problem(refused), "16 KiB" in refused.body["detail"]) == ((413, "body_too_large"), True)
+
+
 async def test_an_unknown_address_costs_as_much_hashing_as_a_known_one(
     companies: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
