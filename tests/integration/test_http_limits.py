@@ -39,8 +39,10 @@ async def test_what_cannot_be_a_key_is_refused_before_its_body_is_read(url: str,
 
 async def test_an_admin_key_may_look_like_anything(database_dsn: str) -> None:
     settings = Settings(dsn=database_dsn, admin_key="correct-horse-battery", _env_file=None)
-    bus = InProcessBus(publish_timeout_seconds=5)
-    async with serving([SERVICE], settings, bus) as url, Client(url, "correct-horse-battery") as admin:
+    async with (
+        serving([SERVICE], settings, InProcessBus(publish_timeout_seconds=5)) as url,
+        Client(url, "correct-horse-battery") as admin,
+    ):
         assert (await admin.get("/v1/orders")).status == 200
 
 
