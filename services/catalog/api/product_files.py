@@ -249,20 +249,19 @@ async def _show(database: Database, import_id: int, company_id: int | None) -> I
 
 async def _exported(database: Database, owner_id: int, file_format: Format) -> AsyncIterator[bytes]:
     """The file, so many products at a time; each page is as it was when it was read."""
-    own, end = ProductFilter(owner_id=owner_id), None
+    own, position, is_first = ProductFilter(owner_id=owner_id), None, True
     while True:
-        is_first = end is None
         async with database.transaction() as session:
-            page = await list_products(session, owner_id, own, after=end, limit=PRODUCTS_AT_ONCE)
-            products = [product for _, product in page]
+            page = await list_products(session, owner_id, own, after=position, limit=PRODUCTS_AT_ONCE)
+            products = page.products
             names = await find_names(session, {id_ for product in products for id_ in _referred(product)})
         if file_format == "ndjson":
             yield ndjson.ndjson_of(products, names)
         else:
             yield csv_format.csv_of(products, names, with_header=is_first)
-        if len(products) < PRODUCTS_AT_ONCE:
+        if page.end is None:
             return
-        end = page[-1][0]
+        position, is_first = page.end, False
 
 
 def _referred(product: Product) -> set[int]:
