@@ -47,9 +47,9 @@ async def save_batch(session: Session, job: Job, batch: Sequence[FileProduct]) -
         {row.base_sku for row in rows if row.base_sku},
     )
     proposals = [proposal_of(row, job.owner_id, before.get((row.type, row.sku)), directory) for row in rows]
-    outcomes = iter(await _save(session, proposals))
+    outcomes = iter(await _save(session, job, proposals))
     return [
-        _results(job.format, item, next(outcomes)) if isinstance(row, ProductRow) else row
+        _results(job, item, next(outcomes)) if isinstance(row, ProductRow) else row
         for item, row in zip(batch, read, strict=True)
     ]
 
@@ -81,7 +81,7 @@ def _read(item: FileProduct, job: Job) -> ProductRow | list[RowResult]:
     return row
 
 
-async def _save(session: Session, proposals: Sequence[Proposal]) -> list[_Outcome]:
+async def _save(session: Session, job: Job, proposals: Sequence[Proposal]) -> list[_Outcome]:
     """What came of each; products that get another base are decided one after the other, behind all others.
 
     Nothing that exists is based on a new product, so only these could close a circle, or be too deep, together.
@@ -100,12 +100,12 @@ async def _save(session: Session, proposals: Sequence[Proposal]) -> list[_Outcom
             together.append(index)
     for group in (together, *([index] for index in alone)):
         if group:
-            saved = await _decide_and_save(session, [proposals[index] for index in group])
+            saved = await _decide_and_save(session, job, [proposals[index] for index in group])
             outcomes.update(zip(group, saved, strict=True))
     return [outcomes[index] for index in range(len(proposals))]
 
 
-async def _decide_and_save(session: Session, proposals: Sequence[Proposal]) -> list[_Outcome]:
+async def _decide_and_save(session: Session, job: Job, proposals: Sequence[Proposal]) -> list[_Outcome]:
     facts = await changes.lock_with_facts(session, [proposal.product for proposal in proposals])
     outcomes: list[_Outcome | None] = []
     chosen: set[int] = set()
@@ -119,7 +119,8 @@ async def _decide_and_save(session: Session, proposals: Sequence[Proposal]) -> l
     accepted = [index for index, outcome in enumerate(outcomes) if outcome is None]
     new = [index for index in accepted if proposals[index].before is None]
     old = [index for index in accepted if proposals[index].before is not None]
-    added = await changes.add_products(session, [proposals[index].product for index in new]) if new else []
+    proposed = [proposals[index].product for index in new]
+    added = await changes.add_products(session, proposed, is_dry_run=job.dry_run) if new else []
     for index, product in zip(new, added, strict=True):
         taken = _Outcome("refused", violations=[_id_taken(proposals[index].product)])
         outcomes[index] = _Outcome("created", product.product_id) if product else taken
@@ -133,10 +134,12 @@ def _id_taken(product: Product) -> Violation:
     return Violation("id", f"the id {product.product_id} is taken: leave it out, or choose another")
 
 
-def _results(format_: Format, item: FileProduct, outcome: _Outcome) -> list[RowResult]:
+def _results(job: Job, item: FileProduct, outcome: _Outcome) -> list[RowResult]:
     if outcome.status == "refused":
-        return _refused_by(item, format_, [(violation.field, violation.sentence) for violation in outcome.violations])
-    return [RowResult(number, outcome.status, outcome.product_id) for number in item.row_numbers]
+        return _refused_by(item, job.format, [(violation.field, violation.sentence) for violation in outcome.violations])
+    # What a dry run would create has no id.
+    product_id = None if job.dry_run and outcome.status == "created" else outcome.product_id
+    return [RowResult(number, outcome.status, product_id) for number in item.row_numbers]
 
 
 def _refused_by(item: FileProduct, format_: Format, errors: Sequence[tuple[str, str]]) -> list[RowResult]:

@@ -228,6 +228,55 @@ async def test_a_file_of_which_not_all_is_good_or_that_only_asks_changes_nothing
     assert await companies.published(ProductChanged) == []
 
 
+@pytest.mark.parametrize("how", [{"mode": "all"}, {"dry_run": "true"}])
+async def test_a_file_that_is_one_transaction_keeps_nobody_from_creating_products(
+    companies: Catalog, how: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supplier = await companies.client_of(SUPPLIER_A)
+    under_way, go_on = asyncio.Event(), asyncio.Event()
+
+    async def save_and_wait(*arguments: Any) -> object:  # noqa: ANN401 - as it is given
+        saved = await save_batch(*arguments)
+        under_way.set()
+        await go_on.wait()
+        return saved
+
+    monkeypatch.setattr(importing, "save_batch", save_and_wait)
+    rows = [SEEDS_BY_SKU[4], SEEDS_BY_SKU[5] | {"id": 5000}]
+    sent = await send(companies.admin, ndjson(*rows), owner_id=SUPPLIER_A, **how)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await under_way.wait()
+    body = {"type": "stock", "name": "x"}
+    chosen = await companies.admin.post("/v1/products", body | {"sku": "A", "owner_id": SUPPLIER_A, "id": 6000})
+    next_one = await supplier.post("/v1/products", body | {"sku": "B"})
+    go_on.set()
+
+    assert (chosen.status, next_one.status, next_one.body["id"]) == (201, 201, 6001)
+    assert counts(await ended(companies.admin, sent)) == {"created": 2}
+
+
+async def test_a_dry_run_uses_up_no_ids_and_names_none(seeds: Catalog) -> None:
+    supplier, other = await seeds.client_of(SUPPLIER_A), await seeds.client_of(SUPPLIER_B)
+    before = await seeds.query("select last_value, is_called from catalog.product_ids")
+    chosen = {"type": "stock", "sku": "X", "name": "x", "id": 10**6}
+
+    new = await ended(other, await send(other, ndjson(*SEEDS_BY_SKU), dry_run="true"))
+    renamed = SEEDS_BY_SKU[0] | {"name": "Printed shirt"}
+    known = await ended(supplier, await send(supplier, ndjson(renamed, SEEDS_BY_SKU[3]), dry_run="true"))
+    by_admin = await ended(
+        seeds.admin, await send(seeds.admin, ndjson(chosen), owner_id=SUPPLIER_A, dry_run="true")
+    )
+
+    assert (counts(new), counts(known), counts(by_admin)) == (
+        {"created": 6},
+        {"changed": 1, "unchanged": 1},
+        {"created": 1},
+    )
+    assert {row["product_id"] for row in await rows_of(other, new)} == {None}
+    assert [row["product_id"] for row in await rows_of(supplier, known)] == [102, 200]
+    assert await seeds.query("select last_value, is_called from catalog.product_ids") == before
+
+
 async def test_a_file_that_is_good_goes_in_whole(companies: Catalog) -> None:
     supplier = await companies.client_of(SUPPLIER_A)
 
