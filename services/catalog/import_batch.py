@@ -1,6 +1,6 @@
 """A batch of an import's products: read, find what they mean, decide, save."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ from services.catalog.store.imports import FileProduct, Job, RowResult, Status
 from shared.database import Session
 from shared.errors import FieldError
 
+# Who wrote a thousand wrong variants needs no thousand sentences to see why.
+ERRORS_LIMIT = 100
 ELSEWHERE = FieldError(field=WHOLE_ROW, detail="another row of this product is refused, and so is the whole product")
 
 
@@ -75,9 +77,9 @@ def _read(item: FileProduct, job: Job) -> ProductRow | list[RowResult]:
                 return refused(item, errors)
             row = ProductRow.model_validate_json(to_json(product))
     except ValidationError as error:  # what is right row by row may be too much together
-        return _refused_by(item, job.format, [(field.field, field.detail) for field in errors_of(error)])
+        return refused_by(item, job.format, [(field.field, field.detail) for field in errors_of(error)])
     if row.id is not None and not job.ids_allowed:
-        return _refused_by(item, job.format, [("id", "only the platform admin chooses ids: leave it out")])
+        return refused_by(item, job.format, [("id", "only the platform admin chooses ids: leave it out")])
     return row
 
 
@@ -136,21 +138,26 @@ def _id_taken(product: Product) -> Violation:
 
 def _results(job: Job, item: FileProduct, outcome: _Outcome) -> list[RowResult]:
     if outcome.status == "refused":
-        return _refused_by(item, job.format, [(violation.field, violation.sentence) for violation in outcome.violations])
+        return refused_by(item, job.format, [(violation.field, violation.sentence) for violation in outcome.violations])
     # What a dry run would create has no id.
     product_id = None if job.dry_run and outcome.status == "created" else outcome.product_id
     return [RowResult(number, outcome.status, product_id) for number in item.row_numbers]
 
 
-def _refused_by(item: FileProduct, format_: Format, errors: Sequence[tuple[str, str]]) -> list[RowResult]:
+def refused_by(item: FileProduct, format_: Format, errors: Sequence[tuple[str, str]]) -> list[RowResult]:
     """The rows refused, each error at the row (and in CSV the column) that it is about."""
-    bodies = [body or "{}" for body in item.bodies]
-    is_csv = format_ == "csv"
-    place_of: Callable[[str], int] = lambda field: csv_format.place_of(field, bodies) if is_csv else 0  # noqa: E731
+    shown = errors[:ERRORS_LIMIT]
     found: dict[int, list[FieldError]] = {}
-    for field, detail in errors:
-        named = csv_format.column_of(field) if is_csv else field
-        found.setdefault(place_of(field), []).append(FieldError(field=named, detail=detail))
+    if format_ == "csv":
+        places = csv_format.Places([body or "{}" for body in item.bodies])
+        for field, detail in shown:
+            error = FieldError(field=csv_format.column_of(field), detail=detail)
+            found.setdefault(places.of(field), []).append(error)
+    else:
+        found[0] = [FieldError(field=field, detail=detail) for field, detail in shown]
+    if len(errors) > len(shown):
+        more = FieldError(field=WHOLE_ROW, detail=f"{len(errors) - len(shown)} more errors of this product")
+        found.setdefault(0, []).append(more)
     return refused(item, found)
 
 

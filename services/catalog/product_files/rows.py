@@ -15,6 +15,14 @@ TrackedType = Literal["stock", "stock_customisable"]
 Quantity = Annotated[int, Field(gt=0, le=1_000_000)]
 Visibility = Literal["private", "connected"] | Annotated[list[Id], Field(min_length=1, max_length=1000)]
 
+# A product of more rows, or of longer ones, is refused before they are read: meanwhile nothing else goes on.
+PRODUCT_LIMIT_ROWS = 10_000
+PRODUCT_LIMIT_BYTES = 8 * 1024 * 1024
+TOO_LONG = (
+    f"this product has more than {PRODUCT_LIMIT_ROWS:,} rows, or more than {PRODUCT_LIMIT_BYTES // 1024**2} MiB: "
+    "send it as one line of NDJSON"
+)
+
 # `errors` of a row that says nothing else: a product that is named twice, a line that cannot be read, ...
 WHOLE_ROW = "row"
 

@@ -9,7 +9,14 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from services.catalog.domain import LINKING_TYPES, VIRTUAL_DEPTH_LIMIT
-from services.catalog.product_files.rows import Format, ReadRow
+from services.catalog.product_files.rows import (
+    PRODUCT_LIMIT_BYTES,
+    PRODUCT_LIMIT_ROWS,
+    TOO_LONG,
+    WHOLE_ROW,
+    Format,
+    ReadRow,
+)
 from shared.database import Session, copy_in
 from shared.errors import FieldError
 from shared.events.catalog import TRACKED_TYPES, ProductType
@@ -60,6 +67,20 @@ CLAIM = text("""
 """)
 # Nothing is known of rows that came in a moment ago, and the planner takes them for one.
 JOIN_MANY = text("select set_config('enable_nestloop', 'off', true)")
+# They are given no place, and stay refused however often the work begins again.
+REFUSE_TOO_LONG = text("""
+    with too_long as (
+        select type, sku from import_rows where import_id = :import_id and status = 'pending' group by type, sku
+        having count(*) > :limit_rows or sum(octet_length(body)) > :limit_bytes
+    ), done as (
+        update import_rows r set status = 'refused', errors = cast(:errors as jsonb) from too_long t
+        where r.import_id = :import_id and r.type = t.type and r.sku = t.sku
+        returning r.row_number
+    )
+    update imports set rows_done = rows_done + (select count(*) from done),
+        refused = refused + (select count(*) from too_long)
+    where import_id = :import_id
+""")
 PLACE_PRODUCTS = text("""
     with recursive virtual as materialized (
         select sku, min(chosen_id) as chosen_id, min(base_product_id) as base_product_id, min(base_sku) as base_sku
@@ -77,7 +98,7 @@ PLACE_PRODUCTS = text("""
     ), staged as (
         select r.row_number, r.type, r.sku, coalesce(:first_stage + h.level, r.stage) as stage
         from import_rows r left join highest h on r.type = 'virtual' and h.sku = r.sku
-        where r.import_id = :import_id and r.type is not null
+        where r.import_id = :import_id and r.status = 'pending'
     ), ranked as (
         select row_number, stage, dense_rank() over (order by stage, type, sku) as place from staged
     )
@@ -88,12 +109,17 @@ PLACE_PRODUCTS = text("""
 FORGET_RESULTS = text("""
     update import_rows set status = 'pending', product_id = null,
         errors = case when body is null then errors end
-    where import_id = :import_id and type is not null and status <> 'pending'
+    where import_id = :import_id and place is not null and status <> 'pending'
 """)
 FORGET_COUNTS = text("""
-    update imports set created = 0, changed = 0, unchanged = 0, rows_done = unread.refused, refused = unread.refused,
+    update imports set created = 0, changed = 0, unchanged = 0, rows_done = kept.rows, refused = kept.products,
         place_done = 0
-    from (select count(*) as refused from import_rows where import_id = :import_id and type is null) as unread
+    from (
+        select count(*) as rows,
+            count(*) filter (where type is null)
+                + count(distinct (type, sku)) filter (where type is not null) as products
+        from import_rows where import_id = :import_id and place is null and status = 'refused'
+    ) as kept
     where import_id = :import_id
 """)
 NEXT_PRODUCTS = text("""
@@ -248,7 +274,13 @@ async def claim(session: Session) -> Job | None:
 
 
 async def place_products(session: Session, import_id: int) -> None:
-    """Give the products their order of work: of the virtual ones, each after those of the file that it is based on."""
+    """Give the products their order of work: of the virtual ones, each after those of the file that it is based on.
+
+    Products that are too long to be read get none, and are refused.
+    """
+    error = {"field": WHOLE_ROW, "detail": TOO_LONG}
+    limits = {"limit_rows": PRODUCT_LIMIT_ROWS, "limit_bytes": PRODUCT_LIMIT_BYTES, "errors": json.dumps([error])}
+    await session.execute(REFUSE_TOO_LONG, {"import_id": import_id} | limits)
     values = {"import_id": import_id, "first_stage": STAGE_OF_VIRTUAL, "depth_limit": VIRTUAL_DEPTH_LIMIT}
     await session.execute(JOIN_MANY)
     await session.execute(PLACE_PRODUCTS, values)

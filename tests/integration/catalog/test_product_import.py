@@ -16,6 +16,7 @@ from services.catalog import importing
 from services.catalog.import_batch import save_batch
 from services.catalog.service import SERVICE
 from services.catalog.store import imports as store
+from services.catalog.store.product_changes import ChangedMeanwhileError
 from shared import clock
 from shared.database import Database, Session
 from shared.events.catalog import ProductChanged
@@ -212,6 +213,33 @@ async def test_one_bad_row_of_a_csv_product_keeps_the_whole_product_out(companie
     assert "T01-XL" in refused[5][0]["detail"]
 
 
+@pytest.mark.parametrize("how", [{"mode": "rows"}, {"mode": "all"}, {"dry_run": "true"}])
+async def test_a_product_of_too_many_rows_is_refused_before_they_are_read(
+    companies: Catalog, how: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supplier = await companies.client_of(SUPPLIER_A)
+    monkeypatch.setattr(store, "PRODUCT_LIMIT_ROWS", 2)
+    read: list[store.FileProduct] = []
+    tries = 0
+
+    async def save_and_note(session: Session, job: store.Job, batch: list[store.FileProduct]) -> object:
+        nonlocal tries
+        tries += 1
+        read.extend(batch)
+        if tries == 1:  # begun again, what was refused before stays refused
+            raise ChangedMeanwhileError
+        return await save_batch(session, job, batch)
+
+    monkeypatch.setattr(importing, "save_batch", save_and_note)
+    spoilt = CSV + "customisable;T01;;T01-XL;;S7;\n"
+    job = await ended(supplier, await send(supplier, spoilt.encode(), **how))
+
+    assert (job["rows"], job["rows_done"], job["refused"]) == (8, 8, 1)
+    assert {number for item in read for number in item.row_numbers} == {2, 3, 4, 6, 7}
+    refused = await rows_of(supplier, job, status="refused")
+    assert [(row["row"], row["errors"][0]["field"]) for row in refused] == [(1, "row"), (5, "row"), (8, "row")]
+
+
 @pytest.mark.parametrize("how", [{"mode": "all"}, {"dry_run": "true"}])
 async def test_a_file_of_which_not_all_is_good_or_that_only_asks_changes_nothing(
     companies: Catalog, how: dict[str, str]
@@ -263,9 +291,7 @@ async def test_a_dry_run_uses_up_no_ids_and_names_none(seeds: Catalog) -> None:
     new = await ended(other, await send(other, ndjson(*SEEDS_BY_SKU), dry_run="true"))
     renamed = SEEDS_BY_SKU[0] | {"name": "Printed shirt"}
     known = await ended(supplier, await send(supplier, ndjson(renamed, SEEDS_BY_SKU[3]), dry_run="true"))
-    by_admin = await ended(
-        seeds.admin, await send(seeds.admin, ndjson(chosen), owner_id=SUPPLIER_A, dry_run="true")
-    )
+    by_admin = await ended(seeds.admin, await send(seeds.admin, ndjson(chosen), owner_id=SUPPLIER_A, dry_run="true"))
 
     assert (counts(new), counts(known), counts(by_admin)) == (
         {"created": 6},

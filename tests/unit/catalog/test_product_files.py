@@ -11,12 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.catalog.domain import Component, Product, Variant, Visibility
+from services.catalog.import_batch import refused_by
 from services.catalog.product_files import csv_format, ndjson
 from services.catalog.product_files.csv_format import CsvReader
 from services.catalog.product_files.names import Directory, Name, Named
 from services.catalog.product_files.ndjson import NdjsonReader
 from services.catalog.product_files.proposals import proposal_of
 from services.catalog.product_files.rows import FileError, ProductRow, ReadRow
+from services.catalog.store.imports import FileProduct, RowResult
+from shared import clock
 from shared.events.catalog import ProductType
 
 OWNER, SUPPLIER = 1, 2
@@ -326,7 +329,40 @@ def test_the_place_of_a_field_is_the_row_and_the_column_it_stands_in() -> None:
         ("base_product_id", 3, "base_id"),
         ("name", 3, "name"),
     ]:
-        assert (csv_format.place_of(field, bodies), csv_format.column_of(field)) == (place, column), field
+        assert (csv_format.Places(bodies).of(field), csv_format.column_of(field)) == (place, column), field
+
+
+def refusal_of(bodies: Sequence[str], violations: int) -> list[RowResult]:
+    """What the rows of a product are told whose variants each lead nowhere."""
+    item = FileProduct(1, 1, "customisable", range(1, len(bodies) + 1), bodies, [[] for _ in bodies])
+    errors = [(f"variants[{index}].components[0].sku", "there is none") for index in range(violations)]
+    return refused_by(item, "csv", errors)
+
+
+def test_the_rows_of_a_refused_product_are_read_once_and_told_a_hundred_reasons(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines = "type,sku,variant_sku,stock_sku\n" + "".join(f"customisable,T01,V{n},none\n" for n in range(1000))
+    bodies = [row.body or "" for row in read_rows(CsvReader(), lines.encode())]
+    read: list[str] = []
+    loads = json.loads
+    monkeypatch.setattr(csv_format.json, "loads", lambda body: read.append(body) or loads(body))
+
+    rows = refusal_of(bodies, 1000)
+
+    assert len(read) == len(bodies)
+    assert [error.detail for error in rows[0].errors] == ["there is none", "900 more errors of this product"]
+    assert [[error.field for error in row.errors] for row in (rows[99], rows[100])] == [["stock_sku"], ["row"]]
+    assert [len(row.errors) for row in refusal_of(bodies, 100)] == [1] * 1000
+
+
+def test_a_product_of_very_many_rows_is_put_together_in_linear_time() -> None:
+    component = '{"components": [{"sku": "S7", "quantity": "1"}]}'
+    started = clock.monotonic()
+    product, errors = csv_format.merged([component] * 100_000)
+    assert (len(product["components"]), errors) == (100_000, {})
+    # Linear it takes a second even on a busy machine, quadratic most of a minute.
+    assert clock.monotonic() - started < 15
 
 
 def test_the_owners_own_product_is_the_base_before_one_of_its_suppliers() -> None:
