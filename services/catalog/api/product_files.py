@@ -57,7 +57,8 @@ FILE: dict[int | str, dict[str, object]] = {200: {"content": {csv_format.MEDIA_T
 class Import(BaseModel):
     """An import: `rows` of the file, of them `rows_done`; the other counts are of products.
 
-    With `dry_run`, and where `state` is `failed`, nothing was changed; `reason` says why it failed.
+    With `dry_run` nothing was changed. Where `state` is `failed`, `reason` says why: with mode `all` nothing was
+    changed, and rows are refused or still pending; with mode `rows` what was saved until then stays.
     """
 
     id: int
