@@ -57,14 +57,17 @@ RECEIVED = text("""
     update imports set state = 'received', leased_until = null, rows = :rows, rows_done = :refused, refused = :refused
     where import_id = :import_id and state = 'receiving' returning import_id
 """)
+# One after the other: two that look at the same time would not see what the other one takes.
+LOCK_CLAIMS = text("select pg_advisory_xact_lock(hashtext('basestock.catalog.import_claims'))")
+# One whose lease has ended is under way until it is claimed again: its worker may only be slow.
 CLAIM = text("""
     update imports set state = 'running', attempt = attempt + 1,
         leased_until = clock_timestamp() + make_interval(secs => :lease_seconds)
     where import_id = (
         select i.import_id from imports i
         where (i.state = 'received' or (i.state = 'running' and i.leased_until < clock_timestamp()))
-            and not exists (select from imports o where o.owner_id = i.owner_id and o.state = 'running'
-                and o.import_id <> i.import_id and o.leased_until >= clock_timestamp())
+            and not exists (select from imports o
+                where o.owner_id = i.owner_id and o.state = 'running' and o.import_id <> i.import_id)
         order by i.import_id limit 1 for update skip locked)
     returning *
 """)
@@ -286,6 +289,7 @@ async def finish_receiving(session: Session, import_id: int, rows: int, refused:
 
 async def claim(session: Session) -> Job | None:
     """The next import to work on, if there is one: one of a company at a time."""
+    await session.execute(LOCK_CLAIMS)
     row = (await session.execute(CLAIM, {"lease_seconds": LEASE_SECONDS})).mappings().one_or_none()
     return Job(**{name: row[name] for name in Job.__dataclass_fields__}) if row else None
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from sqlalchemy import text
 
 from demo.orders_file import read_orders_file
 from demo.plan import assortment_of
@@ -514,6 +515,46 @@ async def test_an_upload_whose_receiver_died_is_given_up(companies: Catalog) -> 
         "failed",
         "receiving",
     ]
+
+
+async def test_workers_in_step_and_after_a_lost_lease_take_one_import_of_a_company_at_a_time(
+    companies: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = store.claim
+
+    async def take_none(_: Session) -> None:
+        return
+
+    monkeypatch.setattr(store, "claim", take_none)  # for the service that is running
+    database = Database("catalog", companies.dsn, pool_size=2)
+
+    async def claimed() -> int | None:
+        async with database.transaction() as session:
+            job = await claim(session)
+        return job and job.import_id
+
+    await companies.query(
+        "insert into catalog.imports (owner_id, format, mode, dry_run, ids_allowed, state)"
+        " values ($1, 'csv', 'rows', false, false, 'received'), ($1, 'csv', 'rows', false, false, 'received')",
+        SUPPLIER_A,
+    )
+    first, _ = [row["import_id"] for row in await companies.query("select import_id from catalog.imports order by 1")]
+    async with database.transaction() as session:
+        job = await claim(session)
+        other = asyncio.create_task(claimed())
+        deadline = clock.monotonic() + DEADLINE_SECONDS
+        while not other.done() and not await companies.query("select from pg_locks where not granted"):
+            assert clock.monotonic() < deadline
+            await asyncio.sleep(0.02)
+    assert job is not None
+    assert (job.import_id, await other, await claimed()) == (first, None, None)
+
+    await companies.query("update catalog.imports set leased_until = clock_timestamp() where import_id = $1", first)
+    async with database.transaction() as session:
+        await session.execute(text("select from imports where import_id = :id for update"), {"id": first})
+        assert await claimed() is None, "its worker is slow, and still at it"
+    assert await claimed() == first
+    await database.close()
 
 
 async def test_old_imports_are_forgotten_with_their_rows(companies: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
