@@ -113,8 +113,9 @@ async def _prepare(context: Context, job: Job) -> None:
 
 
 async def _batch_by_batch(context: Context, job: Job) -> None:
-    at, limit, attempts = job.place_done, BATCH_PRODUCTS, 0
+    at, alone_until, attempts = job.place_done, 0, 0
     while True:
+        limit = 1 if at < alone_until else BATCH_PRODUCTS
         try:
             last = await to_its_end(_save_next(context, job, at, limit))
         except Exception as error:
@@ -127,7 +128,9 @@ async def _batch_by_batch(context: Context, job: Job) -> None:
             log.exception("import_batch_failed", import_id=job.import_id, products=limit)
             if limit == 1:
                 at = await _refuse_next(context, job, at)
-            limit, attempts = 1, 0
+            else:
+                alone_until = at + limit
+            attempts = 0
             continue
         if last is None:
             return

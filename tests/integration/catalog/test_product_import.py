@@ -486,15 +486,21 @@ async def test_a_product_that_cannot_be_saved_is_refused_and_keeps_no_other_out(
 ) -> None:
     supplier = await companies.client_of(SUPPLIER_A)
 
+    sizes: list[int] = []
+
     async def fail_on_s7(session: Session, job: store.Job, batch: list[store.FileProduct]) -> object:
+        sizes.append(len(batch))
         saved = await save_batch(session, job, batch)
         assert not any('"S7"' in str(item.bodies) and item.type == "stock" for item in batch), "a bug"
         return saved
 
     monkeypatch.setattr(importing, "save_batch", fail_on_s7)
+    monkeypatch.setattr(importing, "BATCH_PRODUCTS", 3)
     job = await ended(supplier, await send(supplier, ndjson(*SEEDS_BY_SKU)))
 
     assert (job["state"], counts(job)) == ("done", {"created": 4, "refused": 2})
+    # Three stock products, each of them alone, one more, and together again what links to them.
+    assert sizes == [3, 1, 1, 1, 1, 2]
     refused = {(row["type"], row["sku"]): row["errors"] for row in await rows_of(supplier, job, status="refused")}
     assert refused["stock", "S7"] == [importing.BROKEN.model_dump()]
     assert [error["field"] for error in refused["customisable", "S7"]] == ["components[0].sku"]
