@@ -11,15 +11,13 @@ from services.catalog import domain
 from services.catalog.domain import Product, Violation
 from services.catalog.product_files import csv_format
 from services.catalog.product_files.proposals import Proposal, proposal_of
-from services.catalog.product_files.rows import WHOLE_ROW, Format, ProductRow, errors_of
+from services.catalog.product_files.rows import ERRORS_LIMIT, WHOLE_ROW, Format, ProductRow, errors_of
 from services.catalog.store import product_changes as changes
 from services.catalog.store.directory import find_by_name, find_directory
 from services.catalog.store.imports import FileProduct, Job, RowResult, Status
 from shared.database import Session
 from shared.errors import FieldError
 
-# Who wrote a thousand wrong variants needs no thousand sentences to see why.
-ERRORS_LIMIT = 100
 ELSEWHERE = FieldError(field=WHOLE_ROW, detail="another row of this product is refused, and so is the whole product")
 
 

@@ -15,7 +15,7 @@ from services.catalog.api.requests import Calling, Cursor, Here, IdInPath, Limit
 from services.catalog.domain import Product
 from services.catalog.fields import Id
 from services.catalog.product_files import csv_format, ndjson
-from services.catalog.product_files.rows import FileError, Format, ReadRow
+from services.catalog.product_files.rows import Count, FileError, Format, ReadRow
 from services.catalog.store import imports as store
 from services.catalog.store.companies import find_roles
 from services.catalog.store.directory import find_names
@@ -216,22 +216,23 @@ async def _receive(database: Database, import_id: int, file_format: Format, requ
 async def _stage(database: Database, import_id: int, file_format: Format, pieces: AsyncIterator[bytes]) -> None:
     reader = csv_format.CsvReader() if file_format == "csv" else ndjson.NdjsonReader()
     waiting: list[ReadRow] = []
-    count = refused = waiting_bytes = 0
+    count, waiting_bytes = Count(), 0
     staged_at = clock.monotonic()
     async for piece in pieces:
-        waiting += reader.feed(piece)
+        rows = reader.feed(piece)
+        count.add(rows)
+        waiting += rows
         waiting_bytes += len(piece)
         # Also where a slow sender's lease would end.
         if waiting_bytes >= BYTES_AT_ONCE or clock.monotonic() - staged_at > store.LEASE_SECONDS / 3:
             async with database.transaction() as session:
                 await store.add_rows(session, import_id, waiting)
-            count, refused = count + len(waiting), refused + sum(row.type is None for row in waiting)
             waiting, waiting_bytes, staged_at = [], 0, clock.monotonic()
-    waiting += reader.end()
+    rows = reader.end()
+    count.add(rows)
     async with database.transaction() as session:
-        await store.add_rows(session, import_id, waiting)
-        count, refused = count + len(waiting), refused + sum(row.type is None for row in waiting)
-        await store.finish_receiving(session, import_id, count, refused)
+        await store.add_rows(session, import_id, [*waiting, *rows])
+        await store.finish_receiving(session, import_id, count.rows, count.without_product)
 
 
 async def _give_up(database: Database, import_id: int, reason: str) -> None:

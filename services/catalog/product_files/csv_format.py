@@ -11,7 +11,7 @@ from typing import Any
 from services.catalog.domain import Component, Product
 from services.catalog.product_files.cells import attributes_cell, attributes_of, escaped, unescaped
 from services.catalog.product_files.names import Name
-from services.catalog.product_files.rows import WHOLE_ROW, FileError, ReadRow, refused, row_of
+from services.catalog.product_files.rows import ERRORS_LIMIT, WHOLE_ROW, FileError, ReadRow, refused, row_of
 from shared.errors import FieldError
 
 MEDIA_TYPE = "text/csv"
@@ -123,6 +123,10 @@ def _in_words(error: csv.Error) -> str:
 
 def _columns(cells: Sequence[str], problem: str) -> tuple[str, ...]:
     names = [cell.strip().lower() for cell in cells]
+    if any(_is_broken(name) for name in names):
+        # Their names could be neither shown nor stored.
+        message = "The header is not UTF-8: save the file as CSV in UTF-8 (UTF-16 and Latin-1 cannot be read)."
+        raise FileError(message, (FieldError(field="header", detail=message),))
     errors = [
         FieldError(field=name or "header", detail=f"there is no column {name!r}; there are {', '.join(COLUMNS)}")
         for name in names
@@ -140,15 +144,25 @@ def _columns(cells: Sequence[str], problem: str) -> tuple[str, ...]:
     if problem:
         errors = [FieldError(field="header", detail=problem)]
     if errors:
-        message = f"The header cannot be read: {'; '.join(error.detail for error in errors)}."
-        raise FileError(message, tuple(errors))
+        shown = errors[:ERRORS_LIMIT]
+        message = f"The header cannot be read: {'; '.join(error.detail for error in shown)}."
+        raise FileError(message, tuple(shown))
     return tuple(names)
+
+
+def _has_surrogate(text: str) -> bool:
+    return any("\udc80" <= character <= "\udcff" for character in text)
+
+
+def _is_broken(name: str) -> bool:
+    """Whether a column's name comes from other bytes than UTF-8; in UTF-16 every other one is zero."""
+    return "\x00" in name or _has_surrogate(name)
 
 
 def _row(number: int, line: int, columns: Sequence[str], cells: Sequence[str], problem: str) -> ReadRow:
     if not problem and len(cells) > len(columns) and any(cells[len(columns) :]):
         problem = f"there are {len(cells)} cells, but {len(columns)} columns"
-    if not problem and any("\udc80" <= character <= "\udcff" for cell in cells for character in cell):
+    if not problem and any(_has_surrogate(cell) for cell in cells):
         problem = "this is not UTF-8"
     given = dict(zip(columns, [*cells, *[""] * (len(columns) - len(cells))], strict=False))
     texts = {name: (cell if name in NUMBERS else unescaped(cell)).strip(BLANKS) for name, cell in given.items()}

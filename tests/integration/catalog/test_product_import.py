@@ -414,10 +414,16 @@ async def test_a_file_without_format_or_with_unknown_columns_is_refused_at_once(
 
     nothing = await supplier.post(IMPORT, data=b"x", headers={"Content-Type": "text/plain"})
     unknown = await send(supplier, b"type,sku,nmae\nstock,A,thing\n")
+    utf_16 = await supplier.post(
+        IMPORT, data="type,sku\nstock,A\n".encode("utf-16"), headers={"Content-Type": "text/csv"}
+    )
+    odd_key = await send(supplier, ndjson({"type": "stock", "sku": "A", "name": "x", "\x00": 1}, SEEDS_BY_SKU[3]))
 
     assert (nothing.status, nothing.body["code"]) == (422, "unknown_format")
     assert (unknown.status, [error["field"] for error in unknown.body["errors"]]) == (422, ["nmae"])
-    (job,) = await companies.query("select state, reason from catalog.imports")
+    assert (utf_16.status, "not UTF-8" in utf_16.body["detail"]) == (422, True)
+    assert counts(await ended(supplier, odd_key)) == {"created": 1, "refused": 1}
+    job, *_ = await companies.query("select state, reason from catalog.imports order by import_id")
     assert (job["state"], "nmae" in job["reason"]) == ("failed", True)
 
 

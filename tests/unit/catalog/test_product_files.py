@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from services.catalog.domain import Component, Product, Variant, Visibility
 from services.catalog.import_batch import refused_by
 from services.catalog.product_files import csv_format, ndjson
+from services.catalog.product_files import rows as rows_module
 from services.catalog.product_files.csv_format import CsvReader
 from services.catalog.product_files.names import Directory, Name, Named
 from services.catalog.product_files.ndjson import NdjsonReader
 from services.catalog.product_files.proposals import proposal_of
-from services.catalog.product_files.rows import FileError, ProductRow, ReadRow
+from services.catalog.product_files.rows import Count, FileError, ProductRow, ReadRow
 from services.catalog.store.imports import FileProduct, RowResult
 from shared import clock
 from shared.events.catalog import ProductType
@@ -191,6 +192,37 @@ def test_a_header_that_cannot_be_read_is_refused_by_column(header: str, field: s
     assert [error.field for error in refused.value.errors] == ([field] if field else [])
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "latin-1"])
+def test_a_header_that_is_not_utf_8_is_refused_in_words_that_can_be_sent(encoding: str) -> None:
+    with pytest.raises(FileError, match="not UTF-8") as refused:
+        read_rows(CsvReader(), "type,sku,größe\nstock,A,1\n".encode(encoding))
+    assert [error.field for error in refused.value.errors] == ["header"]
+
+
+def test_a_header_of_very_many_columns_is_told_a_hundred_errors() -> None:
+    with pytest.raises(FileError) as refused:
+        read_rows(CsvReader(), b"type,sku" + b",x" * 1000)
+    assert len(refused.value.errors) == 100
+
+
+@pytest.mark.parametrize(
+    ("limit", "rows", "words"),
+    [
+        ("FILE_LIMIT_ROWS", ["stock,A", "stock,B", "stock,C"], "more than 2 rows"),
+        ("UNREADABLE_LIMIT_ROWS", ["stock,", "stock,A", "shirt,B", "stock,C", "stock,"], "line 6 .sku: "),
+    ],
+)
+def test_a_file_of_too_many_rows_or_too_many_that_cannot_be_read_is_refused(
+    limit: str, rows: list[str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows_module, limit, 2)
+    read = read_rows(CsvReader(), "\n".join(["type,sku", *rows]).encode())
+    count = Count()
+    count.add(read[:-1])
+    with pytest.raises(FileError, match=words):
+        count.add(read[-1:])
+
+
 @pytest.mark.parametrize(
     ("cells", "field"),
     [
@@ -240,6 +272,8 @@ def test_a_quotation_mark_that_is_never_closed_is_told_and_what_follows_it_is_re
         (b"[]", "row"),
         (b'{"type": "stock", "sku": "A", "name": "\xff"}', "row"),
         (b'{"type": "stock", "sku": "A", "nmae": "x"}', "nmae"),
+        (b'{"type": "stock", "sku": "A", "a\\u0000b": "x"}', "a\\u0000b"),
+        (b'{"type": "stock", "sku": "A", "' + b"a" * 1000 + b'": "x"}', "a" * 200),
         (b'{"type": "stock", "sku": "A", "components": [{"quantity": 2}]}', "components[0]"),
         (b'{"type": "stock", "sku": "A", "base_stock_type": "stock"}', "row"),
         (b'{"type": "stock", "sku": "A", "variants": [{"sku": "B", "base_stock_type": "stock"}]}', "variants[0]"),
