@@ -1,6 +1,6 @@
 """A batch of an import's products: read, find what they mean, decide, save."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from services.catalog import domain
 from services.catalog.domain import Product, Violation
 from services.catalog.product_files import csv_format
 from services.catalog.product_files.proposals import Proposal, proposal_of
-from services.catalog.product_files.rows import WHOLE_ROW, Format, ProductRow, errors_of
+from services.catalog.product_files.rows import ERRORS_LIMIT, WHOLE_ROW, Format, ProductRow, errors_of
 from services.catalog.store import product_changes as changes
 from services.catalog.store.directory import find_by_name, find_directory
 from services.catalog.store.imports import FileProduct, Job, RowResult, Status
@@ -49,7 +49,7 @@ async def save_batch(session: Session, job: Job, batch: Sequence[FileProduct]) -
     proposals = [proposal_of(row, job.owner_id, before.get((row.type, row.sku)), directory) for row in rows]
     outcomes = iter(await _save(session, job, proposals))
     return [
-        _results(job.format, item, next(outcomes)) if isinstance(row, ProductRow) else row
+        _results(job, item, next(outcomes)) if isinstance(row, ProductRow) else row
         for item, row in zip(batch, read, strict=True)
     ]
 
@@ -75,9 +75,9 @@ def _read(item: FileProduct, job: Job) -> ProductRow | list[RowResult]:
                 return refused(item, errors)
             row = ProductRow.model_validate_json(to_json(product))
     except ValidationError as error:  # what is right row by row may be too much together
-        return _refused_by(item, job.format, [(field.field, field.detail) for field in errors_of(error)])
+        return refused_by(item, job.format, [(field.field, field.detail) for field in errors_of(error)])
     if row.id is not None and not job.ids_allowed:
-        return _refused_by(item, job.format, [("id", "only the platform admin chooses ids: leave it out")])
+        return refused_by(item, job.format, [("id", "only the platform admin chooses ids: leave it out")])
     return row
 
 
@@ -119,7 +119,10 @@ async def _decide_and_save(session: Session, job: Job, proposals: Sequence[Propo
     accepted = [index for index, outcome in enumerate(outcomes) if outcome is None]
     new = {index: proposals[index].product for index in accepted if proposals[index].before is None}
     old = {index: (before, proposals[index].product) for index in accepted if (before := proposals[index].before)}
-    added = await changes.add_products(session, job.actor, list(new.values()), source=job.source) if new else []
+    added: list[Product | None] = []
+    if new:
+        products = list(new.values())
+        added = await changes.add_products(session, job.actor, products, source=job.source, is_dry_run=job.dry_run)
     for index, product in zip(new, added, strict=True):
         taken = _Outcome("refused", violations=[_id_taken(proposals[index].product)])
         outcomes[index] = _Outcome("created", product.product_id) if product else taken
@@ -133,21 +136,28 @@ def _id_taken(product: Product) -> Violation:
     return Violation("id", f"the id {product.product_id} is taken: leave it out, or choose another")
 
 
-def _results(format_: Format, item: FileProduct, outcome: _Outcome) -> list[RowResult]:
+def _results(job: Job, item: FileProduct, outcome: _Outcome) -> list[RowResult]:
     if outcome.status == "refused":
-        return _refused_by(item, format_, [(violation.field, violation.sentence) for violation in outcome.violations])
-    return [RowResult(number, outcome.status, outcome.product_id) for number in item.row_numbers]
+        return refused_by(item, job.format, [(violation.field, violation.sentence) for violation in outcome.violations])
+    # What a dry run would create has no id.
+    product_id = None if job.dry_run and outcome.status == "created" else outcome.product_id
+    return [RowResult(number, outcome.status, product_id) for number in item.row_numbers]
 
 
-def _refused_by(item: FileProduct, format_: Format, errors: Sequence[tuple[str, str]]) -> list[RowResult]:
+def refused_by(item: FileProduct, format_: Format, errors: Sequence[tuple[str, str]]) -> list[RowResult]:
     """The rows refused, each error at the row (and in CSV the column) that it is about."""
-    bodies = [body or "{}" for body in item.bodies]
-    is_csv = format_ == "csv"
-    place_of: Callable[[str], int] = lambda field: csv_format.place_of(field, bodies) if is_csv else 0  # noqa: E731
+    shown = errors[:ERRORS_LIMIT]
     found: dict[int, list[FieldError]] = {}
-    for field, detail in errors:
-        named = csv_format.column_of(field) if is_csv else field
-        found.setdefault(place_of(field), []).append(FieldError(field=named, detail=detail))
+    if format_ == "csv":
+        places = csv_format.Places([body or "{}" for body in item.bodies])
+        for field, detail in shown:
+            error = FieldError(field=csv_format.column_of(field), detail=detail)
+            found.setdefault(places.of(field), []).append(error)
+    else:
+        found[0] = [FieldError(field=field, detail=detail) for field, detail in shown]
+    if len(errors) > len(shown):
+        more = FieldError(field=WHOLE_ROW, detail=f"{len(errors) - len(shown)} more errors of this product")
+        found.setdefault(0, []).append(more)
     return refused(item, found)
 
 

@@ -37,7 +37,11 @@ TIDY_SECONDS = 60
 
 LOST_UPLOAD = "The file did not come in whole: the process that received it ended. Nothing was changed; send it again."
 KEEP_CHANGING = "Others keep changing the same products; nothing was changed. Send the file again."
-STOPPED = "This import stopped short, and why is in our log. Its rows say what came of them."
+STOPPED = (
+    "This import stopped short, and why is in our log. What its rows say was created or changed stays so; the others "
+    "are pending: send the file again."
+)
+UNDONE = "This import could not be carried out, and why is in our log; nothing was changed."
 BROKEN = FieldError(field=WHOLE_ROW, detail="this could not be saved, and why is in our log")
 
 
@@ -64,9 +68,10 @@ async def _carry_out(context: Context) -> None:
         except LeaseLostError:
             log.warning("import_lost", hint="another process goes on with it")
         except Exception as error:
-            if not is_infrastructure(error):
-                raise
-            log.warning("imports_paused", error=repr(error))
+            if is_infrastructure(error):
+                log.warning("imports_paused", error=repr(error))
+            else:  # the lease ends, and the import is tried again; meanwhile all others are carried out
+                log.exception("imports_paused")
             await clock.sleep(PAUSE_SECONDS)
 
 
@@ -86,9 +91,16 @@ async def run_import(context: Context, job: Job) -> None:
             raise
         # Tried again it would fail again, and keep all others waiting.
         log.exception("import_failed", import_id=job.import_id)
-        async with context.database.transaction() as session:
-            await store.finish(session, job.import_id, job.attempt, "failed", STOPPED)
+        await _end_in_failure(context, job, UNDONE if job.is_one_transaction else STOPPED)
     log.info("import_ends", import_id=job.import_id)
+
+
+async def _end_in_failure(context: Context, job: Job, reason: str) -> None:
+    async with context.database.transaction() as session:
+        await store.hold(session, job.import_id, job.attempt)
+        if job.is_one_transaction:
+            await store.undo_results(session, job.import_id)
+        await store.finish(session, job.import_id, job.attempt, "failed", reason)
 
 
 async def _prepare(context: Context, job: Job) -> None:
@@ -101,8 +113,9 @@ async def _prepare(context: Context, job: Job) -> None:
 
 
 async def _batch_by_batch(context: Context, job: Job) -> None:
-    at, limit, attempts = job.place_done, BATCH_PRODUCTS, 0
+    at, alone_until, attempts = job.place_done, 0, 0
     while True:
+        limit = 1 if at < alone_until else BATCH_PRODUCTS
         try:
             last = await to_its_end(_save_next(context, job, at, limit))
         except Exception as error:
@@ -115,7 +128,9 @@ async def _batch_by_batch(context: Context, job: Job) -> None:
             log.exception("import_batch_failed", import_id=job.import_id, products=limit)
             if limit == 1:
                 at = await _refuse_next(context, job, at)
-            limit, attempts = 1, 0
+            else:
+                alone_until = at + limit
+            attempts = 0
             continue
         if last is None:
             return
@@ -167,8 +182,11 @@ async def _in_one_transaction(context: Context, job: Job) -> None:
         else:
             return
         break
-    async with context.database.transaction() as session:
-        await store.finish(session, job.import_id, job.attempt, "failed" if reason else "done", reason or None)
+    if reason:
+        await _end_in_failure(context, job, reason)
+    else:
+        async with context.database.transaction() as session:
+            await store.finish(session, job.import_id, job.attempt, "done")
 
 
 async def _save_all(context: Context, session: Session, job: Job) -> None:
@@ -205,12 +223,13 @@ async def tidy_imports(context: Context) -> None:
         try:
             async with context.database.transaction() as session:
                 await store.fail_lost_uploads(session, LOST_UPLOAD)
-            gone = 1
-            while gone:
+            is_more = True
+            while is_more:
                 async with context.database.transaction() as session:
-                    gone = await store.purge(session, context.settings.import_keep_days)
+                    is_more = await store.purge(session, context.settings.import_keep_days)
         except Exception as error:
-            if not is_infrastructure(error):
-                raise
-            log.warning("tidy_imports_paused", error=repr(error))
+            if is_infrastructure(error):
+                log.warning("tidy_imports_paused", error=repr(error))
+            else:
+                log.exception("tidy_imports_failed")
         await clock.sleep(TIDY_SECONDS)

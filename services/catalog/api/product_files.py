@@ -15,7 +15,7 @@ from services.catalog.api.requests import Calling, Cursor, Here, IdInPath, Limit
 from services.catalog.domain import Product
 from services.catalog.fields import Id
 from services.catalog.product_files import csv_format, ndjson
-from services.catalog.product_files.rows import FileError, Format, ReadRow
+from services.catalog.product_files.rows import Count, FileError, Format, ReadRow
 from services.catalog.store import imports as store
 from services.catalog.store.companies import find_roles
 from services.catalog.store.directory import find_names
@@ -57,7 +57,8 @@ FILE: dict[int | str, dict[str, object]] = {200: {"content": {csv_format.MEDIA_T
 class Import(BaseModel):
     """An import: `rows` of the file, of them `rows_done`; the other counts are of products.
 
-    With `dry_run`, and where `state` is `failed`, nothing was changed; `reason` says why it failed.
+    With `dry_run` nothing was changed. Where `state` is `failed`, `reason` says why: with mode `all` nothing was
+    changed, and rows are refused or still pending; with mode `rows` what was saved until then stays.
     """
 
     id: int
@@ -216,22 +217,23 @@ async def _receive(database: Database, import_id: int, file_format: Format, requ
 async def _stage(database: Database, import_id: int, file_format: Format, pieces: AsyncIterator[bytes]) -> None:
     reader = csv_format.CsvReader() if file_format == "csv" else ndjson.NdjsonReader()
     waiting: list[ReadRow] = []
-    count = refused = waiting_bytes = 0
+    count, waiting_bytes = Count(), 0
     staged_at = clock.monotonic()
     async for piece in pieces:
-        waiting += reader.feed(piece)
+        rows = reader.feed(piece)
+        count.add(rows)
+        waiting += rows
         waiting_bytes += len(piece)
         # Also where a slow sender's lease would end.
         if waiting_bytes >= BYTES_AT_ONCE or clock.monotonic() - staged_at > store.LEASE_SECONDS / 3:
             async with database.transaction() as session:
                 await store.add_rows(session, import_id, waiting)
-            count, refused = count + len(waiting), refused + sum(row.type is None for row in waiting)
             waiting, waiting_bytes, staged_at = [], 0, clock.monotonic()
-    waiting += reader.end()
+    rows = reader.end()
+    count.add(rows)
     async with database.transaction() as session:
-        await store.add_rows(session, import_id, waiting)
-        count, refused = count + len(waiting), refused + sum(row.type is None for row in waiting)
-        await store.finish_receiving(session, import_id, count, refused)
+        await store.add_rows(session, import_id, [*waiting, *rows])
+        await store.finish_receiving(session, import_id, count.rows, count.without_product)
 
 
 async def _give_up(database: Database, import_id: int, reason: str) -> None:
@@ -250,20 +252,19 @@ async def _show(database: Database, import_id: int, company_id: int | None) -> I
 
 async def _exported(database: Database, owner_id: int, file_format: Format) -> AsyncIterator[bytes]:
     """The file, so many products at a time; each page is as it was when it was read."""
-    own, end = ProductFilter(owner_id=owner_id), None
+    own, position, is_first = ProductFilter(owner_id=owner_id), None, True
     while True:
-        is_first = end is None
         async with database.transaction() as session:
-            page = await list_products(session, owner_id, own, after=end, limit=PRODUCTS_AT_ONCE)
-            products = [product for _, product in page]
+            page = await list_products(session, owner_id, own, after=position, limit=PRODUCTS_AT_ONCE)
+            products = page.products
             names = await find_names(session, {id_ for product in products for id_ in _referred(product)})
         if file_format == "ndjson":
             yield ndjson.ndjson_of(products, names)
         else:
             yield csv_format.csv_of(products, names, with_header=is_first)
-        if len(products) < PRODUCTS_AT_ONCE:
+        if page.end is None:
             return
-        end = page[-1][0]
+        position, is_first = page.end, False
 
 
 def _referred(product: Product) -> set[int]:

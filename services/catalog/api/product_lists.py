@@ -75,13 +75,12 @@ class ProductQuery(BaseModel):
 async def browse_products(query: Annotated[ProductQuery, Query()], caller: Calling, context: Here) -> Products:
     """The caller's products, and those that suppliers it is connected with show it; all for the platform admin."""
     async with context.database.transaction() as session:
-        found = await list_products(
-            session, caller.company_id, query.wanted(), sort=query.sort, after=query.after(), limit=query.limit + 1
+        page = await list_products(
+            session, caller.company_id, query.wanted(), sort=query.sort, after=query.after(), limit=query.limit
         )
-    page = found[: query.limit]
     return Products(
-        items=[Product.of(domain.as_seen_by(product, caller.company_id)) for _, product in page],
-        next_cursor=query.cursor_behind(page[-1][0]) if len(found) > query.limit else None,
+        items=[Product.of(domain.as_seen_by(product, caller.company_id)) for product in page.products],
+        next_cursor=None if page.end is None else query.cursor_behind(page.end),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from services.catalog.domain import Component, Product
 from services.catalog.product_files.cells import attributes_cell, attributes_of, escaped, unescaped
 from services.catalog.product_files.names import Name
-from services.catalog.product_files.rows import WHOLE_ROW, FileError, ReadRow, refused, row_of
+from services.catalog.product_files.rows import ERRORS_LIMIT, WHOLE_ROW, FileError, ReadRow, refused, row_of
 from shared.errors import FieldError
 
 MEDIA_TYPE = "text/csv"
@@ -123,6 +123,10 @@ def _in_words(error: csv.Error) -> str:
 
 def _columns(cells: Sequence[str], problem: str) -> tuple[str, ...]:
     names = [cell.strip().lower() for cell in cells]
+    if any(_is_broken(name) for name in names):
+        # Their names could be neither shown nor stored.
+        message = "The header is not UTF-8: save the file as CSV in UTF-8 (UTF-16 and Latin-1 cannot be read)."
+        raise FileError(message, (FieldError(field="header", detail=message),))
     errors = [
         FieldError(field=name or "header", detail=f"there is no column {name!r}; there are {', '.join(COLUMNS)}")
         for name in names
@@ -140,15 +144,25 @@ def _columns(cells: Sequence[str], problem: str) -> tuple[str, ...]:
     if problem:
         errors = [FieldError(field="header", detail=problem)]
     if errors:
-        message = f"The header cannot be read: {'; '.join(error.detail for error in errors)}."
-        raise FileError(message, tuple(errors))
+        shown = errors[:ERRORS_LIMIT]
+        message = f"The header cannot be read: {'; '.join(error.detail for error in shown)}."
+        raise FileError(message, tuple(shown))
     return tuple(names)
+
+
+def _has_surrogate(text: str) -> bool:
+    return any("\udc80" <= character <= "\udcff" for character in text)
+
+
+def _is_broken(name: str) -> bool:
+    """Whether a column's name comes from other bytes than UTF-8; in UTF-16 every other one is zero."""
+    return "\x00" in name or _has_surrogate(name)
 
 
 def _row(number: int, line: int, columns: Sequence[str], cells: Sequence[str], problem: str) -> ReadRow:
     if not problem and len(cells) > len(columns) and any(cells[len(columns) :]):
         problem = f"there are {len(cells)} cells, but {len(columns)} columns"
-    if not problem and any("\udc80" <= character <= "\udcff" for cell in cells for character in cell):
+    if not problem and any(_has_surrogate(cell) for cell in cells):
         problem = "this is not UTF-8"
     given = dict(zip(columns, [*cells, *[""] * (len(columns) - len(cells))], strict=False))
     texts = {name: (cell if name in NUMBERS else unescaped(cell)).strip(BLANKS) for name, cell in given.items()}
@@ -222,21 +236,24 @@ def merged(bodies: Sequence[str]) -> tuple[dict[str, Any], dict[int, list[FieldE
     product: dict[str, Any] = {}
     errors: dict[int, list[FieldError]] = {}
     variants: dict[str, dict[str, Any]] = {}
+    has_variants = False
     for place, body in enumerate(bodies):
         said = json.loads(body)
         if "variants" in said:
+            has_variants = True
             for variant in said.pop("variants"):
                 known = variants.setdefault(variant["sku"], {})
                 errors.setdefault(place, []).extend(_merge(known, variant))
-            product["variants"] = list(variants.values())
         errors.setdefault(place, []).extend(_merge(product, said))
+    if has_variants:
+        product["variants"] = list(variants.values())
     return product, {place: found for place, found in errors.items() if found}
 
 
 def _merge(known: dict[str, Any], said: Mapping[str, Any]) -> Iterator[FieldError]:
     for field, value in said.items():
         if field == "components":
-            known[field] = [*known.get(field, ()), *value]
+            known.setdefault(field, []).extend(value)
         elif not known.get(field):
             known[field] = value
         elif value and value != known[field]:
@@ -245,17 +262,25 @@ def _merge(known: dict[str, Any], said: Mapping[str, Any]) -> Iterator[FieldErro
             )
 
 
-def place_of(field: str, bodies: Sequence[str]) -> int:
-    """Which of the rows of one product a field of it, like `variants[1].components[0].sku`, stands in."""
-    variant, component = VARIANT_FIELD.match(field), COMPONENT_FIELD.search(field)
-    rows = [_variant_and_components(body) for body in bodies]
-    skus = list(dict.fromkeys(sku for sku, _ in rows if sku))
-    sku = skus[int(variant[1])] if variant and variant[1] else ""
-    places = [place for place, (named, _) in enumerate(rows) if named == sku] or [0]
-    if component is None:
-        return places[0]
-    of_components = [place for place in places for _ in range(rows[place][1])]
-    return of_components[int(component[1])]
+class Places:
+    """Which of the rows of one product its fields stand in."""
+
+    def __init__(self, bodies: Sequence[str]) -> None:
+        """Read the rows."""
+        # By the SKU of a variant ('': the product itself): its rows, and the row of each of its components.
+        self._rows: dict[str, list[int]] = {}
+        self._components: dict[str, list[int]] = {}
+        for place, body in enumerate(bodies):
+            sku, components = _variant_and_components(body)
+            self._rows.setdefault(sku, []).append(place)
+            self._components.setdefault(sku, []).extend([place] * components)
+        self._variant_skus = [sku for sku in self._rows if sku]
+
+    def of(self, field: str) -> int:
+        """The row's place among them, for a field like `variants[1].components[0].sku`."""
+        variant, component = VARIANT_FIELD.match(field), COMPONENT_FIELD.search(field)
+        sku = self._variant_skus[int(variant[1])] if variant and variant[1] else ""
+        return self._components[sku][int(component[1])] if component else self._rows.get(sku, [0])[0]
 
 
 def _variant_and_components(body: str) -> tuple[str, int]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from services.catalog.domain import LINKING_TYPES, Component, Product, Variant, Violation
-from services.catalog.product_files.names import Directory
+from services.catalog.product_files.names import Directory, Named
 from services.catalog.product_files.rows import ComponentRow, ProductRow, VariantRow
 
 # A sentence that names more of them helps nobody.
@@ -108,9 +108,14 @@ def _base(row: ProductRow, product: Product, directory: Directory, violations: l
     wanted = f"{row.base_type or ''} product with the SKU {row.base_sku!r}".lstrip()
     if candidates:
         # Of these products the caller may base its own on any, so it may know of them (docs/visibility.md).
-        named = ", ".join(f"{item.product_id} ({item.type})" for item in candidates[:SHOWN_CANDIDATES])
+        named = ", ".join(f"{_id_of(item)} ({item.type})" for item in candidates[:SHOWN_CANDIDATES])
         reason = f"the SKU {row.base_sku!r} means several products: {named}; name one by its id, or add base_type"
     else:
         reason = f"there is no {wanted} to base it on here, nor a good one in the file"
     violations.append(Violation("base_sku", reason))
     return product.base_product_id
+
+
+def _id_of(item: Named) -> str:
+    """Its id; what a dry run has just created has none that anybody could use."""
+    return str(item.product_id) if item.product_id > 0 else "a new one"

@@ -1,5 +1,6 @@
 """What one row of a file says of a product: the fields of `POST /v1/products`, with links by id or by SKU."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -14,6 +15,22 @@ Format = Literal["csv", "ndjson"]
 TrackedType = Literal["stock", "stock_customisable"]
 Quantity = Annotated[int, Field(gt=0, le=1_000_000)]
 Visibility = Literal["private", "connected"] | Annotated[list[Id], Field(min_length=1, max_length=1000)]
+
+# A file of more rows is refused, and one of which so many cannot be read: it is another kind of file.
+FILE_LIMIT_ROWS = 2_000_000
+UNREADABLE_LIMIT_ROWS = 100_000
+# Who wrote a thousand wrong variants needs no thousand sentences to see why.
+ERRORS_LIMIT = 100
+# Where fields are named as somebody sent them.
+FIELD_LIMIT_CHARACTERS = 200
+
+# A product of more rows, or of longer ones, is refused before they are read: meanwhile nothing else goes on.
+PRODUCT_LIMIT_ROWS = 10_000
+PRODUCT_LIMIT_BYTES = 8 * 1024 * 1024
+TOO_LONG = (
+    f"this product has more than {PRODUCT_LIMIT_ROWS:,} rows, or more than {PRODUCT_LIMIT_BYTES // 1024**2} MiB: "
+    "send it as one line of NDJSON"
+)
 
 # `errors` of a row that says nothing else: a product that is named twice, a line that cannot be read, ...
 WHOLE_ROW = "row"
@@ -144,6 +161,32 @@ class FileError(ValueError):
         self.errors = errors
 
 
+@dataclass(slots=True)
+class Count:
+    """How many rows of a file have been read, and how many of them name no product."""
+
+    rows: int = 0
+    unreadable: int = 0
+    without_product: int = 0
+
+    def add(self, rows: Sequence[ReadRow]) -> None:
+        """Count these too. Raises `FileError` for a file of too many rows, or too many that cannot be read."""
+        self.rows += len(rows)
+        unreadable = [row for row in rows if row.said is None]
+        self.unreadable += len(unreadable)
+        self.without_product += sum(row.type is None for row in unreadable)
+        if self.rows > FILE_LIMIT_ROWS:
+            message = f"The file has more than {FILE_LIMIT_ROWS:,} rows: send it in several files. Nothing was changed."
+            raise FileError(message)
+        if self.unreadable > UNREADABLE_LIMIT_ROWS:
+            last = unreadable[-1]
+            message = (
+                f"More than {UNREADABLE_LIMIT_ROWS:,} rows cannot be read, like the one in line {last.line} "
+                f"({last.errors[0].field}: {last.errors[0].detail}). Nothing was changed."
+            )
+            raise FileError(message)
+
+
 class _Key(Body):
     """What says which product a row is about."""
 
@@ -179,10 +222,16 @@ def _content(body: str | bytes) -> Any:  # noqa: ANN401 - whatever JSON it is
 
 def errors_of(error: ValidationError) -> tuple[FieldError, ...]:
     """Pydantic's errors; what is wrong with a row as a whole stands under `row`."""
-    found = field_errors(error.errors(include_url=False, include_context=False, include_input=False))
+    found = field_errors(error.errors(include_url=False, include_context=False, include_input=False)[:ERRORS_LIMIT])
     return tuple(
         FieldError(
-            field=WHOLE_ROW if item.field == "body" else item.field, detail=item.detail.removeprefix("Value error, ")
+            field=WHOLE_ROW if item.field == "body" else _storable(item.field),
+            detail=item.detail.removeprefix("Value error, "),
         )
         for item in found
     )
+
+
+def _storable(field: str) -> str:
+    """A field that nobody knows may be called anything; PostgreSQL stores no U+0000."""
+    return field.replace("\x00", "\\u0000")[:FIELD_LIMIT_CHARACTERS]

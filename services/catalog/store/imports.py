@@ -9,7 +9,14 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from services.catalog.domain import LINKING_TYPES, VIRTUAL_DEPTH_LIMIT
-from services.catalog.product_files.rows import Format, ReadRow
+from services.catalog.product_files.rows import (
+    PRODUCT_LIMIT_BYTES,
+    PRODUCT_LIMIT_ROWS,
+    TOO_LONG,
+    WHOLE_ROW,
+    Format,
+    ReadRow,
+)
 from shared.database import Session, copy_in
 from shared.errors import FieldError
 from shared.events.catalog import TRACKED_TYPES, ProductType
@@ -19,6 +26,9 @@ Status = Literal["pending", "created", "changed", "unchanged", "refused"]
 OUTCOMES: tuple[Status, ...] = ("created", "changed", "unchanged", "refused")
 # A batch takes less than a second; while one is under way the import is locked as well, which a claim passes over.
 LEASE_SECONDS = 20
+
+# Forgotten by one statement.
+PURGE_ROWS_AT_ONCE = 20_000
 
 # A product of a thousand variants has hundreds of kilobytes.
 BATCH_BYTES = 2 * 1024 * 1024
@@ -47,19 +57,36 @@ RECEIVED = text("""
     update imports set state = 'received', leased_until = null, rows = :rows, rows_done = :refused, refused = :refused
     where import_id = :import_id and state = 'receiving' returning import_id
 """)
+# One after the other: two that look at the same time would not see what the other one takes.
+LOCK_CLAIMS = text("select pg_advisory_xact_lock(hashtext('basestock.catalog.import_claims'))")
+# One whose lease has ended is under way until it is claimed again: its worker may only be slow.
 CLAIM = text("""
     update imports set state = 'running', attempt = attempt + 1,
         leased_until = clock_timestamp() + make_interval(secs => :lease_seconds)
     where import_id = (
         select i.import_id from imports i
         where (i.state = 'received' or (i.state = 'running' and i.leased_until < clock_timestamp()))
-            and not exists (select from imports o where o.owner_id = i.owner_id and o.state = 'running'
-                and o.import_id <> i.import_id and o.leased_until >= clock_timestamp())
+            and not exists (select from imports o
+                where o.owner_id = i.owner_id and o.state = 'running' and o.import_id <> i.import_id)
         order by i.import_id limit 1 for update skip locked)
     returning *
 """)
 # Nothing is known of rows that came in a moment ago, and the planner takes them for one.
 JOIN_MANY = text("select set_config('enable_nestloop', 'off', true)")
+# They are given no place, and stay refused however often the work begins again.
+REFUSE_TOO_LONG = text("""
+    with too_long as (
+        select type, sku from import_rows where import_id = :import_id and status = 'pending' group by type, sku
+        having count(*) > :limit_rows or sum(octet_length(body)) > :limit_bytes
+    ), done as (
+        update import_rows r set status = 'refused', errors = cast(:errors as jsonb) from too_long t
+        where r.import_id = :import_id and r.type = t.type and r.sku = t.sku
+        returning r.row_number
+    )
+    update imports set rows_done = rows_done + (select count(*) from done),
+        refused = refused + (select count(*) from too_long)
+    where import_id = :import_id
+""")
 PLACE_PRODUCTS = text("""
     with recursive virtual as materialized (
         select sku, min(chosen_id) as chosen_id, min(base_product_id) as base_product_id, min(base_sku) as base_sku
@@ -77,7 +104,7 @@ PLACE_PRODUCTS = text("""
     ), staged as (
         select r.row_number, r.type, r.sku, coalesce(:first_stage + h.level, r.stage) as stage
         from import_rows r left join highest h on r.type = 'virtual' and h.sku = r.sku
-        where r.import_id = :import_id and r.type is not null
+        where r.import_id = :import_id and r.status = 'pending'
     ), ranked as (
         select row_number, stage, dense_rank() over (order by stage, type, sku) as place from staged
     )
@@ -88,12 +115,17 @@ PLACE_PRODUCTS = text("""
 FORGET_RESULTS = text("""
     update import_rows set status = 'pending', product_id = null,
         errors = case when body is null then errors end
-    where import_id = :import_id and type is not null and status <> 'pending'
+    where import_id = :import_id and place is not null and status <> 'pending'
 """)
 FORGET_COUNTS = text("""
-    update imports set created = 0, changed = 0, unchanged = 0, rows_done = unread.refused, refused = unread.refused,
+    update imports set created = 0, changed = 0, unchanged = 0, rows_done = kept.rows, refused = kept.products,
         place_done = 0
-    from (select count(*) as refused from import_rows where import_id = :import_id and type is null) as unread
+    from (
+        select count(*) as rows,
+            count(*) filter (where type is null)
+                + count(distinct (type, sku)) filter (where type is not null) as products
+        from import_rows where import_id = :import_id and place is null and status = 'refused'
+    ) as kept
     where import_id = :import_id
 """)
 NEXT_PRODUCTS = text("""
@@ -129,11 +161,25 @@ FAIL_LOST_UPLOADS = text("""
     update imports set state = 'failed', reason = :reason, leased_until = null, finished_at = clock_timestamp()
     where state = 'receiving' and leased_until < clock_timestamp()
 """)
-PURGE = text("""
-    delete from imports where import_id in (
-        select import_id from imports where finished_at < clock_timestamp() - make_interval(days => :keep_days)
-        order by import_id limit 1 for update skip locked)
+# The rows of an import that was undone: what they were told has not come true.
+UNDO_RESULTS = text("""
+    update import_rows set status = 'pending', product_id = null
+    where import_id = :import_id and status in ('created', 'changed', 'unchanged')
 """)
+UNDO_COUNTS = text("""
+    update imports set created = 0, changed = 0, unchanged = 0, rows_done = (
+        select count(*) from import_rows where import_id = :import_id and status = 'refused')
+    where import_id = :import_id
+""")
+FIND_OLD = text("""
+    select import_id from imports where finished_at < clock_timestamp() - make_interval(days => :keep_days)
+    order by import_id limit 1 for update skip locked
+""")
+PURGE_ROWS = text("""
+    delete from import_rows where import_id = :import_id and row_number in (
+        select row_number from import_rows where import_id = :import_id order by row_number limit :limit)
+""")
+PURGE_IMPORT = text("delete from imports where import_id = :import_id")
 FIND_IMPORT = text("""
     select * from imports where import_id = :import_id
         and (cast(:company_id as bigint) is null or owner_id = :company_id)
@@ -250,12 +296,19 @@ async def finish_receiving(session: Session, import_id: int, rows: int, refused:
 
 async def claim(session: Session) -> Job | None:
     """The next import to work on, if there is one: one of a company at a time."""
+    await session.execute(LOCK_CLAIMS)
     row = (await session.execute(CLAIM, {"lease_seconds": LEASE_SECONDS})).mappings().one_or_none()
     return Job(**{name: row[name] for name in Job.__dataclass_fields__}) if row else None
 
 
 async def place_products(session: Session, import_id: int) -> None:
-    """Give the products their order of work: of the virtual ones, each after those of the file that it is based on."""
+    """Give the products their order of work: of the virtual ones, each after those of the file that it is based on.
+
+    Products that are too long to be read get none, and are refused.
+    """
+    error = {"field": WHOLE_ROW, "detail": TOO_LONG}
+    limits = {"limit_rows": PRODUCT_LIMIT_ROWS, "limit_bytes": PRODUCT_LIMIT_BYTES, "errors": json.dumps([error])}
+    await session.execute(REFUSE_TOO_LONG, {"import_id": import_id} | limits)
     values = {"import_id": import_id, "first_stage": STAGE_OF_VIRTUAL, "depth_limit": VIRTUAL_DEPTH_LIMIT}
     await session.execute(JOIN_MANY)
     await session.execute(PLACE_PRODUCTS, values)
@@ -326,10 +379,24 @@ async def fail_lost_uploads(session: Session, reason: str) -> None:
     await session.execute(FAIL_LOST_UPLOADS, {"reason": reason})
 
 
-async def purge(session: Session, keep_days: int) -> int:
-    """Forget one import that came to its end so many days ago, with its rows; returns how many (0 or 1)."""
-    result: Any = await session.execute(PURGE, {"keep_days": keep_days})
-    return int(result.rowcount)
+async def undo_results(session: Session, import_id: int) -> None:
+    """An import that was to go in whole is undone: only what was refused stays told."""
+    await session.execute(UNDO_RESULTS, {"import_id": import_id})
+    await session.execute(UNDO_COUNTS, {"import_id": import_id})
+
+
+async def purge(session: Session, keep_days: int) -> bool:
+    """Forget some rows of an import that came to its end so many days ago, it itself with its last ones.
+
+    Says whether there was one; all at once, those of a big file would take longer than a statement may.
+    """
+    import_id = (await session.execute(FIND_OLD, {"keep_days": keep_days})).scalar_one_or_none()
+    if import_id is None:
+        return False
+    result: Any = await session.execute(PURGE_ROWS, {"import_id": import_id, "limit": PURGE_ROWS_AT_ONCE})
+    if result.rowcount < PURGE_ROWS_AT_ONCE:
+        await session.execute(PURGE_IMPORT, {"import_id": import_id})
+    return True
 
 
 async def find_import(session: Session, import_id: int, company_id: int | None) -> RowMapping | None:

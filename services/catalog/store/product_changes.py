@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from services.catalog.domain import Component, Dependant, Facts, Known, Product
 from services.catalog.store.audit import Change, State, record
 from services.catalog.store.companies import find_roles
-from services.catalog.store.ids import take_ids
+from services.catalog.store.ids import take_ids, take_provisional_ids
 from services.catalog.store.products import find_chains, find_own
 from shared.database import Session
 from shared.events import catalog as contract
@@ -199,14 +199,20 @@ async def find_dependants(session: Session, product: Product) -> list[Dependant]
 
 
 async def add_products(
-    session: Session, actor: str, products: Sequence[Product], *, source: str | None = None
+    session: Session,
+    actor: str,
+    products: Sequence[Product],
+    *,
+    source: str | None = None,
+    is_dry_run: bool = False,
 ) -> list[Product | None]:
     """Add products and publish them; returns each with its ids, or `None` where its id is taken.
 
-    Ids that were chosen must differ from one another. `source` is what the products came with, for the audit trail.
-    Raises `SkuTakenError`.
+    Ids that were chosen must differ from one another; in a dry run no others are used up. `source` is what the products
+    came with, for the audit trail. Raises `SkuTakenError`.
     """
-    ids = await take_ids(session, "product_ids", [item.product_id or None for item in products])
+    given = [item.product_id or None for item in products]
+    ids = await (take_provisional_ids(session, given) if is_dry_run else take_ids(session, "product_ids", given))
     numbered = [replace(item, product_id=product_id) for item, product_id in zip(products, ids, strict=True)]
     versions = await _write(session, ADD_PRODUCTS, numbered)
     saved = await _save_parts(session, [item for item in numbered if item.product_id in versions], versions)

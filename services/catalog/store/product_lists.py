@@ -104,6 +104,14 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """Products in the order of the list; `end` is where the next page begins, `None` where there is none."""
+
+    products: list[Product]
+    end: Position | None
+
+
+@dataclass(frozen=True, slots=True)
 class Reader:
     """Who reads: a company and the suppliers it has an active connection with; `None` is the platform admin."""
 
@@ -133,13 +141,16 @@ async def list_products(
     sort: SortBy = "id",
     after: Position | None = None,
     limit: int,
-) -> list[tuple[Position, Product]]:
-    """Products that this company (or the admin, `None`) may see, behind the position `after`, each with its own."""
+) -> Page:
+    """At most `limit` products that this company (or the admin, `None`) may see, behind the position `after`."""
     await session.execute(PLAN_ANEW)
-    statement, values = page_of(await find_reader(session, company_id), wanted, sort=sort, after=after, limit=limit)
+    statement, values = page_of(await find_reader(session, company_id), wanted, sort=sort, after=after, limit=limit + 1)
     rows = (await session.execute(statement, values)).all()
-    found = {product.product_id: product for product in await find_products(session, [row.product_id for row in rows])}
-    return [(Position(row.sort_key, row.product_id), found[row.product_id]) for row in rows if row.product_id in found]
+    shown = rows[:limit]
+    # A product that is removed between the two statements is missing here, and is not the end of the list.
+    found = {product.product_id: product for product in await find_products(session, [row.product_id for row in shown])}
+    end = Position(shown[-1].sort_key, shown[-1].product_id) if len(rows) > limit else None
+    return Page([found[row.product_id] for row in shown if row.product_id in found], end)
 
 
 def page_of(

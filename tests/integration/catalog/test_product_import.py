@@ -3,12 +3,13 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from sqlalchemy import text
 
 from demo.orders_file import read_orders_file
 from demo.plan import assortment_of
@@ -17,10 +18,14 @@ from services.catalog import importing
 from services.catalog.import_batch import save_batch
 from services.catalog.service import SERVICE
 from services.catalog.store import imports as store
+from services.catalog.store.product_changes import ChangedMeanwhileError
 from shared import clock
 from shared.database import Database, Session
 from shared.events.catalog import ProductChanged
 from shared.http import BODY_LIMIT_BYTES
+from shared.messaging.in_process import InProcessBus
+from shared.service_context import Context
+from shared.settings import Settings
 from tests.app import Answer, Client
 from tests.integration.catalog.conftest import RETAILER_A, SEEDS, SUPPLIER_A, SUPPLIER_B, Catalog
 
@@ -213,6 +218,33 @@ async def test_one_bad_row_of_a_csv_product_keeps_the_whole_product_out(companie
     assert "T01-XL" in refused[5][0]["detail"]
 
 
+@pytest.mark.parametrize("how", [{"mode": "rows"}, {"mode": "all"}, {"dry_run": "true"}])
+async def test_a_product_of_too_many_rows_is_refused_before_they_are_read(
+    companies: Catalog, how: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supplier = await companies.client_of(SUPPLIER_A)
+    monkeypatch.setattr(store, "PRODUCT_LIMIT_ROWS", 2)
+    read: list[store.FileProduct] = []
+    tries = 0
+
+    async def save_and_note(session: Session, job: store.Job, batch: list[store.FileProduct]) -> object:
+        nonlocal tries
+        tries += 1
+        read.extend(batch)
+        if tries == 1:  # begun again, what was refused before stays refused
+            raise ChangedMeanwhileError
+        return await save_batch(session, job, batch)
+
+    monkeypatch.setattr(importing, "save_batch", save_and_note)
+    spoilt = CSV + "customisable;T01;;T01-XL;;S7;\n"
+    job = await ended(supplier, await send(supplier, spoilt.encode(), **how))
+
+    assert (job["rows"], job["rows_done"], job["refused"]) == (8, 8, 1)
+    assert {number for item in read for number in item.row_numbers} == {2, 3, 4, 6, 7}
+    refused = await rows_of(supplier, job, status="refused")
+    assert [(row["row"], row["errors"][0]["field"]) for row in refused] == [(1, "row"), (5, "row"), (8, "row")]
+
+
 @pytest.mark.parametrize("how", [{"mode": "all"}, {"dry_run": "true"}])
 async def test_a_file_of_which_not_all_is_good_or_that_only_asks_changes_nothing(
     companies: Catalog, how: dict[str, str]
@@ -222,11 +254,62 @@ async def test_a_file_of_which_not_all_is_good_or_that_only_asks_changes_nothing
 
     job = await ended(supplier, await send(supplier, ndjson(*SEEDS_BY_SKU, bad), **how))
 
-    assert job["state"] == ("failed" if "mode" in how else "done")
-    assert (job["rows_done"], counts(job)) == (7, {"created": 6, "refused": 1})
-    assert [row["sku"] for row in await rows_of(supplier, job, status="refused")] == ["C1"]
+    told = [(row["status"], row["product_id"]) for row in await rows_of(supplier, job)]
+    if "mode" in how:
+        assert (job["state"], job["rows_done"], counts(job)) == ("failed", 1, {"refused": 1})
+        assert told == [("pending", None)] * 6 + [("refused", None)]
+    else:
+        assert (job["state"], job["rows_done"], counts(job)) == ("done", 7, {"created": 6, "refused": 1})
+        assert told == [("created", None)] * 6 + [("refused", None)]
     assert await products_of(companies, SUPPLIER_A) == {}
     assert await companies.published(ProductChanged) == []
+
+
+@pytest.mark.parametrize("how", [{"mode": "all"}, {"dry_run": "true"}])
+async def test_a_file_that_is_one_transaction_keeps_nobody_from_creating_products(
+    companies: Catalog, how: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supplier = await companies.client_of(SUPPLIER_A)
+    under_way, go_on = asyncio.Event(), asyncio.Event()
+
+    async def save_and_wait(*arguments: Any) -> object:  # noqa: ANN401 - as it is given
+        saved = await save_batch(*arguments)
+        under_way.set()
+        await go_on.wait()
+        return saved
+
+    monkeypatch.setattr(importing, "save_batch", save_and_wait)
+    rows = [SEEDS_BY_SKU[4], SEEDS_BY_SKU[5] | {"id": 5000}]
+    sent = await send(companies.admin, ndjson(*rows), owner_id=SUPPLIER_A, **how)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await under_way.wait()
+    body = {"type": "stock", "name": "x"}
+    chosen = await companies.admin.post("/v1/products", body | {"sku": "A", "owner_id": SUPPLIER_A, "id": 6000})
+    next_one = await supplier.post("/v1/products", body | {"sku": "B"})
+    go_on.set()
+
+    assert (chosen.status, next_one.status, next_one.body["id"]) == (201, 201, 6001)
+    assert counts(await ended(companies.admin, sent)) == {"created": 2}
+
+
+async def test_a_dry_run_uses_up_no_ids_and_names_none(seeds: Catalog) -> None:
+    supplier, other = await seeds.client_of(SUPPLIER_A), await seeds.client_of(SUPPLIER_B)
+    before = await seeds.query("select last_value, is_called from catalog.product_ids")
+    chosen = {"type": "stock", "sku": "X", "name": "x", "id": 10**6}
+
+    new = await ended(other, await send(other, ndjson(*SEEDS_BY_SKU), dry_run="true"))
+    renamed = SEEDS_BY_SKU[0] | {"name": "Printed shirt"}
+    known = await ended(supplier, await send(supplier, ndjson(renamed, SEEDS_BY_SKU[3]), dry_run="true"))
+    by_admin = await ended(seeds.admin, await send(seeds.admin, ndjson(chosen), owner_id=SUPPLIER_A, dry_run="true"))
+
+    assert (counts(new), counts(known), counts(by_admin)) == (
+        {"created": 6},
+        {"changed": 1, "unchanged": 1},
+        {"created": 1},
+    )
+    assert {row["product_id"] for row in await rows_of(other, new)} == {None}
+    assert [row["product_id"] for row in await rows_of(supplier, known)] == [102, 200]
+    assert await seeds.query("select last_value, is_called from catalog.product_ids") == before
 
 
 async def test_a_file_that_is_good_goes_in_whole(companies: Catalog) -> None:
@@ -339,10 +422,16 @@ async def test_a_file_without_format_or_with_unknown_columns_is_refused_at_once(
 
     nothing = await supplier.post(IMPORT, data=b"x", headers={"Content-Type": "text/plain"})
     unknown = await send(supplier, b"type,sku,nmae\nstock,A,thing\n")
+    utf_16 = await supplier.post(
+        IMPORT, data="type,sku\nstock,A\n".encode("utf-16"), headers={"Content-Type": "text/csv"}
+    )
+    odd_key = await send(supplier, ndjson({"type": "stock", "sku": "A", "name": "x", "\x00": 1}, SEEDS_BY_SKU[3]))
 
     assert (nothing.status, nothing.body["code"]) == (422, "unknown_format")
     assert (unknown.status, [error["field"] for error in unknown.body["errors"]]) == (422, ["nmae"])
-    (job,) = await companies.query("select state, reason from catalog.imports")
+    assert (utf_16.status, "not UTF-8" in utf_16.body["detail"]) == (422, True)
+    assert counts(await ended(supplier, odd_key)) == {"created": 1, "refused": 1}
+    job, *_ = await companies.query("select state, reason from catalog.imports order by import_id")
     assert (job["state"], "nmae" in job["reason"]) == ("failed", True)
 
 
@@ -401,7 +490,8 @@ async def test_an_import_that_cannot_be_carried_out_fails_and_the_next_is_carrie
         job = await ended(supplier, await send(supplier, ndjson(*SEEDS_BY_SKU), **how))
     following = await ended(supplier, await send(supplier, ndjson(*SEEDS_BY_SKU), **how))
 
-    assert (job["state"], job["rows_done"], job["reason"]) == ("failed", 0, importing.STOPPED)
+    reason = importing.UNDONE if how["mode"] == "all" else importing.STOPPED
+    assert (job["state"], job["rows_done"], job["reason"]) == ("failed", 0, reason)
     assert counts(following) == {"created": 6}
 
 
@@ -410,15 +500,21 @@ async def test_a_product_that_cannot_be_saved_is_refused_and_keeps_no_other_out(
 ) -> None:
     supplier = await companies.client_of(SUPPLIER_A)
 
+    sizes: list[int] = []
+
     async def fail_on_s7(session: Session, job: store.Job, batch: list[store.FileProduct]) -> object:
+        sizes.append(len(batch))
         saved = await save_batch(session, job, batch)
         assert not any('"S7"' in str(item.bodies) and item.type == "stock" for item in batch), "a bug"
         return saved
 
     monkeypatch.setattr(importing, "save_batch", fail_on_s7)
+    monkeypatch.setattr(importing, "BATCH_PRODUCTS", 3)
     job = await ended(supplier, await send(supplier, ndjson(*SEEDS_BY_SKU)))
 
     assert (job["state"], counts(job)) == ("done", {"created": 4, "refused": 2})
+    # Three stock products, each of them alone, one more, and together again what links to them.
+    assert sizes == [3, 1, 1, 1, 1, 2]
     refused = {(row["type"], row["sku"]): row["errors"] for row in await rows_of(supplier, job, status="refused")}
     assert refused["stock", "S7"] == [importing.BROKEN.model_dump()]
     assert [error["field"] for error in refused["customisable", "S7"]] == ["components[0].sku"]
@@ -441,7 +537,47 @@ async def test_an_upload_whose_receiver_died_is_given_up(companies: Catalog) -> 
     ]
 
 
-async def test_old_imports_are_forgotten_with_their_rows(companies: Catalog) -> None:
+async def test_workers_in_step_and_after_a_lost_lease_take_one_import_of_a_company_at_a_time(
+    companies: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = store.claim
+
+    async def take_none(_: Session) -> None:
+        return
+
+    monkeypatch.setattr(store, "claim", take_none)  # for the service that is running
+    database = Database("catalog", companies.dsn, pool_size=2)
+
+    async def claimed() -> int | None:
+        async with database.transaction() as session:
+            job = await claim(session)
+        return None if job is None else job.import_id
+
+    await companies.query(
+        "insert into catalog.imports (owner_id, format, mode, dry_run, ids_allowed, state)"
+        " values ($1, 'csv', 'rows', false, false, 'received'), ($1, 'csv', 'rows', false, false, 'received')",
+        SUPPLIER_A,
+    )
+    first, _ = [row["import_id"] for row in await companies.query("select import_id from catalog.imports order by 1")]
+    async with database.transaction() as session:
+        job = await claim(session)
+        other = asyncio.create_task(claimed())
+        deadline = clock.monotonic() + DEADLINE_SECONDS
+        while not other.done() and not await companies.query("select from pg_locks where not granted"):
+            assert clock.monotonic() < deadline
+            await asyncio.sleep(0.02)
+    assert job is not None
+    assert (job.import_id, await other, await claimed()) == (first, None, None)
+
+    await companies.query("update catalog.imports set leased_until = clock_timestamp() where import_id = $1", first)
+    async with database.transaction() as session:
+        await session.execute(text("select from imports where import_id = :id for update"), {"id": first})
+        assert await claimed() is None, "its worker is slow, and still at it"
+    assert await claimed() == first
+    await database.close()
+
+
+async def test_old_imports_are_forgotten_with_their_rows(companies: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     supplier = await companies.client_of(SUPPLIER_A)
     old = await ended(supplier, await send(supplier, ndjson(*SEEDS_BY_SKU)))
     young = await ended(supplier, await send(supplier, ndjson(*SEEDS_BY_SKU)))
@@ -449,12 +585,46 @@ async def test_old_imports_are_forgotten_with_their_rows(companies: Catalog) -> 
         "update catalog.imports set finished_at = finished_at - interval '14 days' where import_id = $1", old["id"]
     )
     database = Database("catalog", companies.dsn, pool_size=1)
-    for gone in (1, 0):
+    monkeypatch.setattr(store, "PURGE_ROWS_AT_ONCE", 4)
+    of_old = "select count(*) from catalog.import_rows where import_id = $1"
+    for is_one, rows in ((True, 2), (True, 0), (False, 0)):
         async with database.transaction() as session:
-            assert await store.purge(session, 14) == gone
+            assert await store.purge(session, 14) is is_one
+        assert (await companies.query(of_old, old["id"]))[0]["count"] == rows
     await database.close()
+    assert [row["import_id"] for row in await companies.query("select import_id from catalog.imports")] == [young["id"]]
     left = await companies.query("select distinct import_id from catalog.import_rows")
     assert [row["import_id"] for row in left] == [young["id"]]
+
+
+@pytest.mark.parametrize("worker", [importing.carry_out_imports, importing.tidy_imports])
+async def test_a_bug_does_not_end_the_workers(
+    companies: Catalog, worker: Callable[[Context], Coroutine[Any, Any, None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supplier = await companies.client_of(SUPPLIER_A)
+    tried = asyncio.Semaphore(0)
+
+    async def fail(*_: object) -> None:
+        tried.release()
+        message = "a bug"
+        raise ValueError(message)
+
+    monkeypatch.setattr(importing, "TIDY_SECONDS", 0.01)
+    monkeypatch.setattr(importing, "PAUSE_SECONDS", 0.01)
+    database = Database("catalog", companies.dsn, pool_size=2)
+    context = Context("catalog", Settings(dsn=companies.dsn), database, InProcessBus(publish_timeout_seconds=0.1))
+    with monkeypatch.context() as broken:
+        for name in ("claim", "fail_lost_uploads"):
+            broken.setattr(store, name, fail)
+        running = asyncio.create_task(worker(context))
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            for _ in range(4):
+                await tried.acquire()
+    assert not running.done()
+    assert counts(await ended(supplier, await send(supplier, ndjson(*SEEDS_BY_SKU)))) == {"created": 6}
+    running.cancel()
+    await asyncio.wait([running])
+    await database.close()
 
 
 def test_the_service_forgets_and_carries_out_imports() -> None:

@@ -2,10 +2,14 @@
 
 import base64
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from services.catalog.api import product_files
+from services.catalog.store import product_lists as store
+from shared.database import Session
 from tests.app import Client
 from tests.integration.catalog.conftest import RETAILER_A, RETAILER_B, SUPPLIER_A, SUPPLIER_B, Catalog
 
@@ -195,3 +199,26 @@ async def test_a_retailer_whose_connection_has_ended_finds_no_more_what_draws_on
 
     assert await ids(retailer, linked_to=100) == []
     assert await ids(retailer) == [300]
+
+
+async def test_products_removed_while_a_page_is_read_are_not_the_end_of_the_list(
+    seeds: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supplier = await seeds.client_of(SUPPLIER_A)
+    await seeds.admin.delete("/v1/products/300")
+    find_products = products.find_products
+    to_remove = [102, 202]
+
+    async def find_late(session: Session, product_ids: Sequence[int]) -> object:
+        for product_id in {*to_remove} & {*product_ids}:
+            to_remove.remove(product_id)
+            assert (await supplier.delete(f"/v1/products/{product_id}")).status == 204
+        return await find_products(session, product_ids)
+
+    monkeypatch.setattr(store, "find_products", find_late)
+    monkeypatch.setattr(product_files, "PRODUCTS_AT_ONCE", 2)
+
+    assert await all_pages(supplier, limit=3) == [100, 101, 200, 201]
+    to_remove.append(201)
+    exported = (await supplier.get("/v1/products/export", params={"format": "ndjson"})).body
+    assert [line.split('"sku":"')[1].split('"')[0] for line in exported.splitlines()] == ["T01-S", "T01-L", "S7"]

@@ -11,12 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.catalog.domain import Component, Product, Variant, Visibility
+from services.catalog.import_batch import refused_by
 from services.catalog.product_files import csv_format, ndjson
+from services.catalog.product_files import rows as rows_module
 from services.catalog.product_files.csv_format import CsvReader
 from services.catalog.product_files.names import Directory, Name, Named
 from services.catalog.product_files.ndjson import NdjsonReader
 from services.catalog.product_files.proposals import proposal_of
-from services.catalog.product_files.rows import FileError, ProductRow, ReadRow
+from services.catalog.product_files.rows import Count, FileError, ProductRow, ReadRow
+from services.catalog.store.imports import FileProduct, RowResult
+from shared import clock
 from shared.events.catalog import ProductType
 
 OWNER, SUPPLIER = 1, 2
@@ -188,6 +192,37 @@ def test_a_header_that_cannot_be_read_is_refused_by_column(header: str, field: s
     assert [error.field for error in refused.value.errors] == ([field] if field else [])
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "latin-1"])
+def test_a_header_that_is_not_utf_8_is_refused_in_words_that_can_be_sent(encoding: str) -> None:
+    with pytest.raises(FileError, match="not UTF-8") as refused:
+        read_rows(CsvReader(), "type,sku,größe\nstock,A,1\n".encode(encoding))
+    assert [error.field for error in refused.value.errors] == ["header"]
+
+
+def test_a_header_of_very_many_columns_is_told_a_hundred_errors() -> None:
+    with pytest.raises(FileError) as refused:
+        read_rows(CsvReader(), b"type,sku" + b",x" * 1000)
+    assert len(refused.value.errors) == 100
+
+
+@pytest.mark.parametrize(
+    ("limit", "rows", "words"),
+    [
+        ("FILE_LIMIT_ROWS", ["stock,A", "stock,B", "stock,C"], "more than 2 rows"),
+        ("UNREADABLE_LIMIT_ROWS", ["stock,", "stock,A", "shirt,B", "stock,C", "stock,"], "line 6 .sku: "),
+    ],
+)
+def test_a_file_of_too_many_rows_or_too_many_that_cannot_be_read_is_refused(
+    limit: str, rows: list[str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows_module, limit, 2)
+    read = read_rows(CsvReader(), "\n".join(["type,sku", *rows]).encode())
+    count = Count()
+    count.add(read[:-1])
+    with pytest.raises(FileError, match=words):
+        count.add(read[-1:])
+
+
 @pytest.mark.parametrize(
     ("cells", "field"),
     [
@@ -237,6 +272,8 @@ def test_a_quotation_mark_that_is_never_closed_is_told_and_what_follows_it_is_re
         (b"[]", "row"),
         (b'{"type": "stock", "sku": "A", "name": "\xff"}', "row"),
         (b'{"type": "stock", "sku": "A", "nmae": "x"}', "nmae"),
+        (b'{"type": "stock", "sku": "A", "a\\u0000b": "x"}', "a\\u0000b"),
+        (b'{"type": "stock", "sku": "A", "' + b"a" * 1000 + b'": "x"}', "a" * 200),
         (b'{"type": "stock", "sku": "A", "components": [{"quantity": 2}]}', "components[0]"),
         (b'{"type": "stock", "sku": "A", "base_stock_type": "stock"}', "row"),
         (b'{"type": "stock", "sku": "A", "variants": [{"sku": "B", "base_stock_type": "stock"}]}', "variants[0]"),
@@ -326,7 +363,45 @@ def test_the_place_of_a_field_is_the_row_and_the_column_it_stands_in() -> None:
         ("base_product_id", 3, "base_id"),
         ("name", 3, "name"),
     ]:
-        assert (csv_format.place_of(field, bodies), csv_format.column_of(field)) == (place, column), field
+        assert (csv_format.Places(bodies).of(field), csv_format.column_of(field)) == (place, column), field
+
+
+def refusal_of(bodies: Sequence[str], violations: int) -> list[RowResult]:
+    """What the rows of a product are told whose variants each lead nowhere."""
+    item = FileProduct(1, 1, "customisable", range(1, len(bodies) + 1), bodies, [[] for _ in bodies])
+    errors = [(f"variants[{index}].components[0].sku", "there is none") for index in range(violations)]
+    return refused_by(item, "csv", errors)
+
+
+def test_the_rows_of_a_refused_product_are_read_once_and_told_a_hundred_reasons(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines = "type,sku,variant_sku,stock_sku\n" + "".join(f"customisable,T01,V{n},none\n" for n in range(1000))
+    bodies = [row.body or "" for row in read_rows(CsvReader(), lines.encode())]
+    read: list[str] = []
+    loads = json.loads
+
+    def read_once(body: str) -> object:
+        read.append(body)
+        return loads(body)
+
+    monkeypatch.setattr(json, "loads", read_once)
+
+    rows = refusal_of(bodies, 1000)
+
+    assert len(read) == len(bodies)
+    assert [error.detail for error in rows[0].errors] == ["there is none", "900 more errors of this product"]
+    assert [[error.field for error in row.errors] for row in (rows[99], rows[100])] == [["stock_sku"], ["row"]]
+    assert [len(row.errors) for row in refusal_of(bodies, 100)] == [1] * 1000
+
+
+def test_a_product_of_very_many_rows_is_put_together_in_linear_time() -> None:
+    component = '{"components": [{"sku": "S7", "quantity": "1"}]}'
+    started = clock.monotonic()
+    product, errors = csv_format.merged([component] * 100_000)
+    assert (len(product["components"]), errors) == (100_000, {})
+    # Linear it takes a second even on a busy machine, quadratic most of a minute.
+    assert clock.monotonic() - started < 15
 
 
 def test_the_owners_own_product_is_the_base_before_one_of_its_suppliers() -> None:

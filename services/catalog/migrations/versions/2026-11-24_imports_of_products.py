@@ -9,8 +9,12 @@ down_revision = "a5bd7a16be5e"
 branch_labels = None
 depends_on = None
 
+# Of the products that a dry run creates and takes back.
+PROVISIONAL_IDS = sa.Sequence("provisional_ids", start=-1, increment=-1, schema="catalog")
+
 
 def upgrade() -> None:
+    op.execute(sa.schema.CreateSequence(PROVISIONAL_IDS))
     op.create_table(
         "imports",
         sa.Column("import_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
@@ -111,3 +115,4 @@ def downgrade() -> None:
         postgresql_where=sa.text("state in ('receiving', 'received', 'running')"),
     )
     op.drop_table("imports", schema="catalog")
+    op.execute(sa.schema.DropSequence(PROVISIONAL_IDS))
