@@ -543,7 +543,7 @@ async def test_workers_in_step_and_after_a_lost_lease_take_one_import_of_a_compa
     async def claimed() -> int | None:
         async with database.transaction() as session:
             job = await claim(session)
-        return job and job.import_id
+        return None if job is None else job.import_id
 
     await companies.query(
         "insert into catalog.imports (owner_id, format, mode, dry_run, ids_allowed, state)"

@@ -380,7 +380,12 @@ def test_the_rows_of_a_refused_product_are_read_once_and_told_a_hundred_reasons(
     bodies = [row.body or "" for row in read_rows(CsvReader(), lines.encode())]
     read: list[str] = []
     loads = json.loads
-    monkeypatch.setattr(csv_format.json, "loads", lambda body: read.append(body) or loads(body))
+
+    def load(body: str) -> object:
+        read.append(body)
+        return loads(body)
+
+    monkeypatch.setattr(json, "loads", load)
 
     rows = refusal_of(bodies, 1000)
 
