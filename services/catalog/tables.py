@@ -29,6 +29,14 @@ from shared.catalog_view import add_access_tables
 from shared.database import registry_in
 from shared.messaging.tables import add_messaging_tables
 
+# PostgreSQL takes `Black/White`, `v1.2`, `<new>` and the like for paths, hosts and tags: one word, or none.
+WORD_ENDS = "/.-_@+<>&"
+
+
+def name_in_words(column_name: str) -> str:
+    """SQL: a name with blanks for what ends a word; the index of names and what looks into it must say the same."""
+    return f"translate({column_name}, '{WORD_ENDS}', '{' ' * len(WORD_ENDS)}')"
+
 
 class Table(SQLModel, registry=registry_in("catalog")):
     """Base of catalog's tables."""
@@ -125,7 +133,7 @@ def _indexes_of_lists() -> list[Index]:
         Index("ix_products_type", "type", "product_id", postgresql_where=there),
         Index(
             "ix_products_words",
-            text("to_tsvector('simple'::regconfig, title)"),
+            text(f"to_tsvector('simple'::regconfig, {name_in_words('title')})"),
             postgresql_using="gin",
             postgresql_where=there,
         ),

@@ -33,7 +33,7 @@ from sqlalchemy import (
 
 from services.catalog.domain import Product
 from services.catalog.store.products import find_products
-from services.catalog.tables import METADATA
+from services.catalog.tables import METADATA, WORD_ENDS, name_in_words
 from shared.database import Session
 from shared.events.catalog import ProductType
 
@@ -50,10 +50,11 @@ FIND_SUPPLIERS = text("select supplier_id from connections where retailer_id = :
 # Which plan is best depends on how much matches: never one plan for all values.
 PLAN_ANEW = text("set local plan_cache_mode = force_custom_plan")
 
-WORDS = text("to_tsvector('simple'::regconfig, p.title) @@ to_tsquery('simple'::regconfig, :words)")
-SKU_OR_WORDS = text("""
+WORDS_OF_NAME = f"to_tsvector('simple'::regconfig, {name_in_words('p.title')})"
+WORDS = text(f"{WORDS_OF_NAME} @@ to_tsquery('simple'::regconfig, :words)")
+SKU_OR_WORDS = text(f"""
     (p.sku_key >= lower(:q) and p.sku_key < lower(:q) || :last_character
-        or to_tsvector('simple'::regconfig, p.title) @@ to_tsquery('simple'::regconfig, :q_words))
+        or {WORDS_OF_NAME} @@ to_tsquery('simple'::regconfig, :q_words))
 """)
 SKU = text("p.sku_key = lower(:sku) and p.sku = :sku")
 BARCODE = text("p.barcode = :barcode")
@@ -296,5 +297,6 @@ def _conditions(reader: Reader, wanted: ProductFilter) -> tuple[list[Any], dict[
 
 def _tsquery(words: str) -> str:
     """Each word as the beginning of a word; quoted, so that PostgreSQL takes it apart as it does the names."""
-    quoted = (word.replace("\\", "\\\\").replace("'", "''") for word in words.split())
+    spaced = words.translate(dict.fromkeys(map(ord, WORD_ENDS), " "))
+    quoted = (word.replace("\\", "\\\\").replace("'", "''") for word in spaced.split())
     return " & ".join(f"'{word}':*" for word in quoted)

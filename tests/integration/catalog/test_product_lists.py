@@ -9,6 +9,7 @@ import pytest
 
 from services.catalog.api import product_files
 from services.catalog.store import product_lists as store
+from services.catalog.store.products import find_products
 from shared.database import Session
 from tests.app import Client
 from tests.integration.catalog.conftest import RETAILER_A, RETAILER_B, SUPPLIER_A, SUPPLIER_B, Catalog
@@ -65,6 +66,24 @@ async def all_pages(caller: Client, **params: Any) -> list[int]:  # noqa: ANN401
 )
 async def test_each_filter_finds_what_it_says(seeds: Catalog, asked: dict[str, Any], found: list[int]) -> None:
     assert await ids(seeds.admin, **asked) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Shirt Black/White", ["white", "black", "black/white", "shirt whi"]),
+        ("Case v1.20-b_small@home", ["20", "v1.20", "b", "small", "home", "20-b"]),
+        ("Mug R&D <new> +5", ["d", "new", "5", "r&d", "<new>"]),
+        ("example.org/Shirts/Size_L", ["org", "shirts", "size", "l"]),
+    ],
+)
+async def test_words_end_where_people_see_them_end(companies: Catalog, name: str, words: list[str]) -> None:
+    supplier = await companies.client_of(SUPPLIER_A)
+    made = await supplier.post("/v1/products", {"sku": "X", "name": name, "type": "stock"})
+
+    for asked in words:
+        assert await ids(supplier, name=asked) == await ids(supplier, q=asked) == [made.body["id"]], asked
+    assert await ids(supplier, name="hite") == []
 
 
 async def test_barcodes_and_missing_links_are_found(seeds: Catalog) -> None:
@@ -206,7 +225,6 @@ async def test_products_removed_while_a_page_is_read_are_not_the_end_of_the_list
 ) -> None:
     supplier = await seeds.client_of(SUPPLIER_A)
     await seeds.admin.delete("/v1/products/300")
-    find_products = products.find_products
     to_remove = [102, 202]
 
     async def find_late(session: Session, product_ids: Sequence[int]) -> object:

@@ -22,7 +22,9 @@ INDEXES = {
 }
 GIN_INDEXES: dict[str, Any] = {
     "ix_products_visible_to": "visible_to",
-    "ix_products_words": sa.literal_column("to_tsvector('simple'::regconfig, title)"),
+    "ix_products_words": sa.literal_column(
+        "to_tsvector('simple'::regconfig, translate(title, '/.-_@+<>&', '         '))"
+    ),
 }
 KEYS = {"sku_key": "sku", "name_key": "title"}
 TABLES = ("companies", "api_keys", "connections", "products")
