@@ -13,6 +13,7 @@ import structlog
 from services.catalog.import_batch import refused, save_batch
 from services.catalog.product_files.rows import WHOLE_ROW
 from services.catalog.store import imports as store
+from services.catalog.store import old_imports
 from services.catalog.store.imports import FileProduct, Job, LeaseLostError, RowResult
 from services.catalog.store.product_changes import ChangedMeanwhileError, SkuTakenError
 from shared import clock
@@ -226,7 +227,7 @@ async def tidy_imports(context: Context) -> None:
             is_more = True
             while is_more:
                 async with context.database.transaction() as session:
-                    is_more = await store.purge(session, context.settings.import_keep_days)
+                    is_more = await old_imports.purge(session, context.settings.import_keep_days)
         except Exception as error:
             if is_infrastructure(error):
                 log.warning("tidy_imports_paused", error=repr(error))

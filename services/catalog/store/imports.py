@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from sqlalchemy import RowMapping, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -26,9 +26,6 @@ Status = Literal["pending", "created", "changed", "unchanged", "refused"]
 OUTCOMES: tuple[Status, ...] = ("created", "changed", "unchanged", "refused")
 # A batch takes less than a second; while one is under way the import is locked as well, which a claim passes over.
 LEASE_SECONDS = 20
-
-# Forgotten by one statement.
-PURGE_ROWS_AT_ONCE = 20_000
 
 # A product of a thousand variants has hundreds of kilobytes.
 BATCH_BYTES = 2 * 1024 * 1024
@@ -171,15 +168,6 @@ UNDO_COUNTS = text("""
         select count(*) from import_rows where import_id = :import_id and status = 'refused')
     where import_id = :import_id
 """)
-FIND_OLD = text("""
-    select import_id from imports where finished_at < clock_timestamp() - make_interval(days => :keep_days)
-    order by import_id limit 1 for update skip locked
-""")
-PURGE_ROWS = text("""
-    delete from import_rows where import_id = :import_id and row_number in (
-        select row_number from import_rows where import_id = :import_id order by row_number limit :limit)
-""")
-PURGE_IMPORT = text("delete from imports where import_id = :import_id")
 FIND_IMPORT = text("""
     select * from imports where import_id = :import_id
         and (cast(:company_id as bigint) is null or owner_id = :company_id)
@@ -383,20 +371,6 @@ async def undo_results(session: Session, import_id: int) -> None:
     """An import that was to go in whole is undone: only what was refused stays told."""
     await session.execute(UNDO_RESULTS, {"import_id": import_id})
     await session.execute(UNDO_COUNTS, {"import_id": import_id})
-
-
-async def purge(session: Session, keep_days: int) -> bool:
-    """Forget some rows of an import that came to its end so many days ago, it itself with its last ones.
-
-    Says whether there was one; all at once, those of a big file would take longer than a statement may.
-    """
-    import_id = (await session.execute(FIND_OLD, {"keep_days": keep_days})).scalar_one_or_none()
-    if import_id is None:
-        return False
-    result: Any = await session.execute(PURGE_ROWS, {"import_id": import_id, "limit": PURGE_ROWS_AT_ONCE})
-    if result.rowcount < PURGE_ROWS_AT_ONCE:
-        await session.execute(PURGE_IMPORT, {"import_id": import_id})
-    return True
 
 
 async def find_import(session: Session, import_id: int, company_id: int | None) -> RowMapping | None:

@@ -18,6 +18,7 @@ from services.catalog import importing
 from services.catalog.import_batch import save_batch
 from services.catalog.service import SERVICE
 from services.catalog.store import imports as store
+from services.catalog.store import old_imports
 from services.catalog.store.product_changes import ChangedMeanwhileError
 from shared import clock
 from shared.database import Database, Session
@@ -585,11 +586,11 @@ async def test_old_imports_are_forgotten_with_their_rows(companies: Catalog, mon
         "update catalog.imports set finished_at = finished_at - interval '14 days' where import_id = $1", old["id"]
     )
     database = Database("catalog", companies.dsn, pool_size=1)
-    monkeypatch.setattr(store, "PURGE_ROWS_AT_ONCE", 4)
+    monkeypatch.setattr(old_imports, "PURGE_ROWS_AT_ONCE", 4)
     of_old = "select count(*) from catalog.import_rows where import_id = $1"
     for is_one, rows in ((True, 2), (True, 0), (False, 0)):
         async with database.transaction() as session:
-            assert await store.purge(session, 14) is is_one
+            assert await old_imports.purge(session, 14) is is_one
         assert (await companies.query(of_old, old["id"]))[0]["count"] == rows
     await database.close()
     assert [row["import_id"] for row in await companies.query("select import_id from catalog.imports")] == [young["id"]]
