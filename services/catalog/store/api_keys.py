@@ -30,6 +30,10 @@ REVOKE_KEY = text("""
     update api_keys set revoked_at = clock_timestamp(), changed_at = clock_timestamp(), version = version + 1
     where key_id = :key_id and revoked_at is null returning *
 """)
+REVOKE_ADMIN_KEYS = text("""
+    update api_keys set revoked_at = clock_timestamp(), changed_at = clock_timestamp(), version = version + 1
+    where role = 'admin' and revoked_at is null returning *
+""")
 # Three consumers and the service itself note uses at the same time: the locks are taken in one order.
 LOCK_KEYS = text("""
     select key_id from api_keys where key_id = any(cast(:key_ids as bigint[])) order by key_id for no key update
@@ -116,6 +120,13 @@ async def revoke_key(session: Session, company_id: int, key_id: int) -> bool:
     if found:
         await change_state(session, ApiKeyChanged, REVOKE_KEY, {"key_id": key_id})
     return bool(found)
+
+
+async def revoke_admin_keys(session: Session) -> None:
+    """Revoke all of the platform admin's keys and publish that; nobody adds one before this transaction ends."""
+    await session.execute(LOCK_ADMIN_KEY)
+    for key in await read_states(session, ApiKeyChanged, REVOKE_ADMIN_KEYS, {}):
+        publish(session, key)
 
 
 async def note_uses(session: Session, uses: Mapping[int, datetime]) -> None:
