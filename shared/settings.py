@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+# Far from hard to guess: `openssl rand -hex 32` is.
+ADMIN_KEY_CHARACTERS = 7
 # As many bytes as HMAC-SHA-256 makes (RFC 7518, 3.2).
 TOKEN_SECRET_CHARACTERS = 32
 
@@ -89,6 +91,16 @@ class Settings(BaseSettings):
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("admin_key")
+    @classmethod
+    def _can_be_sent(cls, value: SecretStr | None) -> SecretStr | None:
+        key = "" if value is None else value.get_secret_value()
+        can_be_sent = key.isascii() and key.isprintable() and " " not in key and len(key) >= ADMIN_KEY_CHARACTERS
+        if value is not None and not can_be_sent:
+            message = f"it must have {ADMIN_KEY_CHARACTERS} characters or more, of ASCII, without blanks or line breaks"
+            raise ValueError(message)
         return value
 
     @field_validator("token_secret")

@@ -24,9 +24,10 @@ SYSTEM = "system"
 
 
 async def make_admin_key(context: Context) -> None:
-    """Worker: where no admin key is set and none was ever made, make one and tell it once, on standard error."""
-    if context.settings.admin_key is not None:
-        return
+    """Worker: where no admin key is set and none was ever made, make one and tell it once, on standard error.
+
+    Where one is set, those that were made are revoked: nothing else could end them.
+    """
     while True:
         try:
             key = await _add_admin_key(context)
@@ -45,6 +46,9 @@ async def make_admin_key(context: Context) -> None:
 
 async def _add_admin_key(context: Context) -> str | None:
     async with context.database.transaction() as session:
+        if context.settings.admin_key is not None:
+            await store.revoke_admin_keys(session)
+            return None
         if await store.has_admin_key(session):
             return None
         key = new_key()

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import aiohttp
 import typer
+from pydantic import BaseModel, TypeAdapter
 from rich.console import Console
 from rich.markup import escape
 
@@ -18,6 +19,30 @@ app = typer.Typer(help="API keys of companies.", no_args_is_help=True)
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
 LIMIT_SECONDS = 30
+
+
+JSON_OBJECT = TypeAdapter(dict[str, Any])
+
+
+class Company(BaseModel):
+    """What is needed of a company."""
+
+    id: int
+
+
+class Found(BaseModel):
+    """Companies as they are answered."""
+
+    items: list[Company]
+
+
+class Made(BaseModel):
+    """What is needed of a new key."""
+
+    id: int
+    key: str
+    scopes: list[str]
+    expires_at: str | None
 
 
 class RefusedError(Exception):
@@ -34,7 +59,9 @@ def create(
     company: Annotated[str, typer.Option(help="The company's ref.", metavar="REF")],
     scopes: Annotated[str, typer.Option(help=f"Comma separated, of: {', '.join(ALL_SCOPES)}.")],
     label: Annotated[str | None, typer.Option(help="What the key is for.")] = None,
-    expires_in_days: Annotated[int | None, typer.Option(min=1, help="Without it the key lives until revoked.")] = None,
+    expires_in_days: Annotated[
+        int | None, typer.Option(min=1, max=36_500, help="Without it the key lives until revoked.")
+    ] = None,
     url: Annotated[str, typer.Option(help="A running Basestock; BASESTOCK_ADMIN_KEY is its key.")] = (
         "http://127.0.0.1:8000"
     ),
@@ -64,20 +91,25 @@ async def _create(url: str, admin_key: str, ref: str, body: dict[str, Any]) -> d
     headers, timeout = {"Authorization": f"Bearer {admin_key}"}, aiohttp.ClientTimeout(total=LIMIT_SECONDS)
     try:
         async with aiohttp.ClientSession(headers=headers, timeout=timeout) as client:
-            found = await _call(client, "GET", f"{url}/v1/companies", params={"ref": ref})
-            if not found["items"]:
+            found = Found.model_validate(await _call(client, "GET", f"{url}/v1/companies", params={"ref": ref}))
+            if not found.items:
                 message = f"There is no company with the ref {ref!r} at {url}."
                 raise RefusedError(message)
-            return await _call(client, "POST", f"{url}/v1/companies/{found['items'][0]['id']}/api-keys", json=body)
-    except (aiohttp.ClientError, TimeoutError, json.JSONDecodeError) as error:
+            made = await _call(client, "POST", f"{url}/v1/companies/{found.items[0].id}/api-keys", json=body)
+            Made.model_validate(made)
+            return made
+    except (aiohttp.ClientError, TimeoutError) as error:
         message = f"Nothing of Basestock answers at {url}: {error or 'it takes too long'}"
+        raise RefusedError(message) from error
+    except ValueError as error:  # no JSON, or another
+        message = f"What answers at {url} is not Basestock."
         raise RefusedError(message) from error
 
 
 async def _call(client: aiohttp.ClientSession, method: str, url: str, **options: Any) -> dict[str, Any]:  # noqa: ANN401 - aiohttp's
     """The JSON that is answered; raises `RefusedError` with a problem's words."""
     async with client.request(method, url, **options) as answer:
-        body: dict[str, Any] = await answer.json(content_type=None)
+        body: dict[str, Any] = JSON_OBJECT.validate_python(await answer.json(content_type=None))
         if not answer.ok:
-            raise RefusedError(body.get("detail", f"{url} answered {answer.status}"))
+            raise RefusedError(str(body.get("detail", f"{url} answered {answer.status}")))
         return body

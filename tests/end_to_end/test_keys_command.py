@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from tests.app import Client
 from tests.end_to_end.system import ADMIN_KEY, System
@@ -46,6 +48,36 @@ async def test_mistakes_are_told_in_words(
     status, said = await output_of(*arguments, **environment)
     assert (status, "Traceback" in said) == (1, False), said
     assert words in said
+
+
+@pytest.mark.parametrize("body", ["[]", "{}", '"Hello"', "<html>", '{"items": [{"id": "/../x"}]}', "\xff"])
+async def test_that_something_else_answers_is_told_in_words(body: str) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=body.encode("latin-1"), content_type="application/json")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    async with TestServer(app) as server:
+        url = str(server.make_url("")).rstrip("/")
+        status, said = await output_of("keys", "create", "--company", "x", "--scopes", "admin", "--url", url, **ADMIN)
+    assert (status, "Traceback" in said) == (1, False), said
+    assert f"What answers at {url} is not Basestock" in said
+
+
+@pytest.mark.parametrize("key", ["bsk_one\nbsk_two", " bsk_blank-before", "bsk_blank between", "bsk_ü", "bsk_1"])
+async def test_a_key_that_nobody_could_send_is_told_in_words(key: str) -> None:
+    arguments = ["keys", "create", "--company", "x", "--scopes", "admin", "--url", "http://127.0.0.1:9"]
+    status, said = await output_of(*arguments, BASESTOCK_ADMIN_KEY=key)
+    assert (status, "Traceback" in said) == (1, False), said
+    assert "setting BASESTOCK_ADMIN_KEY" in said
+    assert key not in said
+
+
+async def test_a_key_does_not_live_for_a_million_days() -> None:
+    arguments = ["keys", "create", "--company", "x", "--scopes", "admin", "--expires-in-days", "36501"]
+    status, said = await output_of(*arguments, **ADMIN)
+    assert (status, "Traceback" in said) == (2, False), said
+    assert "36500" in said
 
 
 async def test_that_nobody_answers_is_told_in_words() -> None:

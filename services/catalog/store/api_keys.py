@@ -31,6 +31,10 @@ REVOKE_KEY = text("""
     update api_keys set revoked_at = clock_timestamp(), changed_at = clock_timestamp(), version = version + 1
     where key_id = :key_id and revoked_at is null returning *
 """)
+REVOKE_ADMIN_KEYS = text("""
+    update api_keys set revoked_at = clock_timestamp(), changed_at = clock_timestamp(), version = version + 1
+    where role = 'admin' and revoked_at is null returning *
+""")
 # Three consumers and the service itself note uses at the same time: the locks are taken in one order.
 LOCK_KEYS = text("""
     select key_id from api_keys where key_id = any(cast(:key_ids as bigint[])) order by key_id for no key update
@@ -135,6 +139,13 @@ async def _tell(
     was = None if before is None else before.said
     await record(session, actor, Change(key.company_id, action, f"api key {key.key_id}", was, key.said))
     return key
+
+
+async def revoke_admin_keys(session: Session) -> None:
+    """Revoke all of the platform admin's keys and publish that; nobody adds one before this transaction ends."""
+    await session.execute(LOCK_ADMIN_KEY)
+    for key in await read_states(session, ApiKeyChanged, REVOKE_ADMIN_KEYS, {}):
+        publish(session, key)
 
 
 async def note_uses(session: Session, uses: Mapping[int, datetime]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from pydantic import SecretStr
 
 from services.catalog.service import SERVICE, make_admin_key
 from shared.access import sha256_of
@@ -12,7 +13,7 @@ from shared.messaging.in_process import InProcessBus
 from shared.service_context import Context
 from shared.settings import Settings
 from tests.app import Client, serving
-from tests.integration.catalog.conftest import RETAILER_A, RETAILER_B, SUPPLIER_A, SUPPLIER_B, Catalog
+from tests.integration.catalog.conftest import ADMIN_KEY, RETAILER_A, RETAILER_B, SUPPLIER_A, SUPPLIER_B, Catalog
 
 
 async def test_without_a_key_there_is_no_answer(catalog: Catalog) -> None:
@@ -206,6 +207,35 @@ async def test_replicas_that_start_without_an_admin_key_make_one_and_tell_it_onc
         ("system", "api_key_created", None)
     ]
     assert capsys.readouterr().err == ""
+    await bus.close()
+
+
+async def test_a_key_that_is_set_ends_those_that_were_generated(
+    database_dsn: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generated = Settings(dsn=database_dsn, admin_key=None, _env_file=None)
+    chosen = Settings(dsn=database_dsn, admin_key=SecretStr(ADMIN_KEY), _env_file=None)
+    bus = InProcessBus(publish_timeout_seconds=0.1)
+    revoked = "select 1 from catalog.api_keys where role = 'admin' and revoked_at is not null and version = 2"
+    async with serving([SERVICE], generated, bus) as url:
+        async with asyncio.timeout(10):
+            while "bsk_" not in (told := capsys.readouterr().err):
+                await asyncio.sleep(0.01)
+        key = told.splitlines()[0].rsplit(" ", 1)[1]
+        async with Client(url, key) as admin:
+            made = await admin.post("/v1/companies", {"ref": "a", "name": "A", "role": "supplier"})
+            company_key = (await admin.post(f"/v1/companies/{made.body['id']}/api-keys")).body["key"]
+    async with serving([SERVICE], chosen, bus) as url:
+        catalog = Catalog(url, database_dsn, Client(url), Client)  # type: ignore[arg-type] # only asked for rows
+        async with asyncio.timeout(10):
+            while not await catalog.query(revoked):
+                await asyncio.sleep(0.01)
+        async with Client(url, key) as before, Client(url, company_key) as company, Client(url, ADMIN_KEY) as admin:
+            refused = await before.get("/v1/companies")
+            assert (refused.status, refused.body["code"]) == (401, "unknown_key")
+            assert (await company.get("/v1/products")).status == (await admin.get("/v1/companies")).status == 200
+        told_of = [event for event in await catalog.published(ApiKeyChanged) if event.role == "admin"]
+        assert [event.revoked_at is None for event in told_of] == [True, False]
     await bus.close()
 
 
