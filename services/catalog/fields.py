@@ -2,7 +2,15 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+)
 
 
 def storable(value: str) -> str:
@@ -13,10 +21,19 @@ def storable(value: str) -> str:
     return value
 
 
+def _no_boolean(value: object) -> object:
+    """Python takes true for 1; whoever sends it means something else."""
+    if isinstance(value, bool):
+        message = "must be a number, not true or false"
+        raise ValueError(message)  # noqa: TRY004 - what validators raise
+    return value
+
+
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), AfterValidator(storable)]
-Id = Annotated[int, Field(gt=0, lt=2**63)]
+Int = Annotated[int, BeforeValidator(_no_boolean)]
+Id = Annotated[Int, Field(gt=0, lt=2**63)]
 # An id of an older system; the bound leaves the sequence room, and JavaScript exact numbers.
-ChosenId = Annotated[int, Field(gt=0, le=10**12, description="Only for the platform admin; else one is given.")]
+ChosenId = Annotated[Int, Field(gt=0, le=10**12, description="Only for the platform admin; else one is given.")]
 
 
 class Body(BaseModel):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from services.catalog import domain
-from services.catalog.fields import Body, ChosenId, Id, Text, not_null
+from services.catalog.fields import Body, ChosenId, Id, Int, Text, not_null
 from shared.events.catalog import ProductType
 
 Visibility = Literal["private", "connected"] | Annotated[list[Id], Field(min_length=1, max_length=1000)]
@@ -17,7 +17,7 @@ class ComponentBody(Body):
     """One unit draws `quantity` units of the base stock product `product_id`."""
 
     product_id: Id
-    quantity: int = Field(1, gt=0, le=QUANTITY_LIMIT)
+    quantity: Int = Field(1, gt=0, le=QUANTITY_LIMIT)
 
 
 class AttributeBody(Body):
@@ -35,8 +35,8 @@ class LinkBody(Body):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        plain = self.base_stock_product_id
-        if plain is not None and self.components and domain.plain_target(self._components()) != plain:
+        plain, has_components = self.base_stock_product_id, "components" in self.model_fields_set
+        if plain is not None and has_components and domain.plain_target(self._components()) != plain:
             message = f"name either base_stock_product_id ({plain}) or components, not two different links"
             raise ValueError(message)
         return self

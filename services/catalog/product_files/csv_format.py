@@ -21,6 +21,8 @@ EXPORTED_COLUMNS = (*PRODUCT_COLUMNS, *LINK_COLUMNS)
 COLUMNS = ("id", *EXPORTED_COLUMNS)
 NUMBERS = {"id", "base_id", "stock_id", "quantity"}
 DELIMITERS = ",;\t"
+# The first line of what Excel shall open, and writes.
+SEPARATOR = re.compile(r"sep=([,;\t])\s*$", re.IGNORECASE)
 # A field longer than this is a quotation mark that was never closed (the csv module's own limit on fields).
 RECORD_LIMIT_CHARACTERS = 2**20
 
@@ -63,7 +65,7 @@ class CsvReader:
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="surrogateescape")
         self._rest = ""
         self._lines = self._rows = 0
-        self._delimiter = ","
+        self._delimiter, self._is_said = ",", False
         self._columns: tuple[str, ...] | None = None
 
     def feed(self, piece: bytes) -> list[ReadRow]:
@@ -87,10 +89,23 @@ class CsvReader:
             raise FileError(message)
         return rows
 
+    def _to_header(self, lines: list[str]) -> list[str]:
+        """The lines from the header on; learns what separates the cells from `sep=;` before it, or from itself."""
+        for index, line in enumerate(lines):
+            said = SEPARATOR.match(line)
+            if said:
+                self._delimiter, self._is_said = said[1], True
+            elif line.strip(BLANKS):
+                if not self._is_said:
+                    self._delimiter = max(DELIMITERS, key=line.count)
+                return lines[index:]
+            self._lines += 1
+        return []
+
     def _read(self, lines: list[str], *, is_end: bool) -> tuple[list[ReadRow], list[str]]:
         """The rows of these lines, and the lines of a row that is not complete."""
-        if lines and self._columns is None:
-            self._delimiter = max(DELIMITERS, key=lines[0].count)
+        if self._columns is None:
+            lines = self._to_header(lines)
         source = _Lines(lines)
         records = csv.reader(source, delimiter=self._delimiter, strict=True)
         rows: list[ReadRow] = []
@@ -104,25 +119,28 @@ class CsvReader:
             except csv.Error as error:
                 if source.ran_out and not is_end:
                     return rows, lines[taken:]
-                cells, problem = [], _in_words(error)
+                cells, problem = [], _in_words(error, line, line + records.line_num - taken - 1)
             else:
                 problem = ""
             self._lines, taken = self._lines + records.line_num - taken, records.line_num
             if self._columns is None:
-                self._columns = _columns(cells, problem)
+                if cells or problem:
+                    self._columns = _columns(cells, problem)
             elif cells or problem:
                 self._rows += 1
                 rows.append(_row(self._rows, line, self._columns, cells, problem))
 
 
-def _in_words(error: csv.Error) -> str:
+def _in_words(error: csv.Error, first_line: int, last_line: int) -> str:
     if "field limit" in str(error) or "end of data" in str(error):
-        return "a quotation mark is never closed"
+        return f"a quotation mark is never closed: lines {first_line} to {last_line} were taken for one cell"
     return f"this is no CSV: {error}"
 
 
 def _columns(cells: Sequence[str], problem: str) -> tuple[str, ...]:
     names = [cell.strip().lower() for cell in cells]
+    while names and not names[-1]:  # a spreadsheet fills up what stands below
+        names.pop()
     if any(_is_broken(name) for name in names):
         # Their names could be neither shown nor stored.
         message = "The header is not UTF-8: save the file as CSV in UTF-8 (UTF-16 and Latin-1 cannot be read)."
@@ -160,7 +178,7 @@ def _is_broken(name: str) -> bool:
 
 
 def _row(number: int, line: int, columns: Sequence[str], cells: Sequence[str], problem: str) -> ReadRow:
-    if not problem and len(cells) > len(columns) and any(cells[len(columns) :]):
+    if not problem and any(cell.strip(BLANKS) for cell in cells[len(columns) :]):
         problem = f"there are {len(cells)} cells, but {len(columns)} columns"
     if not problem and any(_has_surrogate(cell) for cell in cells):
         problem = "this is not UTF-8"

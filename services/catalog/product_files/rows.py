@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import from_json
 
-from services.catalog.fields import Body, ChosenId, Id, Text
+from services.catalog.fields import Body, ChosenId, Id, Int, Text
 from shared.errors import FieldError, field_errors
 from shared.events.catalog import ProductType
 
 Format = Literal["csv", "ndjson"]
 TrackedType = Literal["stock", "stock_customisable"]
-Quantity = Annotated[int, Field(gt=0, le=1_000_000)]
+Quantity = Annotated[Int, Field(gt=0, le=1_000_000)]
 Visibility = Literal["private", "connected"] | Annotated[list[Id], Field(min_length=1, max_length=1000)]
 
 # A file of more rows is refused, and one of which so many cannot be read: it is another kind of file.
@@ -75,7 +75,7 @@ class LinkRow(Body):
             message = "name the base stock product either by base_stock_product_id or by base_stock_sku"
             raise ValueError(message)
         plain = self._plain()
-        if plain is not None and self.components and self.components != plain:
+        if plain is not None and self.components is not None and self.components != plain:
             message = "name either a base stock product or components, not two different links"
             raise ValueError(message)
         return self

@@ -193,3 +193,12 @@ async def test_rule_9_a_sku_names_one_product_of_its_owner_and_type(seeds: Catal
     assert (refused.status, refused.body["code"]) == (409, "sku_taken")
     assert [error["field"] for error in refused.body["errors"]] == ["sku"]
     assert "another product of this type and SKU: stock 'S7'" in refused.body["detail"]
+
+
+async def test_a_change_names_one_link_and_quantities_are_numbers(seeds: Catalog) -> None:
+    both = await seeds.admin.patch("/v1/products/201", {"base_stock_product_id": 200, "components": []})
+    true = await seeds.admin.patch("/v1/products/201", {"components": [{"product_id": 200, "quantity": True}]})
+
+    assert [(answer.status, answer.body["code"]) for answer in (both, true)] == [(422, "invalid_request")] * 2
+    assert [error["field"] for error in true.body["errors"]] == ["components[0].quantity"]
+    assert (await seeds.admin.patch("/v1/products/201", {"base_stock_product_id": 200})).status == 200

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -192,6 +193,25 @@ def test_a_header_that_cannot_be_read_is_refused_by_column(header: str, field: s
     assert [error.field for error in refused.value.errors] == ([field] if field else [])
 
 
+@pytest.mark.parametrize(
+    ("before", "delimiter", "after"),
+    [
+        (b"\r\n \n", ";", ""),
+        (b"sep=;\r\n", ";", ""),
+        (b"\xef\xbb\xbfSEP=,\n", ",", ""),
+        (b"\nsep=\t\n", "\t", ""),
+        (b"", ";", ";;"),
+        (b"", ",", ", ,"),
+    ],
+)
+def test_a_header_is_read_as_spreadsheets_write_it(before: bytes, delimiter: str, after: str) -> None:
+    header, row = delimiter.join(["type", "sku", "name"]), delimiter.join(["stock", "A", '"a;,;,;"'])
+    content = before + f"{header}{after}\r\n{row}{after}\r\n".encode()
+    (read,) = read_rows(CsvReader(), content, 3)
+    assert read.said == ProductRow(type="stock", sku="A", name="a;,;,;")
+    assert read.line == 2 + before.count(b"\n")
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "latin-1"])
 def test_a_header_that_is_not_utf_8_is_refused_in_words_that_can_be_sent(encoding: str) -> None:
     with pytest.raises(FileError, match="not UTF-8") as refused:
@@ -261,7 +281,11 @@ def test_a_quotation_mark_that_is_never_closed_is_told_and_what_follows_it_is_re
     content = "type,sku,name\r\n" + good + 'stock,B,"thing\r\n' + good * 20_000
     rows = read_rows(CsvReader(), content.encode(), 65_536)
     (bad,) = [row for row in rows if row.errors]
-    assert (bad.number, bad.line, bad.errors[0].detail) == (2, 3, "a quotation mark is never closed")
+    assert (bad.number, bad.line) == (2, 3)
+    words = r"a quotation mark is never closed: lines 3 to (\d+) were taken for one cell"
+    told = re.fullmatch(words, bad.errors[0].detail)
+    assert told
+    assert rows[2].line == int(told[1]) + 1
     assert len(rows) > 10_000
 
 
@@ -275,6 +299,9 @@ def test_a_quotation_mark_that_is_never_closed_is_told_and_what_follows_it_is_re
         (b'{"type": "stock", "sku": "A", "a\\u0000b": "x"}', "a\\u0000b"),
         (b'{"type": "stock", "sku": "A", "' + b"a" * 1000 + b'": "x"}', "a" * 200),
         (b'{"type": "stock", "sku": "A", "components": [{"quantity": 2}]}', "components[0]"),
+        (b'{"type": "stock", "sku": "A", "components": [{"sku": "B", "quantity": true}]}', "components[0].quantity"),
+        (b'{"type": "stock", "sku": "A", "id": true}', "id"),
+        (b'{"type": "stock", "sku": "A", "base_stock_sku": "B", "components": []}', "row"),
         (b'{"type": "stock", "sku": "A", "base_stock_type": "stock"}', "row"),
         (b'{"type": "stock", "sku": "A", "variants": [{"sku": "B", "base_stock_type": "stock"}]}', "variants[0]"),
     ],
