@@ -47,7 +47,7 @@ async def make_admin_key(context: Context) -> None:
 async def _add_admin_key(context: Context) -> str | None:
     async with context.database.transaction() as session:
         if context.settings.admin_key is not None:
-            await store.revoke_admin_keys(session)
+            await store.revoke_admin_keys(session, SYSTEM)
             return None
         if await store.has_admin_key(session):
             return None

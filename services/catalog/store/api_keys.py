@@ -31,9 +31,8 @@ REVOKE_KEY = text("""
     update api_keys set revoked_at = clock_timestamp(), changed_at = clock_timestamp(), version = version + 1
     where key_id = :key_id and revoked_at is null returning *
 """)
-REVOKE_ADMIN_KEYS = text("""
-    update api_keys set revoked_at = clock_timestamp(), changed_at = clock_timestamp(), version = version + 1
-    where role = 'admin' and revoked_at is null returning *
+LOCK_ADMIN_KEYS = text("""
+    select * from api_keys where role = 'admin' and revoked_at is null order by key_id for no key update
 """)
 # Three consumers and the service itself note uses at the same time: the locks are taken in one order.
 LOCK_KEYS = text("""
@@ -141,11 +140,12 @@ async def _tell(
     return key
 
 
-async def revoke_admin_keys(session: Session) -> None:
+async def revoke_admin_keys(session: Session, actor: str) -> None:
     """Revoke all of the platform admin's keys and publish that; nobody adds one before this transaction ends."""
     await session.execute(LOCK_ADMIN_KEY)
-    for key in await read_states(session, ApiKeyChanged, REVOKE_ADMIN_KEYS, {}):
-        publish(session, key)
+    for before in (await session.execute(LOCK_ADMIN_KEYS)).mappings().all():
+        (revoked,) = (await session.execute(REVOKE_KEY, {"key_id": before["key_id"]})).mappings().all()
+        await _tell(session, actor, "api_key_revoked", StoredKey.model_validate(dict(before)), revoked)
 
 
 async def note_uses(session: Session, uses: Mapping[int, datetime]) -> None:
