@@ -83,7 +83,7 @@ async def up(folder: Path, **environment: str) -> AsyncIterator[Up]:
             await process.communicate()
 
 
-async def test_two_instances_run_side_by_side_and_stop_on_ctrl_c(tmp_path: Path) -> None:
+async def test_two_instances_run_side_by_side_though_not_in_one_folder_and_stop_on_ctrl_c(tmp_path: Path) -> None:
     async with (
         up(tmp_path / "one", BASESTOCK_ADMIN_KEY="bsk_one") as one,
         up(tmp_path / "two", BASESTOCK_ADMIN_KEY="bsk_two") as two,
@@ -96,6 +96,8 @@ async def test_two_instances_run_side_by_side_and_stop_on_ctrl_c(tmp_path: Path)
             nobody = {"email": "nobody@shop.example", "password": "guessed"}
             refused = await admin_of_one.post("/v1/sessions", nobody)
             assert refused.body["code"] == "sign_in_refused", "one can sign in without any setting"
+        status, said = await output_of("up", "--port", "0", "--data-dir", str(tmp_path / "one"))
+        assert (status, f"process {one.process.pid}" in said) == (1, True), said
         assert await one.end(signal.SIGINT) == 0
         assert await two.end(signal.SIGTERM) == 0
 
@@ -113,13 +115,6 @@ async def test_what_was_answered_survives_kill_9(tmp_path: Path) -> None:
         async with Client(second.url, key.group()) as admin:
             assert (await admin.get("/v1/companies/7")).body["ref"] == "supplier-a"
         assert await second.end(signal.SIGINT) == 0
-
-
-async def test_a_folder_in_use_is_refused_in_words(tmp_path: Path) -> None:
-    async with up(tmp_path / "data") as first:
-        status, said = await output_of("up", "--port", "0", "--data-dir", str(tmp_path / "data"))
-        assert status == 1
-        assert f"process {first.process.pid}" in said
 
 
 async def test_a_port_in_use_is_refused_in_words(tmp_path: Path) -> None:
