@@ -164,7 +164,8 @@ async def test_who_hashes_many_passwords_keeps_nobody_from_signing_in(
         async with asyncio.timeout(10):
             while len(passwords._under_way) < most:
                 await asyncio.sleep(0.01)
-        one_more = await adding(most)
+        async with asyncio.timeout(10):
+            one_more = await adding(most)
         signing_in = asyncio.create_task(sign_in(companies, ANN["email"]))
         async with asyncio.timeout(10):
             while len(passwords._under_way) == most:
