@@ -69,6 +69,9 @@ class Company:
     printed_sku: str = ""
     variant_sku: str = ""
     spare_product: int = 0
+    # For suppliers: stock that is there to be removed from the lists, and a location besides `main`.
+    spare_stock: int = 0
+    location: str = ""
     connection: int = 0
     spare_connection: int = 0
     # A retailer without any connection.
@@ -282,10 +285,11 @@ async def _products(market: Market, company: Company, supplier: Company) -> None
     company.printed, company.printed_sku = await add(2, "printed", variants=[variant], **shown)
     await add(3, "kit", components=[{"product_id": company.product, "quantity": 2}], **shown)
     company.spare_product, _ = await add(4, "spare", type="stock")
+    company.spare_stock, _ = await add(5, "spare-stock", type="stock")
     await _import(company, f"stock,{company.sku}")
 
     async def stocked() -> bool:
-        return len((await company.client.get("/v1/stock")).body["items"]) == 2
+        return len((await company.client.get("/v1/stock")).body["items"]) == 3
 
     await eventually(f"inventory keeps the stock of {company.name}", stocked)
 
@@ -313,6 +317,9 @@ async def _endpoints(market: Market, retailer: Company) -> None:
 async def _movements(supplier: Company) -> None:
     body = {"on_hand": 1000, "reason": supplier.said("reason")}
     made(await supplier.client.post(f"/v1/stock/{supplier.product}/adjustments", body))
+    supplier.location = supplier.said("location")
+    location = {"code": supplier.location, "name": supplier.said("location-name")}
+    made(await supplier.client.post("/v1/locations", location))
 
 
 async def _sell(company: Company, product_id: int, variant_sku: str) -> None:

@@ -240,7 +240,28 @@ ENTRIES: Mapping[str, Entry] = {
             Ask({"product_id": company.product}, body={"adjustment": 1, "reason": "counted"}, role=SUPPLIER)
         ],
     ),
+    "PATCH /v1/stock/{product_id}": only(
+        SUPPLIER, lambda company: [Ask({"product_id": company.product}, body={"lead_time_days": 2}, role=SUPPLIER)]
+    ),
+    "DELETE /v1/stock/{product_id}": only(
+        SUPPLIER, lambda company: [Ask({"product_id": company.spare_stock}, role=SUPPLIER)]
+    ),
     "POST /v1/stock/bulk": only(SUPPLIER, _bulk),
+    "GET /v1/locations": only(
+        SUPPLIER,
+        lambda company: [
+            Ask(lists=True, role=SUPPLIER),
+            Ask(query={"supplier_id": company.id}, role=SUPPLIER),
+            Ask(query=PAGE, lists=True, role=SUPPLIER),
+        ],
+    ),
+    "POST /v1/locations": only(
+        SUPPLIER,
+        lambda company: [Ask(query={"supplier_id": company.id}, body={"code": fresh("location")}, role=SUPPLIER)],
+    ),
+    "PATCH /v1/locations/{code}": only(
+        SUPPLIER, lambda company: [Ask({"code": company.location}, body={"priority": 1}, role=SUPPLIER)]
+    ),
     # Notifier
     "POST /v1/webhook-endpoints": only(
         RETAILER,

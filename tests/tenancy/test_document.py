@@ -53,6 +53,7 @@ async def test_every_answer_is_one_that_the_document_declares(market: Market) ->
         "import_id": supplier.import_id,
         "connection_id": supplier.connection,
         "product_id": supplier.product,
+        "code": supplier.location,
         "order_id": retailer.order,
         "endpoint_id": retailer.endpoint,
     }

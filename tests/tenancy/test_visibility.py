@@ -135,6 +135,7 @@ THINGS: Mapping[str, Thing] = {
     "return line": Thing("retailer", None, post("/v1/returns", a_return), first("lines")),
     "stock item": Thing("supplier", "StockItem", get(STOCK)),
     "level": Thing("supplier", None, get(STOCK), first("levels")),
+    "location": Thing("supplier", "Location", get("/v1/locations?supplier_id={company.id}"), first("items")),
     "ledger entry": Thing("supplier", "LedgerEntry", get(STOCK + "/ledger"), first("items")),
     "result of a bulk write": Thing("supplier", "BulkAnswer", BULK),
     "endpoint": Thing("retailer", "EndpointAnswer", get(ENDPOINT)),

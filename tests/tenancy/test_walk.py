@@ -31,7 +31,13 @@ OWNERS = ("supplier-a", "retailer-a")
 UNKNOWN_ID, UNKNOWN_UUID = 499_999_999, "00000000-0000-7000-8000-000000000000"
 PARTNER_OF = {"supplier-a": "retailer-a", "retailer-a": "supplier-a"}
 # Scopes by what paths begin with, as docs/access.md has them; all others are the catalog's.
-AREAS = {"/v1/orders": "orders", "/v1/returns": "orders", "/v1/stock": "stock", "/v1/webhook-endpoints": "webhooks"}
+AREAS = {
+    "/v1/orders": "orders",
+    "/v1/returns": "orders",
+    "/v1/stock": "stock",
+    "/v1/locations": "stock",
+    "/v1/webhook-endpoints": "webhooks",
+}
 SCOPES = [f"{area}:{verb}" for area in ("catalog", "orders", "stock", "webhooks") for verb in ("read", "write")]
 
 
