@@ -1,6 +1,7 @@
 """Servers for the tests, each started only when a test first asks for it; unit tests never do."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from services.catalog import passwords
 from shared.private_rabbitmq import RabbitNode
 from shared.settings import Settings
 from tests.servers.postgres import PostgresServer, postgres_server
+
+# Shells start programs in the background with Ctrl-C ignored, which ours would inherit from us.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,6 +141,14 @@ async def test_the_last_state_is_told_once_the_window_is_over(system: System) ->
     await eventually("the first change is told at once", first_call)
     for number in range(9):
         await system.set_on_hand(200, 99 - number)
+
+    async def notifier_knows() -> bool:
+        return (
+            await system.rows("notifier", "select 1 from stock_products where product_id = 200 and available = 91")
+            != []
+        )
+
+    await eventually("the notifier has heard of the last change", notifier_knows)
     # The window passes: the database's clock is moved, nobody sleeps.
     await system.rows(
         "notifier",

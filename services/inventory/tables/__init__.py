@@ -1,0 +1,13 @@
+"""The tables of inventory."""
+
+from services.inventory.tables import orders, stock
+from services.inventory.tables.stock import LedgerKind
+from services.inventory.tables.table import METADATA
+from shared.catalog_view import add_access_tables, add_product_tables
+from shared.messaging.tables import add_messaging_tables
+
+add_messaging_tables(METADATA)
+add_access_tables(METADATA)
+add_product_tables(METADATA)
+
+__all__ = ["METADATA", "LedgerKind", "orders", "stock"]
