@@ -148,8 +148,19 @@ async def _save_next(context: Context, job: Job, at: int, limit: int) -> int | N
             return None
         batch = _of_one_stage(batch)
         results = await save_batch(session, job, batch)
+        await _tell_planner(session, at, batch[-1].place)
         await store.keep_results(session, job.import_id, batch[-1].place, results)
         return batch[-1].place
+
+
+async def _tell_planner(session: Session, done: int, done_now: int) -> None:
+    """Have PostgreSQL look at its tables anew whenever the import's products have grown tenfold.
+
+    Its plans for a table that was empty a moment ago read all products of an owner for each SKU, and it looks by itself
+    a minute later: for 100,000 products that made 147 s of 57 s.
+    """
+    if len(str(done_now)) > len(str(done)):
+        await store.analyze_products(session)
 
 
 def _of_one_stage(batch: Sequence[FileProduct]) -> list[FileProduct]:
@@ -200,6 +211,7 @@ async def _save_all(context: Context, session: Session, job: Job) -> None:
             break
         batch = _of_one_stage(batch)
         results = await save_batch(session, job, batch)
+        await _tell_planner(session, at, batch[-1].place)
         await outbox.write(session)  # so that no more events are held than a batch has
         at = batch[-1].place
         await _keep_aside(context, job, at, results)

@@ -68,6 +68,7 @@ CLAIM = text("""
         order by i.import_id limit 1 for update skip locked)
     returning *
 """)
+ANALYZE_PRODUCTS = text("analyze products, variants, components")
 # Nothing is known of rows that came in a moment ago, and the planner takes them for one.
 JOIN_MANY = text("select set_config('enable_nestloop', 'off', true)")
 # They are given no place, and stay refused however often the work begins again.
@@ -300,6 +301,11 @@ async def place_products(session: Session, import_id: int) -> None:
     values = {"import_id": import_id, "first_stage": STAGE_OF_VIRTUAL, "depth_limit": VIRTUAL_DEPTH_LIMIT}
     await session.execute(JOIN_MANY)
     await session.execute(PLACE_PRODUCTS, values)
+
+
+async def analyze_products(session: Session) -> None:
+    """Gather anew what the planner knows of the products, also those of this transaction."""
+    await session.execute(ANALYZE_PRODUCTS)
 
 
 async def forget_results(session: Session, import_id: int) -> None:

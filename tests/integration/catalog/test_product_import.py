@@ -324,6 +324,14 @@ async def test_a_file_that_is_good_goes_in_whole(companies: Catalog) -> None:
     assert len(await companies.published(ProductChanged)) == 6
 
 
+@pytest.mark.parametrize("mode", ["rows", "all"])
+async def test_the_planner_knows_of_the_products_while_a_file_comes_in(companies: Catalog, mode: str) -> None:
+    content = ndjson(*({"type": "stock", "sku": f"S{number}", "name": "Case"} for number in range(20)))
+    await ended(companies.admin, await send(companies.admin, content, owner_id=SUPPLIER_A, mode=mode))
+    (known,) = await companies.query("select reltuples from pg_class where oid = 'catalog.products'::regclass")
+    assert known["reltuples"] == 20, "it would plan as if there were none"
+
+
 async def test_a_retailers_own_versions_find_their_bases_at_its_suppliers(seeds: Catalog) -> None:
     retailer = await seeds.client_of(RETAILER_A)
     rows = [
