@@ -35,6 +35,7 @@ async def with_scopes(catalog: Catalog, scopes: Sequence[str], company_id: int =
 
 
 def problem(answer: Answer) -> tuple[int, str]:
+    assert answer.status >= 400, f"{answer.status} is no refusal: {answer.body}"
     return answer.status, answer.body["code"]
 
 

@@ -38,6 +38,7 @@ BOB = {"email": "bob@supplier-a.example", "password": PASSWORD, "role": "operato
 
 
 def problem(answer: Answer) -> tuple[int, str]:
+    assert answer.status >= 400, f"{answer.status} is no refusal: {answer.body}"
     return answer.status, answer.body["code"]
 
 
