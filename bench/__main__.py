@@ -40,23 +40,35 @@ async def measure(names: Sequence[str]) -> list[dict[str, object]]:
 
 
 async def _orders_queue(server: str) -> list[dict[str, object]]:
+    """S1, S3, S2 and S8."""
     rows: list[dict[str, object]] = []
     with RabbitNode() as broker:
-        for bar, hot in (("S1 orders on 5,000 products", False), ("S3 orders on one product", True)):
-            node = await orders_queue.fresh_database(server, f"orders_{int(hot)}")
-            result = await orders_queue.measure(node, broker.url, hot=hot)
-            rows.append(
-                {
-                    "bar": bar,
-                    "unit": "orders/s",
-                    "figure": round(result.inventory),
-                    "ceiling": round(result.drain),
-                    "ceiling_is": "bare aio-pika drain",
-                    "ratio": round(result.inventory / result.drain, 2),
-                    "beside": f"{result.inventory / result.one_by_one:.0f} x one by one ({result.one_by_one:.0f})",
-                }
-            )
+        for bar, products in (("S1 orders on 5,000 products", orders_queue.PRODUCTS), ("S3 orders on one product", 1)):
+            dsn = await orders_queue.fresh_database(server, f"orders_{products}")
+            result = await orders_queue.measure(dsn, broker.url, products=products)
+            beside = f"{result.inventory / result.one_by_one:.0f} x one by one ({result.one_by_one:.0f})"
+            rows.append(_orders(bar, result.inventory, result.drain, "bare aio-pika drain", beside))
+        dsn = await orders_queue.fresh_database(server, "orders_batches")
+        figure, sql = await orders_queue.measure_batches(dsn, broker.url)
+        rows.append(_orders("S2 orders in messages of 100", figure, sql, "the batched SQL alone", ""))
+        dsn = await orders_queue.fresh_database(server, "orders_large")
+        figure = await orders_queue.measure_large(dsn, broker.url)
+        small = rows[0]["figure"]
+        assert isinstance(small, int)
+        rows.append(_orders("S8 orders beside 10 M entries and 1 M products", figure, small, "S1", ""))
     return rows
+
+
+def _orders(bar: str, figure: float, ceiling: float, ceiling_is: str, beside: str) -> dict[str, object]:
+    return {
+        "bar": bar,
+        "unit": "orders/s",
+        "figure": round(figure),
+        "ceiling": round(ceiling),
+        "ceiling_is": ceiling_is,
+        "ratio": round(figure / ceiling, 2),
+        "beside": beside,
+    }
 
 
 async def measure_lists(products: int) -> list[catalog_lists.Measured]:

@@ -1,14 +1,17 @@
-"""S1: orders of two lines wait in the inventory queue, one message each; how fast is the stock committed and told?
+"""Orders of two lines wait in the inventory queue; how fast is the stock committed and told, by one process?
 
-Three figures of one run, on the same queue, broker and database:
+S1 (all on one product: S3) has one order a message. Three figures of one run, on the same queue, broker and database:
 * the ceiling: a bare aio-pika consumer that takes the same messages and acknowledges them, doing nothing;
 * inventory, one process: until every order is committed and every `stock_changed` has been published;
 * the handler one writes first: one SQLModel transaction per message, on fewer messages.
+
+S2 has a hundred orders a message; its ceiling is the batched SQL alone. S8 is S1 with the tables of years.
 """
 
 import asyncio
 import random
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -22,10 +25,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlmodel import Field, SQLModel, select
 
+from bench import batched_sql, large_stock
 from services.inventory.service import SERVICE as INVENTORY
 from shared import clock
 from shared.database import Database, async_url
-from shared.events import SINGLE, decode, encode, types_by_wire_name
+from shared.events import BATCH, SINGLE, decode, encode, encode_batch, types_by_wire_name
 from shared.events.catalog import CompanyChanged, ProductChanged
 from shared.events.orders import OrderCreated, OrderLine
 from shared.messaging.bus import EVENTS_EXCHANGE, Message
@@ -39,6 +43,7 @@ QUEUE = "inventory.orders"
 SUPPLIER, PRODUCTS = 1, 5_000
 # Enough for several seconds of the fast ones; the slow handler gets what it can do in about as long.
 ORDERS, ORDERS_ONE_BY_ONE = 40_000, 1_500
+ORDERS_PER_BATCH_MESSAGE = 100
 PREFETCH = 1_000
 KNOWN = types_by_wire_name([OrderCreated])
 
@@ -52,29 +57,52 @@ class Result:
     one_by_one: float
 
 
-async def measure(dsn: str, broker_url: str, *, hot: bool = False) -> Result:
-    """Run the three; `hot` puts every order on one product. `dsn` is an empty database."""
-    settings = Settings(dsn=dsn, broker_url=broker_url, _env_file=None)
-    bus = RabbitBus(broker_url, publish_timeout_seconds=60, heartbeat_seconds=10)
-    await upgrade("inventory", dsn)
-    orders = [_order(number, hot=hot) for number in range(ORDERS)]
-    try:
-        await _fill_catalog(settings, bus)
+async def measure(dsn: str, broker_url: str, *, products: int = PRODUCTS) -> Result:
+    """S1, or S3 with one product: run the three. `dsn` is an empty database."""
+    orders = [_order(number, products) for number in range(ORDERS)]
+    async with _filled(dsn, broker_url) as (settings, bus):
         await _fill(bus, orders)
         drain = await _drain(broker_url, ORDERS)
         await _fill(bus, orders)
         inventory = await _inventory(settings, bus)
         await _fill(bus, orders[:ORDERS_ONE_BY_ONE])
         one_by_one = await _one_by_one(dsn, broker_url)
-    finally:
-        await bus.close()
     return Result(drain, inventory, one_by_one)
 
 
-def _order(number: int, *, hot: bool) -> OrderCreated:
-    products = [1, 1] if hot else random.Random(number).sample(range(1, PRODUCTS + 1), 2)
+async def measure_batches(dsn: str, broker_url: str) -> tuple[float, float]:
+    """S2: orders per second of inventory, and of the batched SQL alone. `dsn` is an empty database."""
+    async with _filled(dsn, broker_url) as (settings, bus):
+        await _fill(bus, [_order(number, PRODUCTS) for number in range(ORDERS)], ORDERS_PER_BATCH_MESSAGE)
+        inventory = await _inventory(settings, bus)
+        return inventory, await batched_sql.measure(dsn, PRODUCTS)
+
+
+async def measure_large(dsn: str, broker_url: str) -> float:
+    """S8: orders per second of inventory with 10 million ledger entries, on any of a million products."""
+    async with _filled(dsn, broker_url) as (settings, bus):
+        await large_stock.fill(dsn, PRODUCTS)
+        await _fill(bus, [_order(number, large_stock.PRODUCTS) for number in range(ORDERS)])
+        return await _inventory(settings, bus)
+
+
+@asynccontextmanager
+async def _filled(dsn: str, broker_url: str) -> AsyncIterator[tuple[Settings, RabbitBus]]:
+    """Inventory's tables with the products, and its queues."""
+    settings = Settings(dsn=dsn, broker_url=broker_url, _env_file=None)
+    bus = RabbitBus(broker_url, publish_timeout_seconds=60, heartbeat_seconds=10)
+    await upgrade("inventory", dsn)
+    try:
+        await _fill_catalog(settings, bus)
+        yield settings, bus
+    finally:
+        await bus.close()
+
+
+def _order(number: int, products: int) -> OrderCreated:
+    wanted = [1, 1] if products == 1 else random.Random(number).sample(range(1, products + 1), 2)
     lines = tuple(
-        OrderLine(line_id=line, product_id=product, quantity=1) for line, product in enumerate(products, start=1)
+        OrderLine(line_id=line, product_id=product, quantity=1) for line, product in enumerate(wanted, start=1)
     )
     return OrderCreated(
         order_id=UUID(int=number + 1),
@@ -108,15 +136,18 @@ async def _fill_catalog(settings: Settings, bus: RabbitBus) -> None:
         await _until(context.database, f"select count(*) = {PRODUCTS} from stock_items")
 
 
-async def _fill(bus: RabbitBus, orders: list[OrderCreated]) -> None:
-    messages = [
-        Message(str(event_id), order.name, SINGLE, encode(order, str(event_id), order.placed_at, None))
-        for order in orders
-        for event_id in [clock.uuid7()]
-    ]
+async def _fill(bus: RabbitBus, orders: list[OrderCreated], per_message: int = 1) -> None:
+    messages = [_message(orders[at : at + per_message]) for at in range(0, len(orders), per_message)]
     for start in range(0, len(messages), 2_000):
         unconfirmed = await bus.publish(EVENTS_EXCHANGE, messages[start : start + 2_000])
         assert not unconfirmed, unconfirmed
+
+
+def _message(orders: list[OrderCreated]) -> Message:
+    encoded = [encode(order, str(clock.uuid7()), order.placed_at, None) for order in orders]
+    single = len(encoded) == 1
+    body = encoded[0] if single else encode_batch(encoded)
+    return Message(str(clock.uuid7()), OrderCreated.name, SINGLE if single else BATCH, body)
 
 
 async def _drain(broker_url: str, expected: int) -> float:
