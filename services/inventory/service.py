@@ -1,6 +1,7 @@
 """What inventory is made of."""
 
 from services.inventory.api import ROUTERS
+from services.inventory.expiring import expire_reservations
 from services.inventory.handlers import SUBSCRIPTIONS
 from services.inventory.tables import METADATA
 from shared.events.inventory import ApiKeyUsedAtInventory
@@ -14,4 +15,5 @@ SERVICE = Service(
     routers=ROUTERS,
     note_key_uses=publishing(ApiKeyUsedAtInventory),
     subscriptions=SUBSCRIPTIONS,
+    workers=(expire_reservations,),
 )

@@ -1,5 +1,5 @@
 """The HTTP side of inventory."""
 
-from services.inventory.api import locations, stock
+from services.inventory.api import locations, reservations, stock
 
-ROUTERS = (locations.router, stock.router)
+ROUTERS = (locations.router, stock.router, reservations.router)
