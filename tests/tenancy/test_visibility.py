@@ -138,6 +138,8 @@ THINGS: Mapping[str, Thing] = {
     "location": Thing("supplier", "Location", get("/v1/locations?supplier_id={company.id}"), first("items")),
     "ledger entry": Thing("supplier", "LedgerEntry", get(STOCK + "/ledger"), first("items")),
     "result of a bulk write": Thing("supplier", "BulkAnswer", BULK),
+    "reservation": Thing("retailer", "Reservation", get("/v1/reservations/{company.reservation}")),
+    "reservation line": Thing("retailer", None, get("/v1/reservations/{company.reservation}"), first("lines")),
     "endpoint": Thing("retailer", "EndpointAnswer", get(ENDPOINT)),
     "endpoint that is registered": Thing("retailer", "RegisteredEndpoint", NEW_ENDPOINT),
     "attempt": Thing("retailer", "AttemptAnswer", get(ENDPOINT + "/attempts"), first("items")),
