@@ -1,6 +1,7 @@
 """What inventory is made of."""
 
 from services.inventory.api import ROUTERS
+from services.inventory.checking import check_all_the_time
 from services.inventory.expiring import expire_reservations
 from services.inventory.handlers import SUBSCRIPTIONS
 from services.inventory.tables import METADATA
@@ -15,5 +16,5 @@ SERVICE = Service(
     routers=ROUTERS,
     note_key_uses=publishing(ApiKeyUsedAtInventory),
     subscriptions=SUBSCRIPTIONS,
-    workers=(expire_reservations,),
+    workers=(expire_reservations, check_all_the_time),
 )

@@ -31,6 +31,7 @@ LedgerKind = Literal[
     "released",
     "expired",
     "converted",
+    "repaired",
     "removed",
     "relisted",
     "settings",
@@ -130,7 +131,7 @@ class LedgerEntry(Table, table=True):
         # What changes nothing is no entry; these kinds change something else of the item, which is a version too.
         CheckConstraint(
             "(on_hand_delta, allocated_delta, reserved_delta) <> (0, 0, 0) "
-            "or kind in ('settings', 'removed', 'relisted')",
+            "or kind in ('settings', 'removed', 'relisted', 'repaired')",
             name="changes_something",
         ),
         CheckConstraint("allocated >= 0 and reserved >= 0", name="holds_not_negative"),
@@ -140,8 +141,9 @@ class LedgerEntry(Table, table=True):
         # Ranges of pages with their times, and their references as Bloom filters: next to free for who writes, where a
         # B-tree would cost each order. Whoever looks across products reads some pages in vain.
         Index(
-            "ix_stock_ledger_occurred_at",
+            "ix_stock_ledger_occurred_at_entry_id",
             "occurred_at",
+            "entry_id",
             postgresql_using="brin",
             postgresql_with={"autosummarize": "on"},
         ),

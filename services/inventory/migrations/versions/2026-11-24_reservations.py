@@ -1,4 +1,4 @@
-"""Reservations, the service's clock, and indexes to read the ledger across products."""
+"""Reservations, the service's clock, repaired levels, and indexes to read the ledger across products."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,14 +14,16 @@ KINDS = (
     "'csv_import', 'external_reset', 'external_adjustment', 'stock_sync', 'reserved', 'released', 'expired', "
     "'removed', 'relisted', 'settings', 'count'"
 )
-NEW_KINDS = KINDS.replace("'expired', ", "'expired', 'converted', ")
+NEW_KINDS = KINDS.replace("'expired', ", "'expired', 'converted', 'repaired', ")
+# Those that change no quantity.
+QUIET = "'settings', 'removed', 'relisted'"
 
 
-def change_kinds(kinds: str) -> None:
-    op.execute("alter table inventory.stock_ledger drop constraint ck_stock_ledger_kind_known")
-    op.execute(
-        f"alter table inventory.stock_ledger add constraint ck_stock_ledger_kind_known check (kind in ({kinds}))"
-    )
+def change_kinds(kinds: str, quiet: str) -> None:
+    changes = f"(on_hand_delta, allocated_delta, reserved_delta) <> (0, 0, 0) or kind in ({quiet})"
+    for name, condition in (("kind_known", f"kind in ({kinds})"), ("changes_something", changes)):
+        op.execute(f"alter table inventory.stock_ledger drop constraint ck_stock_ledger_{name}")
+        op.execute(f"alter table inventory.stock_ledger add constraint ck_stock_ledger_{name} check ({condition})")
 
 
 def upgrade() -> None:
@@ -85,9 +87,9 @@ def upgrade() -> None:
         schema="inventory",
     )
     op.create_index(
-        "ix_stock_ledger_occurred_at",
+        "ix_stock_ledger_occurred_at_entry_id",
         "stock_ledger",
-        ["occurred_at"],
+        ["occurred_at", "entry_id"],
         unique=False,
         schema="inventory",
         postgresql_using="brin",
@@ -103,14 +105,15 @@ def upgrade() -> None:
         postgresql_ops={"reference": "text_bloom_ops"},
         postgresql_with={"autosummarize": "on"},
     )
-    change_kinds(NEW_KINDS)
+    change_kinds(NEW_KINDS, f"{QUIET}, 'repaired'")
 
 
 def downgrade() -> None:
     op.execute("update inventory.stock_ledger set kind = 'released' where kind = 'converted'")
-    change_kinds(KINDS)
+    op.execute("update inventory.stock_ledger set kind = 'settings' where kind = 'repaired'")
+    change_kinds(KINDS, QUIET)
     op.drop_index("ix_stock_ledger_reference", table_name="stock_ledger", schema="inventory")
-    op.drop_index("ix_stock_ledger_occurred_at", table_name="stock_ledger", schema="inventory")
+    op.drop_index("ix_stock_ledger_occurred_at_entry_id", table_name="stock_ledger", schema="inventory")
     op.drop_index("ix_order_states_seller_id_external_ref", table_name="order_states", schema="inventory")
     # What is still reserved is not any more; the entry says by how much.
     op.execute("""
