@@ -256,6 +256,27 @@ ENTRIES: Mapping[str, Entry] = {
     "DELETE /v1/stock/{product_id}": only(
         SUPPLIER, lambda company: [Ask({"product_id": company.spare_stock}, role=SUPPLIER)]
     ),
+    "GET /v1/stock/ledger": only(
+        SUPPLIER,
+        lambda company: [
+            Ask(lists=True, role=SUPPLIER),
+            Ask(query={"supplier_id": company.id}, role=SUPPLIER),
+            Ask(query={"reference": company.order}, lists=True, role=SUPPLIER),
+            Ask(query=PAGE, lists=True, role=SUPPLIER),
+        ],
+    ),
+    "GET /v1/stock/{product_id}/series": only(
+        SUPPLIER, lambda company: [Ask({"product_id": company.product}, role=SUPPLIER)]
+    ),
+    "GET /v1/stock/check": only(
+        SUPPLIER, lambda company: [Ask(query={"supplier_id": company.id}, role=SUPPLIER, names_own=False)]
+    ),
+    "POST /v1/stock/check": only(
+        SUPPLIER,
+        lambda company: [
+            Ask(query={"supplier_id": company.id}, body={"repair": True}, role=SUPPLIER, names_own=False)
+        ],
+    ),
     "POST /v1/stock/bulk": only(SUPPLIER, _bulk),
     "GET /v1/locations": only(
         SUPPLIER,

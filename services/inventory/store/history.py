@@ -24,20 +24,20 @@ LIST_ENTRIES = text(f"""
     where e.product_id = :product_id and (cast(:before as bigint) is null or e.entry_id < :before) and {_FILTERS}
       and (cast(:reference as text) is null or e.reference = :reference)
     order by e.entry_id desc limit :limit
-""")
+""")  # noqa: S608 - of the two above
 # By its own statement, so that the index of references serves it.
 LIST_BY_REFERENCE = text(f"""
     select {_COLUMNS} from stock_ledger e join locations l on l.location_id = e.location_id
     where e.reference = :reference and (cast(:supplier_id as bigint) is null or l.supplier_id = :supplier_id)
       and (cast(:before as bigint) is null or e.entry_id < :before) and {_FILTERS}
     order by e.entry_id desc limit :limit
-""")
+""")  # noqa: S608 - of the two above
 LIST_WINDOW = text(f"""
     select {_COLUMNS} from stock_ledger e join locations l on l.location_id = e.location_id
     where e.entry_id >= :first and e.entry_id < :before
       and (cast(:supplier_id as bigint) is null or l.supplier_id = :supplier_id) and {_FILTERS}
     order by e.entry_id desc limit :limit
-""")
+""")  # noqa: S608 - of the two above
 NEWEST_ENTRY = text("""
     select coalesce(pg_sequence_last_value(cast(pg_get_serial_sequence('stock_ledger', 'entry_id') as regclass)), 0)
 """)
@@ -46,7 +46,8 @@ SERIES = text("""
     with clock as (
         select cast(db_now() at time zone 'UTC' as date) as today
     ), days as (
-        select cast(day as date) as day from clock, generate_series(today - :days + 1, today, interval '1 day') as day
+        select cast(day as date) as day
+        from clock, generate_series(today - cast(:days as integer) + 1, today, interval '1 day') as day
     ), now as (
         select coalesce(sum(v.on_hand), 0) as on_hand,
             coalesce(sum(v.on_hand - v.allocated - v.reserved - v.safety_stock), 0) as available
@@ -61,7 +62,7 @@ SERIES = text("""
                 and not (e.kind like 'order%' or e.kind like 'fulfil%')), 0) as received
         from stock_ledger e join locations l using (location_id)
         where e.product_id = :product_id and (cast(:location as text) is null or l.code = :location)
-          and e.occurred_at >= (select min(day) from days) at time zone 'UTC'
+          and e.occurred_at >= (select cast(min(day) as timestamp) from days) at time zone 'UTC'
         group by e.item_version
     ), opening as (
         select now.on_hand - coalesce(sum(c.on_hand), 0) as on_hand,
