@@ -17,6 +17,10 @@ from tests.fault.journal import Journal, Kind, Operation
 from tests.receiver import Receiver
 
 LEDGER_KINDS: dict[str, Kind] = {"order": "order", "returned": "return", "manual": "adjustment"}
+# What becomes of an order's units afterwards: of the order, but no second effect of it.
+LATER_KINDS: dict[str, Kind] = {"fulfilled": "order", "fulfillment_failed": "order"}
+# Of no order or adjustment: they move what is reserved, and nothing else.
+RESERVING_KINDS = {"reserved", "released", "expired", "converted"}
 SENTENCES_SHOWN = 20
 
 Slot = tuple[str, int]
@@ -213,10 +217,12 @@ def account_for_operations(verdict: Verdict, books: Books, journal: Journal) -> 
     documents = {(one.kind, one.document_id): one for one in books.documents}
     found: dict[Key, list[Entry]] = defaultdict(list)
     for entry in books.ledger:
+        if entry.kind in RESERVING_KINDS and entry.deltas[:2] == (0, 0):
+            continue
         key = _key_of(entry, books, documents)
         if key is None:
             verdict.invented.append(f"the ledger has {entry}, whose {entry.kind} nobody knows")
-        else:
+        elif entry.kind in LEDGER_KINDS:
             found[key].append(entry)
     there = {(one.kind, one.company_id, one.reference) for one in books.documents}
     for kind, company_id, reference in sorted(there | found.keys()):
@@ -227,7 +233,7 @@ def account_for_operations(verdict: Verdict, books: Books, journal: Journal) -> 
 
 
 def _key_of(entry: Entry, books: Books, documents: Mapping[tuple[Kind, str], Document]) -> Key | None:
-    kind = LEDGER_KINDS.get(entry.kind)
+    kind = (LEDGER_KINDS | LATER_KINDS).get(entry.kind)
     if kind == "adjustment":
         return kind, books.suppliers[entry.product_id], entry.reason or ""
     document = documents.get((kind, entry.reference)) if kind else None

@@ -273,9 +273,7 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "POST /v1/stock/check": only(
         SUPPLIER,
-        lambda company: [
-            Ask(query={"supplier_id": company.id}, body={"repair": True}, role=SUPPLIER, names_own=False)
-        ],
+        lambda company: [Ask(query={"supplier_id": company.id}, body={"repair": True}, role=SUPPLIER, names_own=False)],
     ),
     "POST /v1/stock/bulk": only(SUPPLIER, _bulk),
     "GET /v1/locations": only(
