@@ -91,9 +91,9 @@ def _rows(drifts: Sequence[Drift]) -> list[dict[str, object]]:
 
 def _tell(items: int, drifts: Sequence[Drift], repaired: Sequence[Drift], count: int) -> None:
     if not count:
-        console.print(f"[green]All {items:,} items add up.[/]")
+        console.print(f"[green]Items checked: {items:,}. Everything adds up.[/]")
         return
-    table = Table(title=f"{count:,} drifts in {items:,} items", title_justify="left")
+    table = Table(title=f"Drifts: {count:,}. Items checked: {items:,}.", title_justify="left")
     for heading in ("Product", "Location", "Kind", "What", "Stored", "Expected", "Repaired"):
         table.add_column(heading, justify="right" if heading in {"Product", "Stored", "Expected"} else "left")
     done = {(one.product_id, one.location, one.what) for one in repaired}

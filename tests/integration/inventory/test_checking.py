@@ -264,11 +264,11 @@ class TestTheCommand:
                 await damage(world, statement)
 
         asyncio.run(stocked_and_damaged("select 1"))
-        assert self.run(database_dsn) == (0, "All 4 items add up.\n")
+        assert self.run(database_dsn) == (0, "Items checked: 4. Everything adds up.\n")
         asyncio.run(stocked_and_damaged("update stock_levels set on_hand = 12 where product_id = 100"))
         status, said = self.run(database_dsn)
         assert status == 1
-        for words in ("1 drifts in 4 items", "main", "level", "12", "10", "repair"):
+        for words in ("Drifts: 1. Items checked: 4.", "main", "level", "12", "10", "repair"):
             assert words in said
         status, said = self.run(database_dsn, "--json")
         assert (status, json.loads(said)["found"][0]["stored"]) == (1, 12)
