@@ -95,16 +95,7 @@ def upgrade() -> None:
         postgresql_using="brin",
         postgresql_with={"autosummarize": "on"},
     )
-    op.create_index(
-        "ix_stock_ledger_reference",
-        "stock_ledger",
-        ["reference"],
-        unique=False,
-        schema="inventory",
-        postgresql_using="brin",
-        postgresql_ops={"reference": "text_bloom_ops"},
-        postgresql_with={"autosummarize": "on"},
-    )
+    op.create_index("ix_stock_ledger_reference", "stock_ledger", ["reference"], unique=False, schema="inventory")
     change_kinds(NEW_KINDS, f"{QUIET}, 'repaired'")
 
 
