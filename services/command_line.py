@@ -17,6 +17,7 @@ from demo.retailer import LOOPBACK
 from demo.run import run_demo
 from services.all_in_one import SERVICES, migrate, up
 from services.commands import keys, products
+from services.commands.check import check
 from services.commands.options import DataDir, Dsn, read_settings
 from services.commands.replay import replay
 from services.one_process_each import Place, run
@@ -206,6 +207,7 @@ async def _demo_embedded(settings: Settings, orders: Path, *, drop_one: bool, st
 
 
 app.command()(replay)
+app.command()(check)
 
 
 @app.command()

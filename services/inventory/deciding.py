@@ -10,7 +10,7 @@ from services.inventory import fulfilling
 from services.inventory.domain import orders as domain
 from services.inventory.domain.orders import Connection, Decided, Line, Order, Taking
 from services.inventory.domain.returns import restock
-from services.inventory.domain.stock import Cause, Stock
+from services.inventory.domain.stock import Cause, Reserved, Stock
 from services.inventory.fulfilling import ItemToApply, item_that_waited
 from services.inventory.links import Key, find_links_or_wait, key_of, linked
 from services.inventory.record import record
@@ -33,7 +33,7 @@ class OrderToDecide(NamedTuple):
     """The lines of a locked order that are decided now: all of them, or those that were `parked` and are known now.
 
     In the latter case `decided` says what was decided on the others. `event` is the one being handled, for its trace;
-    `reference` is the order's id as the ledger has it.
+    `reference` is the order's id as the ledger has it. What was `reserved` for the order is let go with its decision.
     """
 
     event: Event
@@ -47,6 +47,7 @@ class OrderToDecide(NamedTuple):
     lines: Sequence[Line]
     parked: Sequence[ParkedLine] = ()
     decided: Sequence[DecidedLine] | None = None
+    reserved: Sequence[Reserved] = ()
 
 
 class ReturnToRestock(NamedTuple):
@@ -61,7 +62,9 @@ class ReturnToRestock(NamedTuple):
     parked: Sequence[ParkedLine] = ()
 
 
-def order_as_it_came(event: OrderEvent, decision: int, links: Links) -> OrderToDecide:
+def order_as_it_came(
+    event: OrderEvent, decision: int, links: Links, reserved: Sequence[Reserved] = ()
+) -> OrderToDecide:
     """An order of which nothing is decided yet, or all anew."""
     cancelled = event.state == "cancelled"
     kind = "order_cancelled" if cancelled else "order_amended" if event.version > 1 else "order"
@@ -78,6 +81,7 @@ def order_as_it_came(event: OrderEvent, decision: int, links: Links) -> OrderToD
         decision,
         lines,
         parked,
+        reserved=reserved,
     )
 
 
@@ -191,12 +195,13 @@ async def decide(
     settled = await fulfillment_store.find_settled(session, _ids(known_before))
     connections = await order_store.find_connections(session, {one.seller_id for one in both})
     now = [item for item in items if not fulfilling.waits(item, held.get(item.order_id, ()))]
-    stock = await _lock_stock(session, both, now, held)
+    stock = await _lock_stock(session, both, now, held, [unit for order in orders for unit in order.reserved])
     gone = fulfilling.apply(now, held, stock)
     orders = [_what_is_left(order, settled.get(order.order_id)) for order in orders]
     outcomes = [_decide_order(order, held.get(order.order_id, []), connections, stock) for order in orders]
     refused = {item.return_id: _restock(item, connections[item.seller_id], stock) for item in returns}
-    await record(session, stock, {one.reference: one.event for one in [*now, *both]})
+    events = {str(unit.reservation_id): order.event for order in orders for unit in order.reserved}
+    await record(session, stock, events | {one.reference: one.event for one in [*now, *both]})
     await order_store.save_takings(session, _takings(orders, outcomes, held), instead_of=held)
     await fulfillment_store.add_completed(session, gone)
     await order_store.clear_parked(session, [order.order_id for order in known_before if order.decided is None])
@@ -223,10 +228,12 @@ async def _lock_stock(
     both: Sequence[OrderToDecide | ReturnToRestock],
     items: Sequence[ItemToApply],
     held: Mapping[UUID, Sequence[Taking]],
+    reserved: Sequence[Reserved],
 ) -> Stock:
     product_ids = {product_id for one in both for line in one.lines for product_id, _ in line.components}
     product_ids.update(product_id for one in items for product_id, _ in one.item.components)
     product_ids.update(taking.product_id for takings in held.values() for taking in takings)
+    product_ids.update(unit.product_id for unit in reserved)
     return await stock_store.lock_stock(session, product_ids)
 
 
@@ -245,7 +252,7 @@ def _decide_order(
     stock: Stock,
 ) -> list[Decided]:
     cause = Cause(order.kind, "order", order.source, order.reference)
-    whole = Order(order.seller_id, order.lines, cause, connections[order.seller_id], held)
+    whole = Order(order.seller_id, order.lines, cause, connections[order.seller_id], held, reserved=order.reserved)
     if order.decided is None:
         return domain.decide(whole, stock)
     now = {line.line_id for line in order.lines}

@@ -11,6 +11,7 @@ from services.inventory.fulfilling import item_as_it_came
 from services.inventory.links import find_links_or_wait, key_of, lock_with_what_they_need
 from services.inventory.store import fulfillment as fulfillment_store
 from services.inventory.store import orders as order_store
+from services.inventory.store import reservations as reservation_store
 from services.inventory.store import stock as stock_store
 from services.inventory.store.fulfillment import ItemKey
 from shared.catalog_view import keep_api_keys, keep_companies, keep_connections, keep_products
@@ -90,14 +91,19 @@ async def move_stock(session: Session, events: Sequence[StockMover]) -> None:
     lines += [line for event in returns.values() for line in event.lines if line.restock]
     lines += items.values()
     links = await find_links_or_wait(session, {key_of(line) for line in lines})
+    await reservation_store.await_confirmations(session, {event.seller_id for event in newest.values()})
     if items:
         await order_store.await_orders(session, [*newest.values(), *items.values()])
     decisions = await order_store.keep_orders(session, list(newest.values()))
+    reserved = await reservation_store.take_confirmed(session, [newest[order_id] for order_id in decisions])
     fresh_returns = await order_store.add_returns(session, list(returns.values()))
     fresh_items = [items[key] for key in await fulfillment_store.add_items(session, items)]
     await deciding.decide(
         session,
-        [deciding.order_as_it_came(newest[order_id], decision, links) for order_id, decision in decisions.items()],
+        [
+            deciding.order_as_it_came(newest[order_id], decision, links, reserved.get(order_id, ()))
+            for order_id, decision in decisions.items()
+        ],
         [deciding.return_as_it_came(returns[return_id], links) for return_id in sorted(fresh_returns)],
         [
             item_as_it_came(item, links[key_of(item)])

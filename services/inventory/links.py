@@ -44,6 +44,11 @@ def _merged(components: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...
     return tuple(quantities.items())
 
 
+async def find_known_links(session: Session, wanted: Collection[Key]) -> dict[Key, Link]:
+    """Where each product leads, as far as it is known now."""
+    return await _find(session, wanted)
+
+
 async def find_links_or_wait(session: Session, wanted: Collection[Key]) -> dict[Key, Link]:
     """Where each product leads; a product that one of them waits for stays locked until the transaction ends.
 

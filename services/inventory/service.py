@@ -1,6 +1,8 @@
 """What inventory is made of."""
 
 from services.inventory.api import ROUTERS
+from services.inventory.checking import check_all_the_time
+from services.inventory.expiring import expire_reservations
 from services.inventory.handlers import SUBSCRIPTIONS
 from services.inventory.tables import METADATA
 from shared.events.inventory import ApiKeyUsedAtInventory
@@ -14,4 +16,5 @@ SERVICE = Service(
     routers=ROUTERS,
     note_key_uses=publishing(ApiKeyUsedAtInventory),
     subscriptions=SUBSCRIPTIONS,
+    workers=(expire_reservations, check_all_the_time),
 )

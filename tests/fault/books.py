@@ -70,7 +70,8 @@ class Endpoint(NamedTuple):
 class Books:
     """Everything that the promises are about.
 
-    `ledger` is in the order of entry per product; `levels` and `takings` (units) are by `(product id, location id)`,
+    `ledger` is in the order of entry per product. By `(product id, location id)` are `levels` and, in units, `takings`,
+    what is `completed` and has left, what of both is `allocating`, and what reservations hold (`reserving`).
     `attempts` are `(endpoint id, product id, version)` in the order they were made, `aside` are sentences on what no
     handler could deal with: dead letters and parked lines.
     """
@@ -81,6 +82,9 @@ class Books:
     suppliers: Mapping[int, int]
     documents: Sequence[Document]
     takings: Mapping[tuple[int, int], int]
+    completed: Mapping[tuple[int, int], int]
+    allocating: Mapping[tuple[int, int], int]
+    reserving: Mapping[tuple[int, int], int]
     endpoints: Sequence[Endpoint]
     attempts: Sequence[tuple[int, int, int]]
     aside: Sequence[str]
@@ -98,6 +102,18 @@ DOCUMENTS = """
     union all select 'return', seller_id, external_ref, return_id::text from orders.returns
 """
 TAKINGS = "select product_id, location_id, sum(quantity)::bigint from inventory.takings group by 1, 2"
+COMPLETED = "select product_id, location_id, sum(quantity)::bigint from inventory.completed_items group by 1, 2"
+ALLOCATING = """
+    select product_id, location_id, sum(quantity)::bigint from (
+        select product_id, location_id, quantity from inventory.takings where effect = 'allocate'
+        union all select product_id, location_id, quantity from inventory.completed_items where held) as parts
+    group by 1, 2
+"""
+RESERVING = """
+    select u.product_id, u.location_id, sum(u.quantity)::bigint
+    from inventory.reserved_units u join inventory.reservations r using (reservation_id)
+    where r.state in ('open', 'confirmed') group by 1, 2
+"""
 ENDPOINTS = """
     select e.endpoint_id, e.url, e.created_at,
         array(select c.supplier_id from catalog.connections c
@@ -139,11 +155,18 @@ async def _read(connection: Any) -> Books:  # noqa: ANN401 - asyncpg has no type
         versions={row["product_id"]: row["version"] for row in items},
         suppliers={row["product_id"]: row["supplier_id"] for row in items},
         documents=[Document(*row) for row in await connection.fetch(DOCUMENTS)],
-        takings={(row[0], row[1]): row[2] for row in await connection.fetch(TAKINGS)},
+        takings=await _units(connection, TAKINGS),
+        completed=await _units(connection, COMPLETED),
+        allocating=await _units(connection, ALLOCATING),
+        reserving=await _units(connection, RESERVING),
         endpoints=[Endpoint(row[0], row[1], row[2], frozenset(row[3])) for row in await connection.fetch(ENDPOINTS)],
         attempts=[(row[0], row[1], row[2]) for row in await connection.fetch(ATTEMPTS)],
         aside=[*dead, *parked],
     )
+
+
+async def _units(connection: Any, query: str) -> dict[tuple[int, int], int]:  # noqa: ANN401 - asyncpg has no types
+    return {(row[0], row[1]): row[2] for row in await connection.fetch(query)}
 
 
 def _entry(row: Any) -> Entry:  # noqa: ANN401 - asyncpg has no types

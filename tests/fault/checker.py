@@ -12,11 +12,15 @@ from itertools import groupby, pairwise
 from typing import NamedTuple
 from urllib.parse import urljoin
 
-from tests.fault.books import Books, Document, Entry, read_books
+from tests.fault.books import Books, Document, Entry, Level, read_books
 from tests.fault.journal import Journal, Kind, Operation
 from tests.receiver import Receiver
 
 LEDGER_KINDS: dict[str, Kind] = {"order": "order", "returned": "return", "manual": "adjustment"}
+# What becomes of an order's units afterwards: of the order, but no second effect of it.
+LATER_KINDS: dict[str, Kind] = {"fulfilled": "order", "fulfillment_failed": "order"}
+# Of no order or adjustment: they move what is reserved, and nothing else.
+RESERVING_KINDS = {"reserved", "released", "expired", "converted"}
 SENTENCES_SHOWN = 20
 
 Slot = tuple[str, int]
@@ -102,7 +106,12 @@ def judge(books: Books, journal: Journal, told: Sequence[Told], window_seconds: 
         "P2": last_state_told(books, by_slot),
         "P3": [*never_back(books, by_slot), *attempts_never_back(books.attempts)],
         "P4": list(books.aside),
-        "P5": [*ledger_explains_levels(books), *versions_count_changes(books), *takings_explain_orders(books)],
+        "P5": [
+            *ledger_explains_levels(books),
+            *versions_count_changes(books),
+            *takings_explain_orders(books),
+            *somebody_holds_what_is_held(books),
+        ],
         "P6": one_effect_each(books.documents, journal),
     }
     verdict.violations = {promise: sentences for promise, sentences in found.items() if sentences}
@@ -208,10 +217,12 @@ def account_for_operations(verdict: Verdict, books: Books, journal: Journal) -> 
     documents = {(one.kind, one.document_id): one for one in books.documents}
     found: dict[Key, list[Entry]] = defaultdict(list)
     for entry in books.ledger:
+        if entry.kind in RESERVING_KINDS and entry.deltas[:2] == (0, 0):
+            continue
         key = _key_of(entry, books, documents)
         if key is None:
             verdict.invented.append(f"the ledger has {entry}, whose {entry.kind} nobody knows")
-        else:
+        elif entry.kind in LEDGER_KINDS:
             found[key].append(entry)
     there = {(one.kind, one.company_id, one.reference) for one in books.documents}
     for kind, company_id, reference in sorted(there | found.keys()):
@@ -222,7 +233,7 @@ def account_for_operations(verdict: Verdict, books: Books, journal: Journal) -> 
 
 
 def _key_of(entry: Entry, books: Books, documents: Mapping[tuple[Kind, str], Document]) -> Key | None:
-    kind = LEDGER_KINDS.get(entry.kind)
+    kind = (LEDGER_KINDS | LATER_KINDS).get(entry.kind)
     if kind == "adjustment":
         return kind, books.suppliers[entry.product_id], entry.reason or ""
     document = documents.get((kind, entry.reference)) if kind else None
@@ -328,13 +339,30 @@ def versions_count_changes(books: Books) -> list[str]:
 
 
 def takings_explain_orders(books: Books) -> list[str]:
-    """P5: what orders took of a product at a location and still hold is what the ledger says that they took."""
+    """P5: what orders hold of a product at a location, and what has left for them, is what they took by the ledger."""
     taken: Counter[tuple[int, int]] = Counter()
     for entry in books.ledger:
-        if entry.kind.startswith("order"):
+        if entry.kind.startswith(("order", "fulfil")):
             taken[entry.product_id, entry.location_id] -= entry.available_delta
     return [
-        f"orders hold {books.takings.get(key, 0)} of product {key[0]} at location {key[1]}, they took {taken[key]}"
-        for key in sorted(taken.keys() | books.takings.keys())
-        if books.takings.get(key, 0) != taken[key]
+        f"orders hold {books.takings.get(key, 0)} of product {key[0]} at location {key[1]} and "
+        f"{books.completed.get(key, 0)} have left, they took {taken[key]}"
+        for key in sorted(taken.keys() | books.takings.keys() | books.completed.keys())
+        if books.takings.get(key, 0) + books.completed.get(key, 0) != taken[key]
     ]
+
+
+def somebody_holds_what_is_held(books: Books) -> list[str]:
+    """P5: what is allocated is what takings and completed items keep so, what is reserved is what reservations hold."""
+    violations = []
+    for key in sorted(books.levels.keys() | books.allocating.keys() | books.reserving.keys()):
+        level = books.levels.get(key, Level(0, 0, 0, 0))
+        for what, units, held in (
+            ("allocated", level.allocated, books.allocating.get(key, 0)),
+            ("reserved", level.reserved, books.reserving.get(key, 0)),
+        ):
+            if units != held:
+                violations.append(
+                    f"{units} of product {key[0]} at location {key[1]} are {what}, somebody holds {held} of them"
+                )
+    return violations

@@ -60,6 +60,9 @@ GOOD_BOOKS = Books(
     suppliers={CUP: SUPPLIER, PLATE: SUPPLIER},
     documents=(Document("order", RETAILER, "A-1", "order-1"), Document("return", RETAILER, "A-1", "return-1")),
     takings={(CUP, MAIN): 3},
+    completed={},
+    allocating={},
+    reserving={},
     endpoints=(Endpoint(5, URL, NOON, frozenset({SUPPLIER})),),
     attempts=((5, CUP, 1), (5, PLATE, 1), (5, CUP, 3)),
     aside=(),
@@ -233,6 +236,55 @@ def test_p5_a_version_without_its_change_is_seen() -> None:
 def test_p5_takings_that_no_order_explains_are_seen() -> None:
     run = Run(replace(GOOD_BOOKS, takings={(CUP, MAIN): 4}))
     assert "orders hold 4" in only_violation(run.verdict(), "P5")
+
+
+def sold_and_sent() -> Books:
+    """The order's three cups are allocated, one of them has left, and one more is reserved and released again."""
+    ordered = GOOD_BOOKS.ledger[1]._replace(deltas=(0, 3, 0), after=(10, 3, 0))
+    came_back = GOOD_BOOKS.ledger[2]._replace(after=(11, 3, 0))
+    left = entry(CUP, 4, "fulfilled", "order-1", 0, 0)._replace(deltas=(-1, -1, 0), after=(10, 2, 0))
+    held = [
+        entry(CUP, version, kind, "reservation-1", 0, 0)._replace(deltas=(0, 0, units), after=(10, 2, after))
+        for version, kind, units, after in ((5, "reserved", 1, 1), (6, "released", -1, 0), (7, "reserved", 1, 1))
+    ]
+    return replace(
+        GOOD_BOOKS,
+        ledger=(GOOD_BOOKS.ledger[0], ordered, came_back, left, *held, GOOD_BOOKS.ledger[3]),
+        levels={**GOOD_BOOKS.levels, (CUP, MAIN): Level(10, 2, 1, 0)},
+        versions={CUP: 7, PLATE: 1},
+        takings={(CUP, MAIN): 2},
+        completed={(CUP, MAIN): 1},
+        allocating={(CUP, MAIN): 2},
+        reserving={(CUP, MAIN): 1},
+    )
+
+
+LATER_TOLD = (*GOOD_TOLD, Told(URL, CUP, 56.0, 56.0, 7, 7))
+
+
+def test_p5_what_is_allocated_sent_and_reserved_adds_up() -> None:
+    assert Run(sold_and_sent(), told=LATER_TOLD).verdict().problems() == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"completed": {}}, "orders hold 2 of product 100 at location 7 and 0 have left, they took 3"),
+        ({"takings": {}, "completed": {(CUP, MAIN): 4}}, "0 of product 100 at location 7 and 4 have left, they took 3"),
+        ({"allocating": {(CUP, MAIN): 3}}, "2 of product 100 at location 7 are allocated, somebody holds 3 of them"),
+        ({"reserving": {}}, "1 of product 100 at location 7 are reserved, somebody holds 0 of them"),
+    ],
+)
+def test_p5_what_nobody_holds_is_seen(wrong: dict[str, dict[tuple[int, int], int]], sentence: str) -> None:
+    run = Run(replace(sold_and_sent(), **wrong), told=LATER_TOLD)  # type: ignore[arg-type] # all of them mappings
+    assert sentence in only_violation(run.verdict(), "P5")
+
+
+def test_p4_what_left_for_an_order_of_nobody_is_invented() -> None:
+    books = sold_and_sent()
+    ledger = [one._replace(reference="?") if one.kind == "fulfilled" else one for one in books.ledger]
+    (sentence,) = Run(replace(books, ledger=ledger), told=LATER_TOLD).verdict().invented
+    assert "reference='?'" in sentence
 
 
 def test_p6_two_orders_under_one_reference_are_seen() -> None:

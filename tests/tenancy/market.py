@@ -81,6 +81,8 @@ class Company:
     order: str = ""
     order_ref: str = ""
     return_id: str = ""
+    reservation: str = ""
+    spare_reservation: str = ""
     endpoint: int = 0
     spare_endpoint: int = 0
     marks: set[str] = field(default_factory=set)
@@ -342,6 +344,10 @@ async def _sell(company: Company, product_id: int, variant_sku: str) -> None:
         "lines": [{**lines[0], "quantity": 1, "restock": True}],
     }
     company.return_id = company.mark(made(await company.client.post("/v1/returns", back))["return_id"])
+    company.reservation, company.spare_reservation = [
+        company.mark(made(await company.client.post("/v1/reservations", {"lines": lines}))["reservation_id"])
+        for _ in range(2)
+    ]
 
 
 async def _until_told(retailer: Company) -> None:

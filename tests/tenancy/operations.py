@@ -134,6 +134,16 @@ def _bulk(company: Company) -> list[Ask]:
     ]
 
 
+def _reservations(company: Company) -> list[Ask]:
+    line: dict[str, object] = {"product_id": company.product, "quantity": 1}
+    if company.role == RETAILER:
+        line["variant_sku"] = company.suppliers_variant
+    return [
+        Ask(query={"seller_id": company.id}, body={"lines": [line]}),
+        Ask(body={"lines": [line]}, refused=(422,)),
+    ]
+
+
 PAGE = {"limit": 1}
 
 ENTRIES: Mapping[str, Entry] = {
@@ -246,6 +256,25 @@ ENTRIES: Mapping[str, Entry] = {
     "DELETE /v1/stock/{product_id}": only(
         SUPPLIER, lambda company: [Ask({"product_id": company.spare_stock}, role=SUPPLIER)]
     ),
+    "GET /v1/stock/ledger": only(
+        SUPPLIER,
+        lambda company: [
+            Ask(lists=True, role=SUPPLIER),
+            Ask(query={"supplier_id": company.id}, role=SUPPLIER),
+            Ask(query={"reference": company.order}, lists=True, role=SUPPLIER),
+            Ask(query=PAGE, lists=True, role=SUPPLIER),
+        ],
+    ),
+    "GET /v1/stock/{product_id}/series": only(
+        SUPPLIER, lambda company: [Ask({"product_id": company.product}, role=SUPPLIER)]
+    ),
+    "GET /v1/stock/check": only(
+        SUPPLIER, lambda company: [Ask(query={"supplier_id": company.id}, role=SUPPLIER, names_own=False)]
+    ),
+    "POST /v1/stock/check": only(
+        SUPPLIER,
+        lambda company: [Ask(query={"supplier_id": company.id}, body={"repair": True}, role=SUPPLIER, names_own=False)],
+    ),
     "POST /v1/stock/bulk": only(SUPPLIER, _bulk),
     "GET /v1/locations": only(
         SUPPLIER,
@@ -262,6 +291,18 @@ ENTRIES: Mapping[str, Entry] = {
     "PATCH /v1/locations/{code}": only(
         SUPPLIER, lambda company: [Ask({"code": company.location}, body={"priority": 1}, role=SUPPLIER)]
     ),
+    "POST /v1/reservations": _reservations,
+    "GET /v1/reservations": lambda company: [
+        Ask(lists=True),
+        Ask(query={"seller_id": company.id}),
+        Ask(query={"state": "open"}, lists=True),
+        Ask(query={"cursor": LAST_UUID}, lists=True),
+    ],
+    "GET /v1/reservations/{reservation_id}": lambda company: [Ask({"reservation_id": company.reservation})],
+    "POST /v1/reservations/{reservation_id}/confirm": lambda company: [
+        Ask({"reservation_id": company.spare_reservation}, body={"external_ref": company.said("confirmed")})
+    ],
+    "DELETE /v1/reservations/{reservation_id}": lambda company: [Ask({"reservation_id": company.spare_reservation})],
     # Notifier
     "POST /v1/webhook-endpoints": only(
         RETAILER,

@@ -56,6 +56,7 @@ async def test_every_answer_is_one_that_the_document_declares(market: Market) ->
         "code": supplier.location,
         "order_id": retailer.order,
         "endpoint_id": retailer.endpoint,
+        "reservation_id": retailer.reservation,
     }
     keys = [supplier.admin_key, retailer.admin_key, ADMIN_KEY]
     schema = schemathesis.openapi.from_dict(create_app(SERVICES, {}).openapi())

@@ -37,6 +37,7 @@ AREAS = {
     "/v1/stock": "stock",
     "/v1/locations": "stock",
     "/v1/webhook-endpoints": "webhooks",
+    "/v1/reservations": "stock",
 }
 SCOPES = [f"{area}:{verb}" for area in ("catalog", "orders", "stock", "webhooks") for verb in ("read", "write")]
 

@@ -1,4 +1,4 @@
-"""Stock as it is, its ledger, and writing it: one item, its settings and removal, or many items at once."""
+"""Stock as it is, and writing it: one item, its settings and removal, or many items at once."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -9,7 +9,6 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from services.inventory import writing
 from services.inventory.api.requests import Calling, Cursor, Here, Limit, ProductId, SupplierId
 from services.inventory.store import reading
-from services.inventory.tables import LedgerKind
 from services.inventory.writing import BulkRow, Settings, Write
 from shared.access import Caller
 from shared.database import Session
@@ -71,34 +70,6 @@ class StockPage(BaseModel):
     next_cursor: int | None
 
 
-class LedgerEntry(BaseModel):
-    """One change of one level: by how much, and what it came to."""
-
-    entry_id: int
-    item_version: int
-    location: str
-    kind: LedgerKind
-    on_hand_delta: int
-    allocated_delta: int
-    reserved_delta: int
-    on_hand_after: int
-    allocated_after: int
-    reserved_after: int
-    reason: str | None
-    actor: str
-    source: str
-    reference: str
-    line_id: int | None
-    occurred_at: datetime
-
-
-class LedgerPage(BaseModel):
-    """Ledger entries, newest first; `next_cursor` is null on the last page."""
-
-    items: list[LedgerEntry]
-    next_cursor: int | None
-
-
 class BulkAnswer(BaseModel):
     """What became of each row, in the order of the rows."""
 
@@ -132,18 +103,6 @@ async def show_stock(product_id: ProductId, caller: Calling, context: Here) -> S
     """One item: its levels per location, their totals, its version."""
     async with context.database.transaction() as session:
         return await _own_item(session, product_id, caller)
-
-
-@router.get("/stock/{product_id}/ledger")
-async def show_ledger(
-    product_id: ProductId, caller: Calling, context: Here, cursor: Cursor = None, limit: Limit = 50
-) -> LedgerPage:
-    """What changed the item's stock, newest first."""
-    async with context.database.transaction() as session:
-        await _own_item(session, product_id, caller)
-        rows = await reading.list_entries(session, product_id, limit=limit + 1, before_entry_id=cursor)
-    entries = [LedgerEntry.model_validate(row) for row in rows[:limit]]
-    return LedgerPage(items=entries, next_cursor=entries[-1].entry_id if len(rows) > limit else None)
 
 
 @router.post("/stock/{product_id}/adjustments")

@@ -11,12 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from services.inventory.domain.reservations import convert
 from services.inventory.domain.stock import (
     LEVEL_LIMIT,
     TOO_MUCH,
     Cause,
     Location,
     OrderEffect,
+    Reserved,
     Stock,
     default_location,
 )
@@ -71,7 +73,7 @@ class Order(NamedTuple):
 
     When only some lines are decided, because their products have come, `held` is what these lines hold, and
     `short_suppliers` are those of whom the order got nothing before, `drawn_suppliers` those of whom it holds stock.
-    `connections` are the seller's, by supplier id.
+    `connections` are the seller's, by supplier id. `reserved` is what was reserved for the order: it is there for it.
     """
 
     seller_id: int
@@ -81,6 +83,7 @@ class Order(NamedTuple):
     held: Sequence[Taking] = ()
     short_suppliers: frozenset[int] = frozenset()
     drawn_suppliers: frozenset[int] = frozenset()
+    reserved: Sequence[Reserved] = ()
 
 
 class Decided(NamedTuple):
@@ -114,6 +117,15 @@ def decide(order: Order, stock: Stock) -> list[Decided]:
             decided[outcome.line_id] = outcome
     draft.carry_out()
     return [decided[line.line_id] for line in order.lines]
+
+
+def find_places(order: Order, stock: Stock) -> list[Decided]:
+    """Where each line of an order would draw, one after the other, and how many units are not there; changes nothing.
+
+    The lines have components, and their suppliers the locations that they name.
+    """
+    draft = _Draft(stock, order)
+    return [draft.draw_line(line.supplier_id, line)[0] for line in order.lines]
 
 
 def refusal(seller_id: int, line: Line, connections: Mapping[int, Connection]) -> str | None:
@@ -160,11 +172,13 @@ class _Draft:
         self.drawn: dict[tuple[int, int], int] = {}
         for taking in order.held:
             self._add(taking, -1)
+        for _, _, product_id, location_id, quantity in order.reserved:
+            self.drawn[product_id, location_id] = self.drawn.get((product_id, location_id), 0) - quantity
 
     def draw(self, supplier_id: int, lines: Sequence[Line]) -> list[Decided]:
         """Draw these lines, all of one supplier, one after the other; none of them when `deny` forbids one."""
         takings_before = len(self.takings)
-        outcomes = [self._draw_line(supplier_id, line) for line in lines]
+        outcomes = [self.draw_line(supplier_id, line) for line in lines]
         short = sorted({product_id for _, denied in outcomes for product_id in denied})
         if not short and supplier_id not in self.order.short_suppliers:
             return [outcome for outcome, _ in outcomes]
@@ -191,8 +205,12 @@ class _Draft:
         return kept
 
     def carry_out(self) -> None:
-        """Make the difference between what is drawn now and what is held, line by line, each by its effect."""
+        """Make the difference between what is drawn now and what is held, line by line, each by its effect.
+
+        What was reserved for the order is so no more, whether it is taken or not.
+        """
         cause, move = self.order.cause, self.stock.move
+        convert(self.stock, self.order.reserved, cause)
         taken = [(taking, taking.quantity) for taking in self.takings] if not self.order.held else self._difference()
         for (line_id, product_id, location_id, _, effect, _), quantity in taken:
             if effect == "decrement":
@@ -218,7 +236,7 @@ class _Draft:
         available = level.available if level else 0
         return available - self.drawn.get((product_id, location_id), 0)
 
-    def _draw_line(self, supplier_id: int, line: Line) -> tuple[Decided, list[int]]:
+    def draw_line(self, supplier_id: int, line: Line) -> tuple[Decided, list[int]]:
         """Draw a line from one location; returns its outcome, and the products that `deny` forbids it."""
         location = self._location(supplier_id, line)
         location_id, effect = location.location_id, location.order_effect
@@ -253,18 +271,20 @@ class _Draft:
         if line.location is None and line.line_id in self.held_at:
             held_at, _ = self.held_at[line.line_id]
             return next(location for location in locations if location.location_id == held_at)
+        if line.location is None and self.order.reserved:
+            kept = next((location for location in locations if self._is_kept_at(location, line)), None)
+            if kept is not None:
+                return kept
         connection = self.order.connections.get(supplier_id)
         for code in (line.location, connection.default_location if connection else None):
             named = stock.location(supplier_id, code) if code else None
             if named:
                 return named
-        enough = (location for location in locations if self._has_enough(location, line))
+        enough = (location for location in locations if location.salable and self._has_enough(location, line))
         return next(enough, default_location(locations))
 
     def _has_enough(self, location: Location, line: Line) -> bool:
         """Whether a line that names no location may draw from this one without overdrawing it."""
-        if not location.salable:
-            return False
         for product_id, per_unit in line.components:
             level = self.stock.items[product_id].levels.get(location.location_id)
             if (
@@ -274,3 +294,11 @@ class _Draft:
             ):
                 return False
         return True
+
+    def _is_kept_at(self, location: Location, line: Line) -> bool:
+        """Whether units for this line are reserved at a location, and with what is free there it has enough."""
+        needs = [((one, location.location_id), line.quantity * per_unit) for one, per_unit in line.components]
+        kept = [(-self.drawn.get(key, 0), units) for key, units in needs]
+        if all(there >= units for there, units in kept):
+            return True
+        return any(there > 0 for there, _ in kept) and self._has_enough(location, line)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
+from uuid import UUID
 
 from shared.events.catalog import OversellPolicy
 from shared.events.inventory import Crossing
@@ -107,6 +108,16 @@ class Entry(NamedTuple):
     reserved: int
 
 
+class Reserved(NamedTuple):
+    """`quantity` units of a base stock product that a line of a reservation keeps out of what can be sold there."""
+
+    reservation_id: UUID
+    line_id: int
+    product_id: int
+    location_id: int
+    quantity: int
+
+
 @dataclass(slots=True)
 class Stock:
     """The locked items, their suppliers' locations (in the order to draw from), and the changes made so far.
@@ -135,7 +146,7 @@ class Stock:
             level = levels[location_id] = Level(stored=False)
         return level
 
-    def move(
+    def move(  # noqa: PLR0913 - a level has three quantities
         self,
         product_id: int,
         location_id: int,
@@ -143,15 +154,18 @@ class Stock:
         on_hand: int = 0,
         allocated: int = 0,
         line_id: int | None = None,
+        *,
+        reserved: int = 0,
     ) -> None:
-        """Change what is on hand and allocated by so many units and enter it; a change by nothing is none."""
-        if not on_hand and not allocated:
+        """Change what is on hand, allocated, reserved by so many units and enter it; a change by nothing is none."""
+        if not on_hand and not allocated and not reserved:
             return
         level = self.level(product_id, location_id)
         level.on_hand += on_hand
         level.allocated += allocated
+        level.reserved += reserved
         after = (level.on_hand, level.allocated, level.reserved)
-        self.entries.append(Entry(product_id, location_id, cause, line_id, on_hand, allocated, 0, *after))
+        self.entries.append(Entry(product_id, location_id, cause, line_id, on_hand, allocated, reserved, *after))
 
     def restate(self, product_id: int, location_id: int, cause: Cause) -> None:
         """Enter that more than the three quantities of a level, or something of the item, has changed just now."""

@@ -1,4 +1,4 @@
-"""What the API shows: items with their levels, the ledger, and look-ups by SKU and barcode."""
+"""What the API shows: items with their levels, and look-ups by SKU and barcode."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -29,15 +29,6 @@ LIST_LEVELS = text("""
     from stock_levels v join locations l on l.location_id = v.location_id
     where v.product_id = any(cast(:product_ids as bigint[])) and (:with_removed or v.removed_at is null)
     order by v.product_id, l.priority, l.location_id
-""")
-LIST_ENTRIES = text("""
-    select e.entry_id, e.item_version, l.code as location, e.kind, e.on_hand_delta, e.allocated_delta,
-        e.reserved_delta, e.on_hand as on_hand_after, e.allocated as allocated_after, e.reserved as reserved_after,
-        e.reason, e.actor, e.source, e.reference, e.line_id,
-        e.occurred_at
-    from stock_ledger e join locations l on l.location_id = e.location_id
-    where e.product_id = :product_id and (cast(:before_entry_id as bigint) is null or e.entry_id < :before_entry_id)
-    order by e.entry_id desc limit :limit
 """)
 # Rule 9: `stock` before `stock_customisable`.
 FIND_BY_SKU = text("""
@@ -84,12 +75,6 @@ async def list_items(
     for level in (await session.execute(LIST_LEVELS, of_items)).mappings():
         by_id[level["product_id"]]["levels"].append(dict(level))
     return items
-
-
-async def list_entries(session: Session, product_id: int, *, limit: int, before_entry_id: int | None) -> list[Row]:
-    """An item's ledger, newest first."""
-    parameters = {"product_id": product_id, "limit": limit, "before_entry_id": before_entry_id}
-    return [dict(row) for row in (await session.execute(LIST_ENTRIES, parameters)).mappings()]
 
 
 async def find_by_sku(session: Session, supplier_id: int, skus: Sequence[str]) -> dict[str, int]:

@@ -117,6 +117,8 @@ class OrderKnown(Table, table=True):
         # What a known order is, its event has said.
         CheckConstraint("version = 0 or source is not null", name="source_given"),
         CheckConstraint("decision >= 1", name="decision_counts_from_1"),
+        # Whoever confirms a reservation to an order asks whether it has come.
+        Index("ix_order_states_seller_id_external_ref", "seller_id", "external_ref"),
     )
 
     order_id: UUID = Field(primary_key=True)

@@ -30,6 +30,8 @@ LedgerKind = Literal[
     "reserved",
     "released",
     "expired",
+    "converted",
+    "repaired",
     "removed",
     "relisted",
     "settings",
@@ -129,13 +131,24 @@ class LedgerEntry(Table, table=True):
         # What changes nothing is no entry; these kinds change something else of the item, which is a version too.
         CheckConstraint(
             "(on_hand_delta, allocated_delta, reserved_delta) <> (0, 0, 0) "
-            "or kind in ('settings', 'removed', 'relisted')",
+            "or kind in ('settings', 'removed', 'relisted', 'repaired')",
             name="changes_something",
         ),
         CheckConstraint("allocated >= 0 and reserved >= 0", name="holds_not_negative"),
         # The item's version 0 is the one before its first entry.
         CheckConstraint("item_version >= 1", name="item_version_counts_from_1"),
         one_of("kind", get_args(LedgerKind)),
+        # Ranges of pages, with their times and ids: free for who writes, and enough for who looks across products.
+        Index(
+            "ix_stock_ledger_occurred_at_entry_id",
+            "occurred_at",
+            "entry_id",
+            postgresql_using="brin",
+            postgresql_with={"autosummarize": "on"},
+        ),
+        # References of orders are in the order of time, so that each falls beside the one before: a hash index and ranges
+        # with Bloom filters cost the writer far more.
+        Index("ix_stock_ledger_reference", "reference"),
     )
 
     # The product leads: one index keeps the entries unique and reads an item's history.

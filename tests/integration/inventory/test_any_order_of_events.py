@@ -5,6 +5,7 @@ import random
 from collections import Counter
 from contextlib import AsyncExitStack, suppress
 from typing import Any
+from uuid import UUID
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -12,9 +13,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from services.inventory import reserving
 from services.inventory.domain.stock import Cause
 from services.inventory.record import record
+from services.inventory.reserving import NewReservation, WantedLine
 from services.inventory.store.stock import lock_stock
+from shared.errors import ProblemError
 from shared.events import Event
 from shared.events.catalog import ProductChanged
 from shared.events.orders import OrderCancelled, OrderEvent, OrderLine
@@ -24,6 +28,7 @@ from tests.integration.inventory.world import (
     COMPANIES,
     CONNECTION,
     KIT,
+    RETAILER,
     SHIRT,
     SMALL,
     SUPPLIER,
@@ -70,7 +75,7 @@ class CrashError(Exception):
 
 
 class Sales(RuleBasedStateMachine):
-    """Orders, their fulfillment, returns and counts; what has been published lies in `events` and comes when it comes.
+    """Orders, their fulfillment, returns, counts and reservations; what was published lies in `events` until it comes.
 
     Two workers handle events, at once too, some again and some in vain. What must come of it all is worked out here,
     from the newest version of each order and its items alone.
@@ -86,6 +91,7 @@ class Sales(RuleBasedStateMachine):
         self.told: set[int] = set()
         self.items: list[tuple[str, Any]] = []
         self.counted: Counter[tuple[int, str]] = Counter()
+        self.reserved: list[UUID] = []
         self.run(self.start_anew())
 
     def run(self, what: Any) -> None:  # noqa: ANN401 - any coroutine
@@ -163,6 +169,53 @@ class Sales(RuleBasedStateMachine):
             stock.move(product_id, location.location_id, cause, on_hand=units)
             await record(session, stock)
 
+    @rule(line=LINE)
+    def reserve(self, line: Any) -> None:  # noqa: ANN401 - as drawn
+        (product_id, variant), quantity, place = line
+        wanted = WantedLine(product_id=product_id, variant_sku=variant, quantity=quantity, location=place)
+        with suppress(ProblemError):
+            self.reserved.append(self.runner.run(self.try_to_reserve(NewReservation(lines=[wanted]))))
+
+    async def try_to_reserve(self, wanted: NewReservation) -> UUID:
+        async with self.world.database.transaction() as session:
+            return await reserving.reserve(session, RETAILER, wanted)
+
+    @precondition(lambda self: self.reserved and self.orders)
+    @rule(data=st.data())
+    def confirm_while_its_order_comes(self, data: st.DataObject) -> None:
+        reservation_id = data.draw(st.sampled_from(self.reserved))
+        placed = data.draw(st.sampled_from(self.orders))[0]
+        self.run(self.both(reservation_id, placed))
+
+    async def both(self, reservation_id: UUID, placed: OrderEvent) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.confirm(reservation_id, placed.external_ref))
+            group.create_task(self.work([placed]))
+        await self.world.assert_the_ledger_explains_every_level()
+
+    async def confirm(self, reservation_id: UUID, external_ref: str) -> None:
+        with suppress(ProblemError):
+            async with self.world.database.transaction() as session:
+                await reserving.confirm(session, RETAILER, reservation_id, external_ref)
+
+    @precondition(lambda self: self.reserved)
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        self.run(self.let_go(data.draw(st.sampled_from(self.reserved))))
+
+    async def let_go(self, reservation_id: UUID) -> None:
+        async with self.world.database.transaction() as session:
+            await reserving.release(session, RETAILER, reservation_id)
+
+    @rule()
+    def all_that_is_reserved_expires(self) -> None:
+        self.run(self.expire())
+
+    async def expire(self) -> None:
+        await self.world.rows("update reservations set expires_at = db_now() returning 1")
+        async with self.world.database.transaction() as session:
+            await reserving.expire(session, 100)
+
     @rule(data=st.data(), crashes=st.booleans())
     def two_workers_handle_some(self, data: st.DataObject, *, crashes: bool) -> None:
         some = st.lists(st.sampled_from(self.events), min_size=1, max_size=8)
@@ -203,6 +256,8 @@ class Sales(RuleBasedStateMachine):
             self.run(self.handle(rest[start : start + 2], rest[start + 2 : start + 4]))
         assert self.runner.run(self.levels()) == self.expected()
         assert self.runner.run(self.world.rows("select * from parked_lines")) == []
+        # What is confirmed to an order that has come is held no more.
+        assert self.runner.run(self.world.rows("select * from reservations where state = 'confirmed'")) == []
 
     async def levels(self) -> dict[tuple[int, str], tuple[int, int]]:
         rows = await self.world.rows("""

@@ -203,6 +203,16 @@ class World:
         """)
         return found[0] if found else (0, 0)
 
+    async def move_clock(self, seconds: float) -> None:
+        """Let the database's clock be so many seconds ahead."""
+        async with self.database.transaction() as session:
+            await session.execute(
+                text(
+                    "create or replace function db_now() returns timestamptz language sql volatile as "
+                    f"'select clock_timestamp() + make_interval(secs => {seconds})'"
+                )
+            )
+
     async def rows(self, query: str) -> list[Any]:
         async with self.database.transaction() as session:
             return [tuple(row) for row in await session.execute(text(query))]
@@ -224,12 +234,12 @@ class World:
             select l.product_id, l.location_id from stock_levels l
             left join (select product_id, location_id, sum(on_hand_delta) as on_hand, sum(allocated_delta) as allocated,
                     sum(reserved_delta) as reserved from stock_ledger group by 1, 2) e using (product_id, location_id)
-            left join (select distinct on (product_id, location_id) product_id, location_id, on_hand, allocated
-                    from stock_ledger order by product_id, location_id, entry_id desc) last
+            left join (select distinct on (product_id, location_id) product_id, location_id, on_hand, allocated,
+                    reserved from stock_ledger order by product_id, location_id, entry_id desc) last
                 using (product_id, location_id)
-            where (l.on_hand, l.allocated, l.reserved, l.on_hand, l.allocated) is distinct from (coalesce(e.on_hand, 0),
-                coalesce(e.allocated, 0), coalesce(e.reserved, 0), coalesce(last.on_hand, 0),
-                coalesce(last.allocated, 0))
+            where (l.on_hand, l.allocated, l.reserved, l.on_hand, l.allocated, l.reserved) is distinct from (
+                coalesce(e.on_hand, 0), coalesce(e.allocated, 0), coalesce(e.reserved, 0), coalesce(last.on_hand, 0),
+                coalesce(last.allocated, 0), coalesce(last.reserved, 0))
         """)
         assert drift == []
         held = await self.rows("""
@@ -241,6 +251,13 @@ class World:
             where coalesce(l.allocated, 0) <> coalesce(h.held, 0)
         """)
         assert held == []
+        reserved = await self.rows("""
+            select product_id, location_id, l.reserved, u.units from stock_levels l full join (
+                select product_id, location_id, sum(quantity) as units from reserved_units group by 1, 2) u
+                using (product_id, location_id)
+            where coalesce(l.reserved, 0) <> coalesce(u.units, 0)
+        """)
+        assert reserved == []
         # Whatever is held or has left, it was taken out of what is available, once.
         untaken = await self.rows("""
             select product_id, location_id, t.taken, e.drawn from (

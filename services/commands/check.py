@@ -1,0 +1,107 @@
+"""`basestock check`: whether all stock adds up, and making levels anew from the ledger where they drifted."""
+
+import json
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from services.all_in_one import with_database
+from services.commands.options import DataDir, Dsn, read_settings
+from services.inventory import checking
+from services.inventory.domain.checking import Drift
+from shared.database import Database
+from shared.logs import configure_logs
+from shared.serve import run_to_end
+
+# Beyond it something is wrong that no list of items explains: the rest is counted.
+DRIFTS_KEPT = 10_000
+ACTOR = "basestock check"
+
+console = Console()
+progress_console = Console(stderr=True)
+
+
+def check(
+    *,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make levels and versions anew from the ledger; nothing else is changed.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")] = False,
+    dsn: Dsn = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Hold all stock against its ledger, orders and reservations; exit status 1 where something does not add up."""
+    settings = read_settings(dsn=dsn, data_dir=data_dir)
+    configure_logs(settings.model_copy(update={"log_level": "warning", "log_format": "console"}))
+    drifting = False
+
+    async def main() -> None:
+        nonlocal drifting
+        async with AsyncExitStack() as stack:
+            complete = await stack.enter_async_context(with_database(settings))
+            database = Database("inventory", complete.dsn_of("inventory"), pool_size=1)
+            stack.push_async_callback(database.close)
+            await database.check_schema()
+            items, drifts, repaired, count = await check_everything(database, repair=repair)
+        drifting = count > len(repaired)
+        if as_json:
+            told = {"items_checked": items, "drifts": count, "found": _rows(drifts), "repaired": _rows(repaired)}
+            console.print_json(json.dumps(told))
+        else:
+            _tell(items, drifts, repaired, count)
+
+    run_to_end(main())
+    if drifting:
+        raise typer.Exit(1)
+
+
+async def check_everything(database: Database, *, repair: bool) -> tuple[int, list[Drift], list[Drift], int]:
+    """Check all items, and repair what can be; returns `(items, drifts, repaired, count of drifts)`.
+
+    At most `DRIFTS_KEPT` of the drifts are kept to be shown.
+    """
+    items, count = 0, 0
+    drifts: list[Drift] = []
+    repaired: list[Drift] = []
+    columns = (SpinnerColumn(), TextColumn("Items checked"), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=progress_console, transient=True) as progress:
+        bar = progress.add_task("items", total=None)
+        after: int | None = 0
+        while after is not None:
+            checked = await checking.check_some(database, None, after)
+            items += checked.items
+            count += len(checked.drifts)
+            drifts += checked.drifts[: DRIFTS_KEPT - len(drifts)]
+            if repair:
+                repaired += await checking.repair(database, checked.drifts, ACTOR)
+            progress.update(bar, completed=items)
+            after = checked.next_after
+    return items, drifts, repaired, count
+
+
+def _rows(drifts: Sequence[Drift]) -> list[dict[str, object]]:
+    return [asdict(drift) for drift in drifts]
+
+
+def _tell(items: int, drifts: Sequence[Drift], repaired: Sequence[Drift], count: int) -> None:
+    if not count:
+        console.print(f"[green]Items checked: {items:,}. Everything adds up.[/]")
+        return
+    table = Table(title=f"Drifts: {count:,}. Items checked: {items:,}.", title_justify="left")
+    for heading in ("Product", "Location", "Kind", "What", "Stored", "Expected", "Repaired"):
+        table.add_column(heading, justify="right" if heading in {"Product", "Stored", "Expected"} else "left")
+    done = {(one.product_id, one.location, one.what) for one in repaired}
+    for one in drifts:
+        is_done = (one.product_id, one.location, one.what) in done
+        said = "yes" if is_done else "with --repair" if one.repairable else "by hand only"
+        what = one.what + "".join(f"\norder {o.order_id}: holds {o.held}, took {o.drawn}" for o in one.orders)
+        table.add_row(str(one.product_id), one.location, one.kind, what, str(one.stored), str(one.expected), said)
+    console.print(table)
+    if count > len(drifts):
+        console.print(f"and {count - len(drifts):,} more")
