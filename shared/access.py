@@ -2,19 +2,23 @@
 
 A key is `bsk_` and 32 random bytes; only its SHA-256 is stored or sent (a random key needs no slow hash). A token is
 what catalog signed for a user who gave the right password. Neither, no answer: every route but signing in, health,
-metrics and the documents depends on `caller_of(service)`, which also asks for the scope that the request needs.
+metrics and the documents depends on `caller_of(service)`, which also asks for the scope that the request needs. The
+routes of KornitX's API also take a key as that vendor has it sent, with the ref of its company: `Basic REF:KEY`.
 """
 
+import base64
 import hashlib
 import hmac
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from fastapi import Request
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from shared.database import Session
 from shared.errors import ProblemError
 from shared.events.catalog import KeyRole
 from shared.rate_limit import count_request
@@ -29,6 +33,14 @@ FIND_KEY = text("""
     where key_sha256 = :key_sha256 and revoked_at is null
       and (expires_at is null or expires_at > clock_timestamp())
 """)
+FIND_REF = text("select ref from companies where company_id = :company_id")
+
+
+class Presented(NamedTuple):
+    """What a header presents: a key or token, and by `Basic` the ref of the company whose key it says it is."""
+
+    secret: str
+    ref: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +118,23 @@ NEITHER = ProblemError(
     "This is neither an API key (bsk_...) nor a session's token (POST /v1/sessions).",
     headers=BEARER,
 )
+NO_PAIR = ProblemError(
+    401,
+    "no_key",
+    "After `Basic` send the ref of your company and an API key of its: REF:bsk_..., in clear or in base64.",
+    headers={"WWW-Authenticate": 'Bearer, Basic realm="Basestock", charset="UTF-8"'},
+)
 
 
-def refusal_of(authorization: str, admin_key: SecretStr | None) -> ProblemError | None:
-    """Why an `Authorization` header is refused by its looks alone, 401; `None` where it may hold a key or a token."""
+def refusal_of(authorization: str, admin_key: SecretStr | None, *, takes_basic: bool = False) -> ProblemError | None:
+    """Why an `Authorization` header is refused by its looks alone, 401; `None` where it may hold a key or a token.
+
+    Only routes that say `takes_basic` take a company's ref and key.
+    """
     scheme, _, rest = authorization.partition(" ")
     presented = rest.strip()
+    if takes_basic and scheme.lower() == "basic":
+        return NO_PAIR if _ref_and_key(presented) is None else None
     if scheme.lower() != "bearer" or not presented:
         return NO_KEY
     may_be_a_token = presented.count(".") == DOTS_IN_A_TOKEN
@@ -120,26 +143,47 @@ def refusal_of(authorization: str, admin_key: SecretStr | None) -> ProblemError 
     return NEITHER
 
 
+def _ref_and_key(credentials: str) -> Presented | None:
+    """`REF:KEY`, in clear as KornitX prints it or in base64 as RFC 7617 has it; `None` where it is neither."""
+    sent = credentials.encode("latin-1")  # the bytes of the header
+    try:
+        pair = sent if b":" in sent else base64.b64decode(sent, validate=True)
+        ref, _, key = pair.decode().rpartition(":")
+    except ValueError:
+        return None
+    return Presented(key, ref) if ref and key.startswith(KEY_PREFIX) else None
+
+
+def _presented(authorization: str) -> Presented:
+    """What a header that is not refused presents."""
+    scheme, _, rest = authorization.partition(" ")
+    pair = _ref_and_key(rest.strip()) if scheme.lower() == "basic" else None
+    return pair or Presented(rest.strip())
+
+
 def _is_admin_key(presented: str, admin_key: SecretStr | None) -> bool:
     if admin_key is None:
         return False
     return hmac.compare_digest(sha256_of(presented), sha256_of(admin_key.get_secret_value()))
 
 
-def caller_of(service: str, *, any_scope: bool = False) -> Callable[[Request], Awaitable[Caller]]:
+def caller_of(
+    service: str, *, any_scope: bool = False, takes_basic: bool = False
+) -> Callable[[Request], Awaitable[Caller]]:
     """The dependency of a service's routes that says who calls.
 
     Answers 401 without a valid key or token, 429 where it calls too often, and 403 without the scope that the request's
-    method needs, unless the route is for callers of `any_scope`.
+    method needs, unless the route is for callers of `any_scope`. A route that `takes_basic` must also be named in its
+    service's `basic_paths`.
     """
 
     async def caller(request: Request) -> Caller:
         context = context_of(service)(request)
         authorization = request.headers.get("authorization", "")
-        refusal = refusal_of(authorization, context.settings.admin_key)
+        refusal = refusal_of(authorization, context.settings.admin_key, takes_basic=takes_basic)
         if refusal is not None:
             raise refusal
-        found = await _authenticate(context, authorization.partition(" ")[2].strip())
+        found = await _authenticate(context, _presented(authorization))
         count_request(request, context.settings, found.actor)
         if not any_scope:
             found.require_scope(needed_scope(service, request.method))
@@ -148,19 +192,29 @@ def caller_of(service: str, *, any_scope: bool = False) -> Callable[[Request], A
     return caller
 
 
-async def _authenticate(context: Context, presented: str) -> Caller:
-    if _is_admin_key(presented, context.settings.admin_key):
+async def _authenticate(context: Context, presented: Presented) -> Caller:
+    secret, ref = presented
+    if ref is None and _is_admin_key(secret, context.settings.admin_key):
         return Caller(company_id=None, role="admin", scopes=ALL_SCOPES)
-    presented_sha256 = sha256_of(presented)
-    if not presented.startswith(KEY_PREFIX):
-        return _caller_by_token(context, presented)
+    presented_sha256 = sha256_of(secret)
+    if not secret.startswith(KEY_PREFIX):
+        return _caller_by_token(context, secret)
     async with context.database.transaction() as session:
         row = (await session.execute(FIND_KEY, {"key_sha256": presented_sha256})).one_or_none()
+        known_ref = ref if row is None or ref is None else await _find_ref(session, row.company_id)
     if row is None or not hmac.compare_digest(row.key_sha256, presented_sha256):
         detail = "This API key is not known, has expired or was revoked."
         raise ProblemError(401, "unknown_key", detail, headers=BEARER)
+    if ref is not None and not hmac.compare_digest((known_ref or "").encode(), ref.encode()):
+        raise ProblemError(401, "unknown_key", "This API key is none of the company with that ref.", headers=BEARER)
     context.key_uses[row.key_id] = row.used_at
     return Caller(company_id=row.company_id, role=row.role, scopes=implied_scopes(row.scopes), key_id=row.key_id)
+
+
+async def _find_ref(session: Session, company_id: int | None) -> str | None:
+    """The company's ref; `None` for the platform admin, which is no company."""
+    ref: str | None = (await session.execute(FIND_REF, {"company_id": company_id})).scalar_one_or_none()
+    return ref
 
 
 def _caller_by_token(context: Context, token: str) -> Caller:

@@ -1,6 +1,6 @@
 """The HTTP side of a process: one app for the services it runs, with health, readiness, metrics and the documents."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -60,7 +60,8 @@ def create_app(services: Sequence[Service], contexts: Mapping[str, Context]) -> 
     install_problem_handlers(app)
     limits_bytes = {path: limit for service in services for path, limit in service.body_limits_bytes.items()}
     admin_key = next((context.settings.admin_key for context in contexts.values()), None)  # the same for all
-    app.add_middleware(Bounded, limits_bytes=limits_bytes, admin_key=admin_key)
+    basic_paths = frozenset[str]().union(*(service.basic_paths for service in services))
+    app.add_middleware(Bounded, limits_bytes=limits_bytes, admin_key=admin_key, basic_paths=basic_paths)
     app.add_middleware(Observed)
     for service in services:
         for router in service.routers:
@@ -91,9 +92,15 @@ class Bounded:
     whoever sends what looks like a key costs us the parsing of a body within the limit before it is answered 401.
     """
 
-    def __init__(self, app: ASGIApp, limits_bytes: Mapping[str, int], admin_key: SecretStr | None) -> None:
-        """Wrap `app`; bodies sent to the paths in `limits_bytes` may have so many bytes, others `BODY_LIMIT_BYTES`."""
+    def __init__(
+        self, app: ASGIApp, limits_bytes: Mapping[str, int], admin_key: SecretStr | None, basic_paths: Collection[str]
+    ) -> None:
+        """Wrap `app`; bodies sent to the paths in `limits_bytes` may have so many bytes, others `BODY_LIMIT_BYTES`.
+
+        Those in `basic_paths` take a company's ref and key as well.
+        """
         self._app, self._limits_bytes, self._admin_key = app, limits_bytes, admin_key
+        self._basic_paths = basic_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -102,7 +109,9 @@ class Bounded:
             return
         headers = Headers(scope=scope)
         if scope["path"] not in OPEN_PATHS | {SIGN_IN_PATH}:
-            refusal = refusal_of(headers.get("authorization", ""), self._admin_key)
+            refusal = refusal_of(
+                headers.get("authorization", ""), self._admin_key, takes_basic=scope["path"] in self._basic_paths
+            )
             if refusal is not None:
                 await problem_response(refusal)(scope, receive, send)
                 return

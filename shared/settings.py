@@ -70,7 +70,11 @@ class Settings(BaseSettings):
     # A dead letter that is redriven must still meet its inbox row (at least a week).
     inbox_keep_days: int = Field(14, ge=7, description="How long handled message ids are remembered.")
 
-    import_keep_days: int = Field(14, ge=1, description="How long product imports and their row results are kept.")
+    import_keep_days: int = Field(14, ge=1, description="How long imports and their row results are kept.")
+    # An import can overtake the events that it accounts for; what was never issued must not keep it for ever.
+    sync_import_wait_seconds: int = Field(
+        600, ge=1, description="Longest wait of an import of on hand for what it accounts for."
+    )
 
     intake_trust_seller_id: bool = Field(
         default=False,
@@ -80,7 +84,7 @@ class Settings(BaseSettings):
     webhook_window_seconds: int = Field(900, ge=1, description="Least time between calls per endpoint and product.")
     webhook_timeout_seconds: float = Field(15, gt=0, description="Longest time for one webhook call.")
     webhook_allow_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
-        (), description="Private networks webhooks may reach (development and tests only), comma separated."
+        (), description="Private networks webhooks and files to import may be in (development and tests only)."
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log level.")

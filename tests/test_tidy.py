@@ -22,6 +22,7 @@ SQL_OWNERS = {
     "shared/access.py",
     "shared/catalog_view.py",
     "shared/database.py",
+    "shared/linked_products.py",
     "shared/messaging/consumer.py",
     "shared/messaging/inbox.py",
     "shared/messaging/outbox.py",

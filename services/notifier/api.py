@@ -7,10 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, status
 from pydantic import BaseModel, Field
 
-from services.notifier import guard
 from services.notifier.signing import new_secret
 from services.notifier.store import endpoints as endpoint_store
 from services.notifier.store.endpoints import Endpoint, LoggedAttempt
+from shared import network_guard
 from shared.access import Caller, caller_of
 from shared.database import Session
 from shared.errors import FieldError, ProblemError
@@ -178,9 +178,9 @@ def _not_found(endpoint_id: int) -> ProblemError:
 
 def _check_url(url: str, settings: Settings) -> None:
     try:
-        guard.check_url(url, settings.webhook_allow_networks)
-    except (guard.UrlError, guard.ForbiddenAddressError) as error:
-        code = "invalid_url" if isinstance(error, guard.UrlError) else "forbidden_address"
+        network_guard.check_url(url, settings.webhook_allow_networks)
+    except (network_guard.UrlError, network_guard.ForbiddenAddressError) as error:
+        code = "invalid_url" if isinstance(error, network_guard.UrlError) else "forbidden_address"
         raise ProblemError(422, code, str(error), errors=[FieldError(field="url", detail=str(error))]) from error
 
 

@@ -9,8 +9,8 @@ from email.utils import parsedate_to_datetime
 import aiohttp
 
 from services.notifier.domain import CallError, Outcome
-from services.notifier.guard import ForbiddenAddressError, GuardedResolver, GuardedSockets, Network
 from shared import clock
+from shared.network_guard import ForbiddenAddressError, GuardedResolver, GuardedSockets, Network
 
 CONNECT_SECONDS = 5.0
 # What an endpoint may answer: it says yes or no, we have no use for more.

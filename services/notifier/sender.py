@@ -24,6 +24,7 @@ from shared import clock
 from shared.database import Database, Session
 from shared.draining import DRAIN_SECONDS, SHORT_DRAIN_SECONDS, to_its_end
 from shared.faults import is_infrastructure
+from shared.linked_products import LinkedPart, find_linked
 from shared.service_context import Context
 from shared.settings import Settings
 
@@ -124,7 +125,7 @@ async def _claim_calls(session: Session, due: Sequence[DueEndpoint], lease: Leas
         if slot.is_connected and slot.is_owed:
             owed[slot.endpoint_id].append(slot)
     wanted = {(company_ids[endpoint_id], slot.stock.product_id) for endpoint_id in owed for slot in owed[endpoint_id]}
-    linked = await slot_store.find_linked(session, wanted) if wanted else {}
+    linked = await find_linked(session, wanted) if wanted else {}
     return [
         _call(endpoint, owed[endpoint.endpoint_id], linked, lease) for endpoint in due if endpoint.endpoint_id in owed
     ]
@@ -133,7 +134,7 @@ async def _claim_calls(session: Session, due: Sequence[DueEndpoint], lease: Leas
 def _call(
     endpoint: DueEndpoint,
     slots: Sequence[DueSlot],
-    linked: dict[tuple[int, int], list[stock_level.LinkedPart]],
+    linked: dict[tuple[int, int], list[LinkedPart]],
     lease: Lease,
 ) -> Call:
     """Render as much as fits into one call; the rest stays due."""

@@ -8,21 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from shared.linked_products import LinkedPart
+
 # Made once: json.dumps with any option makes a new encoder for each call.
 JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
-
-
-@dataclass(frozen=True, slots=True)
-class LinkedPart:
-    """A product, or one variant of it (`""` for the product itself), that draws on a base stock product.
-
-    `attributes` is `[{"name": ..., "value": ...}]`, in the supplier's order.
-    """
-
-    product_id: int
-    sku: str
-    variant_sku: str
-    attributes: Sequence[dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +54,4 @@ def body(items: Sequence[bytes]) -> bytes:
 
 
 def _linked(part: LinkedPart) -> dict[str, object]:
-    variant: dict[str, object] | None = None
-    if part.variant_sku:
-        variant = {f"attribute_{number}": attribute for number, attribute in enumerate(part.attributes, 1)}
-        variant["sku"] = part.variant_sku
-    return {"product": {"id": part.product_id, "sku": part.sku}, "variant": variant}
+    return {"product": {"id": part.product_id, "sku": part.sku}, "variant": part.variant}

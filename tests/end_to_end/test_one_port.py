@@ -33,10 +33,6 @@ TO_COME = {
         "/v1/stock/imports/7",
         "/v1/stock/export",
         "/imports/stock",
-        "/stock/availability",
-        "/stock",
-        "/import",
-        "/import/7/start",
     ],
     "notifier": ["/v1/webhook-endpoints/7/rotate-secret"],
 }

@@ -72,6 +72,7 @@ class Company:
     # For suppliers: stock that is there to be removed from the lists, and a location besides `main`.
     spare_stock: int = 0
     location: str = ""
+    sync_import: str = ""
     connection: int = 0
     spare_connection: int = 0
     # A retailer without any connection.
@@ -86,6 +87,11 @@ class Company:
     endpoint: int = 0
     spare_endpoint: int = 0
     marks: set[str] = field(default_factory=set)
+
+    @property
+    def codes(self) -> tuple[tuple[str, str], tuple[str, str]]:
+        """A supplier's stock product by its SKU, and by its barcode."""
+        return ("sku", self.sku), ("barcode", f"stock-barcode-of-{self.name}")
 
     def mark(self, what: object) -> str:
         """Remember something as this company's own; returns it as text."""
@@ -322,6 +328,9 @@ async def _movements(supplier: Company) -> None:
     supplier.location = supplier.said("location")
     location = {"code": supplier.location, "name": supplier.said("location-name")}
     made(await supplier.client.post("/v1/locations", location))
+    item = {"location": "main", "product": supplier.sku, "on_hand": 1000}
+    import_ = {"entity": "stock", "partial": True, "items": [item]}
+    supplier.sync_import = supplier.mark(made(await supplier.client.post("/import", import_))["import_id"])
 
 
 async def _sell(company: Company, product_id: int, variant_sku: str) -> None:

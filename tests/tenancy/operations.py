@@ -144,6 +144,15 @@ def _reservations(company: Company) -> list[Ask]:
     ]
 
 
+def _availability(company: Company) -> list[Ask]:
+    """Rows name items by codes that others may have as well: a stranger's are looked for among its own."""
+    rows = [{field: name, "data": {"lead_time_days": 2}} for field, name in company.codes]
+    return [
+        Ask(query={"supplier_id": company.id}, body=rows, role=SUPPLIER),
+        *(Ask(body=[row], role=SUPPLIER, refused=(403, 422)) for row in rows),
+    ]
+
+
 PAGE = {"limit": 1}
 
 ENTRIES: Mapping[str, Entry] = {
@@ -303,6 +312,38 @@ ENTRIES: Mapping[str, Entry] = {
         Ask({"reservation_id": company.spare_reservation}, body={"external_ref": company.said("confirmed")})
     ],
     "DELETE /v1/reservations/{reservation_id}": lambda company: [Ask({"reservation_id": company.spare_reservation})],
+    "PUT /stock/availability": only(SUPPLIER, _availability),
+    "GET /stock": only(
+        RETAILER,
+        lambda company: [
+            Ask(lists=True, role=RETAILER),
+            Ask(query=PAGE, lists=True, role=RETAILER),
+            Ask(query={"retailer_id": company.id}, role=RETAILER),
+            Ask(query={"dropship_ref": company.connection}, role=RETAILER),
+            Ask(query={"changed_since": "2020-01-01 00:00:00"}, lists=True, role=RETAILER),
+        ],
+    ),
+    "POST /import": only(
+        SUPPLIER,
+        lambda company: [
+            Ask(
+                query={"supplier_id": company.id},
+                body={
+                    "entity": "stock",
+                    "partial": True,
+                    "items": [{"location": "main", "product": company.sku, "on_hand": 1}],
+                },
+                role=SUPPLIER,
+                names_own=False,
+            )
+        ],
+    ),
+    "POST /import/{sync_import_id}/start": only(
+        SUPPLIER, lambda company: [Ask({"sync_import_id": company.sync_import}, role=SUPPLIER)]
+    ),
+    "GET /import/{sync_import_id}": only(
+        SUPPLIER, lambda company: [Ask({"sync_import_id": company.sync_import}, role=SUPPLIER)]
+    ),
     # Notifier
     "POST /v1/webhook-endpoints": only(
         RETAILER,

@@ -54,6 +54,7 @@ async def test_every_answer_is_one_that_the_document_declares(market: Market) ->
         "connection_id": supplier.connection,
         "product_id": supplier.product,
         "code": supplier.location,
+        "sync_import_id": supplier.sync_import,
         "order_id": retailer.order,
         "endpoint_id": retailer.endpoint,
         "reservation_id": retailer.reservation,

@@ -74,6 +74,11 @@ def post(path: str, body: Callable[[Company], object]) -> Ask:
     return lambda client, company: client.post(path.format(company=company), body(company))
 
 
+def put(path: str, body: Callable[[Company], object]) -> Ask:
+    """Put a body made for the company."""
+    return lambda client, company: client.call("PUT", path.format(company=company), body(company))
+
+
 def first(*names: str) -> Callable[[Any], Any]:
     """The first of a list under these names, one within the other."""
 
@@ -103,6 +108,10 @@ DUPLICATED = post("/v1/products/{company.printed}/duplicate", lambda _: {"sku": 
 ENDPOINT = "/v1/webhook-endpoints/{company.endpoint}"
 NEW_ENDPOINT = post("/v1/webhook-endpoints", lambda one: {"url": NOWHERE + fresh("url"), "company_id": one.id})
 BULK = post("/v1/stock/bulk?supplier_id={company.id}", lambda one: [{"id": one.product, "adjustment": 1}])
+SYNC = "/import/{company.sync_import}"
+AVAILABILITY = put(
+    "/stock/availability?supplier_id={company.id}", lambda one: [{"sku": one.sku, "data": {"lead_time_days": 2}}]
+)
 
 THINGS: Mapping[str, Thing] = {
     "company": Thing("supplier", "Company", get("/v1/companies/{company.id}")),
@@ -143,6 +152,13 @@ THINGS: Mapping[str, Thing] = {
     "check of stock": Thing("supplier", "StockCheck", get("/v1/stock/check?supplier_id={company.id}")),
     "reservation": Thing("retailer", "Reservation", get("/v1/reservations/{company.reservation}")),
     "reservation line": Thing("retailer", None, get("/v1/reservations/{company.reservation}"), first("lines")),
+    "results of availability": Thing("supplier", "AvailabilityResults", AVAILABILITY),
+    "import of on hand that is made or started": Thing(
+        "supplier", "ImportState", post(SYNC + "/start", lambda _: None)
+    ),
+    "import of on hand": Thing("supplier", "SyncImport", get(SYNC)),
+    "row of an import of on hand": Thing("supplier", None, get(SYNC), first("results")),
+    "polled stock": Thing("retailer", "PolledStock", get("/stock?retailer_id={company.id}")),
     "endpoint": Thing("retailer", "EndpointAnswer", get(ENDPOINT)),
     "endpoint that is registered": Thing("retailer", "RegisteredEndpoint", NEW_ENDPOINT),
     "attempt": Thing("retailer", "AttemptAnswer", get(ENDPOINT + "/attempts"), first("items")),

@@ -36,6 +36,8 @@ AREAS = {
     "/v1/returns": "orders",
     "/v1/stock": "stock",
     "/v1/locations": "stock",
+    "/stock": "stock",
+    "/import": "stock",
     "/v1/webhook-endpoints": "webhooks",
     "/v1/reservations": "stock",
 }

@@ -65,12 +65,16 @@ RESTATE_LEVELS = text("""
     where l.product_id = n.product_id and l.location_id = n.location_id
 """)
 SAVE_SETTINGS = text("""
-    update stock_items set policy = :policy, low_stock_threshold = :low_stock_threshold,
-        lead_time_days = :lead_time_days, daily_capacity = :daily_capacity
-    where product_id = :product_id
+    update stock_items i set policy = n.policy, low_stock_threshold = n.low_stock_threshold,
+        lead_time_days = n.lead_time_days, daily_capacity = n.daily_capacity
+    from unnest(cast(:product_ids as bigint[]), cast(:policies as text[]), cast(:low_stock_thresholds as bigint[]),
+        cast(:lead_times_days as integer[]), cast(:daily_capacities as bigint[]))
+        as n (product_id, policy, low_stock_threshold, lead_time_days, daily_capacity)
+    where i.product_id = n.product_id
 """)
 RAISE_VERSIONS = text("""
-    update stock_items set version = version + 1 where product_id = any(cast(:product_ids as bigint[]))
+    update stock_items set version = version + 1, changed_at = clock_timestamp()
+    where product_id = any(cast(:product_ids as bigint[]))
 """)
 ENTRY_COLUMNS = (
     "product_id",
@@ -160,18 +164,19 @@ async def save_stock(session: Session, stock: Stock) -> None:
     await copy_in(session, "stock_ledger", ENTRY_COLUMNS, entries)
 
 
-async def save_settings(session: Session, item: Item) -> None:
-    """Save what was set of a locked item; the change itself is saved with its stock."""
-    await session.execute(
-        SAVE_SETTINGS,
-        {
-            "product_id": item.product_id,
-            "policy": item.own_policy,
-            "low_stock_threshold": item.low_stock_threshold,
-            "lead_time_days": item.lead_time_days,
-            "daily_capacity": item.daily_capacity,
-        },
-    )
+async def save_settings(session: Session, *items: Item) -> None:
+    """Save what was set of locked items; the changes themselves are saved with their stock."""
+    if items:
+        await session.execute(
+            SAVE_SETTINGS,
+            {
+                "product_ids": [item.product_id for item in items],
+                "policies": [item.own_policy for item in items],
+                "low_stock_thresholds": [item.low_stock_threshold for item in items],
+                "lead_times_days": [item.lead_time_days for item in items],
+                "daily_capacities": [item.daily_capacity for item in items],
+            },
+        )
 
 
 async def _restate(session: Session, stock: Stock) -> None:

@@ -91,6 +91,8 @@ class StockItem(Table, table=True):
     lead_time_days: int | None
     daily_capacity: int | None = Field(sa_type=BigInteger)
     version: int = Field(sa_type=BigInteger, sa_column_kwargs=ZERO)
+    # When its version rose last. No index: one more entry for each change costs more than reading it beside the rest.
+    changed_at: datetime = Field(sa_type=MOMENT, sa_column_kwargs={"server_default": text("clock_timestamp()")})
 
 
 class StockLevel(Table, table=True):
@@ -123,7 +125,7 @@ class StockLevel(Table, table=True):
 class LedgerEntry(Table, table=True):
     """One change of one level, never changed afterwards: the sums of the deltas are the level (P5).
 
-    `reference` is the order's or return's id, or the API key's; `line_id` the line of that order or return.
+    `reference` is the order's, return's or import's id, or the API key's; `line_id` the line of that order or return.
     """
 
     __tablename__ = "stock_ledger"

@@ -1,13 +1,12 @@
 """Stock as it is, and who still has to be told of it: fan-out, claim, finish."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import text
 
-from services.notifier.stock_level import LinkedPart, StockNow
-from shared.catalog_view import VIRTUAL_DEPTH_LIMIT
+from services.notifier.stock_level import StockNow
 from shared.database import Session
 from shared.events.inventory import StockChanged, StockRemoved
 
@@ -162,30 +161,6 @@ FINISH = text("""
         as d (endpoint_id, product_id, lease_id, delivered, delay_seconds, attempt)
     join stock_products p on p.product_id = d.product_id
     where s.endpoint_id = d.endpoint_id and s.product_id = d.product_id and s.lease_id = d.lease_id
-""")
-# Reverse of the links: parts that draw on the stock, then versions of them, versions of those, and so on.
-FIND_LINKED = text("""
-    with recursive wanted as (
-        select * from unnest(cast(:company_ids as bigint[]), cast(:stock_ids as bigint[])) as w (company_id, stock_id)
-    ), drawing (stock_id, product_id, variant_sku, attributes, depth) as (
-        select c.stock_id, part.product_id, part.variant_sku, part.attributes, 0
-        from product_parts part cross join unnest(part.component_ids) as c (stock_id)
-        where part.component_ids && cast(:stock_ids as bigint[]) and c.stock_id = any(cast(:stock_ids as bigint[]))
-        union all
-        select d.stock_id, v.product_id, d.variant_sku, d.attributes, d.depth + 1
-        from drawing d join products v on v.base_product_id = d.product_id and v.type = 'virtual'
-        where d.depth < :depth_limit
-    )
-    select w.company_id, w.stock_id, p.product_id, p.sku, d.variant_sku, d.attributes
-    from wanted w
-    join drawing d on d.stock_id = w.stock_id
-    join products p on p.product_id = d.product_id
-    left join connections c
-        on c.supplier_id = p.owner_id and c.retailer_id = w.company_id and c.state = 'active'
-    where not p.removed and p.type not in ('stock', 'stock_customisable')
-      and (p.owner_id = w.company_id or (c.connection_id is not null and (
-        p.visibility = 'connected' or (p.visibility = 'listed' and p.visible_to @> array[w.company_id]))))
-    order by w.company_id, w.stock_id, p.product_id, d.variant_sku
 """)
 
 
@@ -375,20 +350,3 @@ async def finish(session: Session, finished: Sequence[Finished]) -> None:
             "attempts": [item.attempt for item in finished],
         },
     )
-
-
-async def find_linked(session: Session, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], list[LinkedPart]]:
-    """For each `(retailer, base stock product)` what that retailer owns or may see and that draws on it, in order."""
-    rows = await session.execute(
-        FIND_LINKED,
-        {
-            "company_ids": [company_id for company_id, _ in wanted],
-            "stock_ids": [stock_id for _, stock_id in wanted],
-            "depth_limit": VIRTUAL_DEPTH_LIMIT,
-        },
-    )
-    linked: dict[tuple[int, int], list[LinkedPart]] = {}
-    for row in rows:
-        part = LinkedPart(row.product_id, row.sku, row.variant_sku, row.attributes)
-        linked.setdefault((row.company_id, row.stock_id), []).append(part)
-    return linked

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -51,13 +52,13 @@ class SilentBus(InProcessBus):
 
 
 @asynccontextmanager
-async def served(world: World, dsn: str) -> AsyncIterator[Callers]:
-    """Serve the inventory of this world, with another supplier's product 900 added."""
+async def served(world: World, dsn: str, **changed: Any) -> AsyncIterator[Callers]:  # noqa: ANN401 - any setting
+    """Serve the inventory of this world under these settings, with another supplier's product 900 added."""
     keys = [key(7, SUPPLIER, "supplier"), key(8, OTHER_SUPPLIER, "supplier"), key(9, RETAILER, "retailer")]
     async with world.database.transaction() as session:
         await keep_api_keys(session, keys)
     await world.hear(FOREIGN)
-    settings = Settings(dsn=dsn, admin_key=SecretStr(ADMIN_KEY))
+    settings = Settings(dsn=dsn, admin_key=SecretStr(ADMIN_KEY), **changed)
     bus = SilentBus(publish_timeout_seconds=10)
     async with (
         serving([SERVICE], settings, bus) as url,

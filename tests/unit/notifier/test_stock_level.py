@@ -3,7 +3,8 @@
 import json
 from datetime import UTC, datetime
 
-from services.notifier.stock_level import LinkedPart, StockNow, body, item
+from services.notifier.stock_level import StockNow, body, item
+from shared.linked_products import LinkedPart
 
 STOCK = StockNow(
     product_id=100,

@@ -1,11 +1,11 @@
-"""Where webhooks may go: public addresses, however they are written."""
+"""Where webhooks and imports of files may go: public addresses, however they are written."""
 
 import socket
 from ipaddress import ip_address, ip_network
 
 import pytest
 
-from services.notifier.guard import (
+from shared.network_guard import (
     ForbiddenAddressError,
     GuardedResolver,
     GuardedSockets,

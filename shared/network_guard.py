@@ -1,8 +1,8 @@
-"""Keeps webhooks out of networks that are not the public internet (SSRF).
+"""Keeps calls to addresses that companies choose out of networks that are not the public internet (SSRF).
 
-A retailer chooses the URL, so the address behind it is checked each time a connection is made: in the resolver, which
-covers names, and when the socket is made, which covers literal addresses and whatever a resolver might let through.
-The ranges are IANA's special-purpose registries.
+A company chooses the URL (of webhooks, of files to import), so the address behind it is checked each time a connection
+is made: in the resolver, which covers names, and when the socket is made, which covers literal addresses and whatever
+a resolver might let through. The ranges are IANA's special-purpose registries.
 """
 
 import asyncio
@@ -67,11 +67,11 @@ RESOLVER_THREADS = 64
 
 
 class ForbiddenAddressError(OSError):
-    """The address is not one that webhooks may go to."""
+    """The address is not one that may be called."""
 
 
 class UrlError(ValueError):
-    """The text cannot be the URL of a webhook; says why."""
+    """The text cannot be a URL to call; says why."""
 
 
 def canonical(address: Address) -> Address:
@@ -80,20 +80,20 @@ def canonical(address: Address) -> Address:
 
 
 def is_allowed(address: Address, exceptions: Sequence[Network]) -> bool:
-    """Whether webhooks may go there: it is public, or in one of `exceptions` (`webhook_allow_networks`)."""
+    """Whether it may be called: it is public, or in one of `exceptions` (`webhook_allow_networks`)."""
     target = canonical(address)
     return any(target in network for network in exceptions) or not any(target in network for network in FORBIDDEN)
 
 
 def check(address: str, exceptions: Sequence[Network]) -> None:
-    """Raise `ForbiddenAddressError` unless webhooks may go to this literal address, with or without a scope id."""
+    """Raise `ForbiddenAddressError` unless this literal address may be called, with or without a scope id."""
     if not is_allowed(ip_address(address.partition("%")[0]), exceptions):
         message = f"{address} is not a public address"
         raise ForbiddenAddressError(message)
 
 
 def check_url(url: str, exceptions: Sequence[Network]) -> None:
-    """Raise `UrlError` or `ForbiddenAddressError` unless a webhook can be sent to `url`.
+    """Raise `UrlError` or `ForbiddenAddressError` unless `url` can be called.
 
     A name is only known to be good when it is resolved, which happens at each connection.
     """
@@ -108,10 +108,10 @@ def check_url(url: str, exceptions: Sequence[Network]) -> None:
         message = f"not a URL: {error}"
         raise UrlError(message) from error
     if parsed.scheme not in {"http", "https"} or not parsed.host:
-        message = "a webhook URL starts with https:// (or http://) and names a host"
+        message = "the URL starts with https:// (or http://) and names a host"
         raise UrlError(message)
     if parsed.user is not None or parsed.password is not None:
-        message = "no user or password in the URL: calls are signed, so that you can tell them from others"
+        message = "no user or password in the URL: it is kept and shown"
         raise UrlError(message)
     if port == 0:
         message = "port 0 cannot be called"
@@ -136,7 +136,7 @@ class GuardedResolver(AbstractResolver):
     def __init__(self, exceptions: Sequence[Network]) -> None:
         """Let addresses in `exceptions` pass as well."""
         self._exceptions = exceptions
-        self._threads = ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="webhook-dns")
+        self._threads = ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="guarded-dns")
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
