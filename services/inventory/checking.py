@@ -69,7 +69,7 @@ async def check_all_the_time(context: Context) -> None:
     while True:
         await clock.sleep(PAUSE_SECONDS)
         try:
-            checked = await check_some(context.database, None, after)
+            checked = await check_some(context.database, None, after, CHUNK_ITEMS)
         except Exception as error:
             if not is_infrastructure(error):
                 raise

@@ -148,8 +148,8 @@ class LedgerEntry(Table, table=True):
             postgresql_using="brin",
             postgresql_with={"autosummarize": "on"},
         ),
-        # References of orders are in the order of time, so that each falls beside the one before: a hash index and ranges
-        # with Bloom filters cost the writer far more.
+        # References of orders are in the order of time, so that each falls beside the one before: a hash index, or
+        # ranges with Bloom filters, cost the writer far more.
         Index("ix_stock_ledger_reference", "reference"),
     )
 

@@ -2,17 +2,23 @@
 
 import asyncio
 import json
+from typing import Any
 from uuid import UUID
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import text
 from typer.testing import CliRunner
 
 from services.command_line import app
 from services.inventory import checking, reserving
-from services.inventory.domain.checking import Drift
+from services.inventory.domain.checking import Drift, OrderDrift
 from services.inventory.reserving import NewReservation, WantedLine
+from services.inventory.store import checking as store
 from shared.events.inventory import StockChanged
+from shared.messaging.in_process import InProcessBus
+from shared.service_context import Context
+from shared.settings import Settings
 from tests.integration.inventory.callers import Callers
 from tests.integration.inventory.world import (
     COMPANIES,
@@ -121,6 +127,19 @@ async def test_a_damaged_taking_names_its_order(busy: World) -> None:
     assert [(one.order_id, one.held, one.drawn) for one in drift.orders] == [(str(UUID(int=3)), 1, 2)]
 
 
+async def test_all_of_a_chunk_is_of_one_moment(busy: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await damage(busy, "update takings set quantity = 1 where product_id = 202")
+    find_orders = store.find_orders
+
+    async def after_somebody_mended_it(*arguments: Any) -> list[OrderDrift]:  # noqa: ANN401 - as they come
+        await damage(busy, "update takings set quantity = 2 where product_id = 202")
+        return await find_orders(*arguments)
+
+    monkeypatch.setattr(store, "find_orders", after_somebody_mended_it)
+    (drift,) = (await checking.check_some(busy.database, None, 0)).drifts
+    assert [(one.held, one.drawn) for one in drift.orders] == [(1, 2)]
+
+
 async def test_a_missing_level_is_found_and_made_anew(busy: World) -> None:
     await damage(busy, "delete from stock_levels where product_id = 202")
     assert await found(busy) == [(202, "main", "level", 0, 8)]
@@ -222,6 +241,31 @@ async def test_repair_waits_for_who_has_the_item_and_looks_again(busy: World) ->
             group.create_task(checking.repair(busy.database, drifts, "me"))
     assert await found(busy) == []
     assert await busy.stock_at("main", 202) == (3, 0)
+
+
+async def test_every_process_checks_by_itself_and_says_what_it_found(
+    busy: World, database_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checking, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(checking, "CHUNK_ITEMS", 3)
+    await damage(busy, "update stock_levels set on_hand = on_hand + 1, reserved = reserved + 1 where product_id = 202")
+    bus = InProcessBus(publish_timeout_seconds=10)
+    worker = asyncio.create_task(
+        checking.check_all_the_time(Context("inventory", Settings(dsn=database_dsn), busy.database, bus))
+    )
+
+    def rounds() -> float:
+        return REGISTRY.get_sample_value("basestock_stock_checks_total") or 0
+
+    before = rounds()
+    try:
+        async with asyncio.timeout(60):
+            while rounds() == before:
+                await asyncio.sleep(0.01)
+    finally:
+        worker.cancel()
+        await asyncio.wait([worker])
+    assert REGISTRY.get_sample_value("basestock_stock_drift_items") == 1
 
 
 class TestOverHttp:
