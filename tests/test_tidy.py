@@ -22,6 +22,7 @@ SQL_OWNERS = {
     "shared/access.py",
     "shared/catalog_view.py",
     "shared/database.py",
+    "shared/idempotency.py",
     "shared/messaging/consumer.py",
     "shared/messaging/inbox.py",
     "shared/messaging/outbox.py",

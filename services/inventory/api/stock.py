@@ -14,10 +14,11 @@ from shared.access import Caller
 from shared.database import Session
 from shared.errors import FieldError, ProblemError, field_errors
 from shared.events.catalog import OversellPolicy
+from shared.idempotency import OnceRoute
 
 BULK_ROWS_LIMIT = 10_000
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=OnceRoute)
 
 BULK_ROW = TypeAdapter(BulkRow)
 
