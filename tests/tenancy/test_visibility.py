@@ -103,6 +103,7 @@ DUPLICATED = post("/v1/products/{company.printed}/duplicate", lambda _: {"sku": 
 ENDPOINT = "/v1/webhook-endpoints/{company.endpoint}"
 NEW_ENDPOINT = post("/v1/webhook-endpoints", lambda one: {"url": NOWHERE + fresh("url"), "company_id": one.id})
 BULK = post("/v1/stock/bulk?supplier_id={company.id}", lambda one: [{"id": one.product, "adjustment": 1}])
+ADJUSTED = post(STOCK + "/adjustments", lambda _: {"adjustment": 1, "reason": "counted"})
 
 THINGS: Mapping[str, Thing] = {
     "company": Thing("supplier", "Company", get("/v1/companies/{company.id}")),
@@ -134,6 +135,7 @@ THINGS: Mapping[str, Thing] = {
     "return": Thing("retailer", "Return", post("/v1/returns", a_return)),
     "return line": Thing("retailer", None, post("/v1/returns", a_return), first("lines")),
     "stock item": Thing("supplier", "StockItem", get(STOCK)),
+    "stock item that is written": Thing("supplier", "WrittenStock", ADJUSTED),
     "level": Thing("supplier", None, get(STOCK), first("levels")),
     "location": Thing("supplier", "Location", get("/v1/locations?supplier_id={company.id}"), first("items")),
     "ledger entry": Thing("supplier", "LedgerEntry", get(STOCK + "/ledger"), first("items")),

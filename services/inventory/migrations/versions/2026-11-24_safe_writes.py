@@ -1,10 +1,10 @@
-"""Idempotency keys: writes that were carried out, and what they were answered."""
+"""Idempotency keys; levels and ledger tell statements of what is there from movements."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "e83f5b1c9a47"
-down_revision = "ea90f95f56ec"
+down_revision = "b3d1c52f7e60"
 branch_labels = None
 depends_on = None
 
@@ -32,7 +32,16 @@ def upgrade() -> None:
         "ix_idempotency_keys_created_at", "idempotency_keys", ["created_at"], unique=False, schema="inventory"
     )
 
+    op.add_column(
+        "stock_levels", sa.Column("stated_as_of", sa.DateTime(timezone=True), nullable=True), schema="inventory"
+    )
+    op.add_column(
+        "stock_ledger", sa.Column("stated_as_of", sa.DateTime(timezone=True), nullable=True), schema="inventory"
+    )
+
 
 def downgrade() -> None:
+    op.drop_column("stock_ledger", "stated_as_of", schema="inventory")
+    op.drop_column("stock_levels", "stated_as_of", schema="inventory")
     op.drop_index("ix_idempotency_keys_created_at", table_name="idempotency_keys", schema="inventory")
     op.drop_table("idempotency_keys", schema="inventory")
