@@ -257,8 +257,8 @@ async def _claim(session: Session, owner: Owner, request_sha256: bytes) -> None:
 
 def _shown_before(made_id: str) -> ProblemError:
     detail = (
-        f"The first request with this {HEADER} was carried out and made {made_id}. Its answer showed a secret, which "
-        f"is not kept and cannot be shown again. If you do not have it, remove {made_id} and make another under a new "
+        f"The first request with this {HEADER} was carried out: it made the one with id {made_id}. Its answer showed a secret, which "
+        f"is not kept and cannot be shown again. If you do not have it, remove that one and make another under a new "
         f"{HEADER}."
     )
     return ProblemError(409, "secret_shown_once", detail, headers={REPLAYED: "true"})

@@ -13,7 +13,7 @@ async def test_a_secret_is_not_kept_and_not_shown_again(companies: Catalog) -> N
     first, second = [await companies.admin.post(path, {}, headers=UNDER_K1) for _ in range(2)]
     assert first.status == 201
     assert (second.status, second.body["code"], second.headers[REPLAYED]) == (409, "secret_shown_once", "true")
-    assert f"made {first.body['id']}." in second.body["detail"]
+    assert f"id {first.body['id']}." in second.body["detail"]
     (kept,) = await companies.query("select body, secret from catalog.idempotency_keys where key = 'k1'")
     assert (kept["body"], kept["secret"]) == (str(first.body["id"]).encode(), True)
     made = [event for event in await companies.published(ApiKeyChanged) if event.key_id == first.body["id"]]
