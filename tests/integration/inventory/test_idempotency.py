@@ -1,8 +1,9 @@
 """A write that is sent again under its key has its effect once, whatever happens between the two."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import count
 from typing import Any
 
@@ -13,11 +14,14 @@ from services.inventory.store.stock import lock_stock
 from shared import idempotency
 from shared.access import sha256_of
 from shared.catalog_view import keep_api_keys
+from shared.database import Database
+from shared.events.inventory import ApiKeyUsedAtInventory
 from shared.idempotency import HEADER, REPLAYED
+from shared.messaging.outbox import publish
 from tests.app import Answer, Client
 from tests.end_to_end.system import eventually
 from tests.integration.inventory.callers import Callers, key
-from tests.integration.inventory.world import SUPPLIER, World
+from tests.integration.inventory.world import MOMENT, SUPPLIER, World
 
 ADJUSTMENTS = "/v1/stock/100/adjustments"
 THREE_CAME = {"adjustment": 3, "reason": "delivery"}
@@ -204,3 +208,32 @@ async def test_many_writes_under_keys_of_their_own_all_count(callers: Callers) -
     names = count()
     await asyncio.gather(*(deliver(callers.supplier, name=f"n{next(names)}") for _ in range(8)))
     assert await on_hand(callers) == 34
+
+
+async def test_where_the_answer_cannot_be_kept_nothing_was_done(callers: Callers, database_dsn: str) -> None:
+    async with database(database_dsn) as connection:
+        await connection.execute("alter table idempotency_keys add constraint no_answer check (status is null)")
+        assert (await deliver(callers.supplier)).status == 500
+        assert await on_hand(callers) == 10
+        await connection.execute("alter table idempotency_keys drop constraint no_answer")
+    assert (await deliver(callers.supplier)).headers.get(REPLAYED) is None
+    assert await on_hand(callers) == 13
+
+
+async def test_a_part_that_fails_takes_back_what_it_did_and_published_alone(world: World) -> None:
+    async def work(database: Database, key_id: int, *, fails: bool) -> None:
+        with suppress(ZeroDivisionError):
+            async with database.transaction() as session:
+                await keep_api_keys(session, [key(key_id, SUPPLIER, "supplier")])
+                publish(session, ApiKeyUsedAtInventory(key_id=key_id, used_at=MOMENT))
+                if fails:
+                    key_id // 0
+
+    async with world.database.transaction() as whole:
+        joined = world.database.within(lambda: whole)
+        await work(joined, 21, fails=False)
+        await work(joined, 22, fails=True)
+        await work(joined, 23, fails=False)
+    assert [key_id for (key_id,) in await world.rows("select key_id from api_keys order by 1")] == [21, 23]
+    ((body,),) = await world.rows("select body from outbox")
+    assert [event["subject"] for event in json.loads(body)] == ["21", "23"]
