@@ -21,6 +21,7 @@ from sqlalchemy import text
 from shared.database import Session
 from shared.errors import ProblemError
 from shared.events.catalog import KeyRole
+from shared.idempotency import once_of
 from shared.rate_limit import count_request
 from shared.scopes import ALL_SCOPES, implied_scopes, needed_scope, scopes_of_role
 from shared.service_context import Context, context_of
@@ -174,7 +175,7 @@ def caller_of(
 
     Answers 401 without a valid key or token, 429 where it calls too often, and 403 without the scope that the request's
     method needs, unless the route is for callers of `any_scope`. A route that `takes_basic` must also be named in its
-    service's `basic_paths`.
+    service's `basic_paths`. A request with an `Idempotency-Key` begins here.
     """
 
     async def caller(request: Request) -> Caller:
@@ -187,6 +188,9 @@ def caller_of(
         count_request(request, context.settings, found.actor)
         if not any_scope:
             found.require_scope(needed_scope(service, request.method))
+        once = once_of(request)
+        if once is not None:
+            await once.begin(request, context.database, found.company_id, found.actor)
         return found
 
     return caller

@@ -6,8 +6,9 @@ schema and nothing else, so a statement that reaches into another service's tabl
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from copy import copy
 from typing import Any
 
 from sqlalchemy import MetaData, text
@@ -85,10 +86,16 @@ class Database:
             connect_args={"server_settings": settings, "timeout": 10},
         )
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False, autoflush=False)
+        self._open_session: Callable[[], Session | None] = lambda: None
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Session]:
         """One transaction: commits when the block ends well, with the outbox rows of what it published."""
+        outer = self._open_session()
+        if outer is not None:
+            async with _part_of(outer):
+                yield outer
+            return
         async with self._sessions() as session:
             async with session.begin():
                 yield session
@@ -97,6 +104,15 @@ class Database:
                 self.outbox_written.set()
             if True in wrote:
                 self.urgent_written.set()
+
+    def within(self, open_session: Callable[[], Session | None]) -> "Database":
+        """The same database, whose transactions are parts of the open one of this session, while there is one.
+
+        A part that fails takes back what it did alone; what parts did is committed, and published, with the whole.
+        """
+        joining = copy(self)
+        joining._open_session = open_session  # noqa: SLF001 - its own
+        return joining
 
     async def check(self) -> None:
         """Raise whatever the driver raises unless the database answers (readiness)."""
@@ -114,6 +130,17 @@ class Database:
     async def close(self) -> None:
         """Close all connections."""
         await self._engine.dispose()
+
+
+@asynccontextmanager
+async def _part_of(session: Session) -> AsyncIterator[None]:
+    published = outbox.count_pending(session)
+    try:
+        async with session.begin_nested():
+            yield
+    except BaseException:
+        outbox.forget_pending(session, published)
+        raise
 
 
 def columns(rows: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, list[Any]]:

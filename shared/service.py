@@ -10,8 +10,8 @@ import structlog
 from fastapi import APIRouter
 from sqlalchemy import MetaData
 
-from shared import clock
-from shared.database import Database
+from shared import clock, idempotency
+from shared.database import Database, Session
 from shared.events import Event, catalogue
 from shared.faults import is_infrastructure
 from shared.key_uses import NoteKeyUses, tell_key_uses
@@ -25,7 +25,7 @@ from shared.settings import Settings
 log = structlog.get_logger()
 
 Worker = Callable[[Context], Coroutine[None, None, None]]
-INBOX_PURGE_SECONDS = 60
+PURGE_SECONDS = 60
 START_POLL_SECONDS = 0.5
 SAY_AGAIN_SECONDS = 10
 
@@ -135,22 +135,28 @@ def _parts(service: Service, context: Context, sources: Sequence[Source]) -> lis
         *(consumer.run() for consumer in consumers),
         *(worker(context) for worker in service.workers),
         tell_key_uses(context, service.note_key_uses),
-        _purge_inbox(context),
+        _purge(context),
     ]
 
 
-async def _purge_inbox(context: Context) -> None:
+async def _purge(context: Context) -> None:
+    """Forget ids of events and idempotency keys whose time is over, a part of them in each transaction."""
+
+    async def purge_inbox(session: Session) -> int:
+        return await inbox.purge(session, context.settings.inbox_keep_days)
+
     while True:
-        await clock.sleep(INBOX_PURGE_SECONDS)
+        await clock.sleep(PURGE_SECONDS)
         try:
-            gone = 1
-            while gone:
-                async with context.database.transaction() as session:
-                    gone = await inbox.purge(session, context.settings.inbox_keep_days)
+            for purge in (purge_inbox, idempotency.purge):
+                gone = 1
+                while gone:
+                    async with context.database.transaction() as session:
+                        gone = await purge(session)
         except Exception as error:
             if not is_infrastructure(error):
                 raise
-            log.warning("inbox_purge_paused", service=context.service, error=repr(error))
+            log.warning("purge_paused", service=context.service, error=repr(error))
 
 
 async def wait_for(what: str, check: Callable[[], Awaitable[None]], deadline: float) -> None:

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from fastapi import Request
 
 from shared.database import Database
+from shared.idempotency import once_of
 from shared.messaging.bus import Bus
 from shared.settings import Settings
 
@@ -28,10 +29,14 @@ class Context:
 
 
 def context_of(service: str) -> Callable[[Request], Context]:
-    """The dependency that gives a route its service's context, in an app of one service or of all."""
+    """The dependency that gives a route its service's context, in an app of one service or of all.
+
+    Of a request with an `Idempotency-Key` all transactions are one (`shared/idempotency.py`).
+    """
 
     def context(request: Request) -> Context:
         found: Context = request.app.state.contexts[service]
-        return found
+        once = once_of(request)
+        return found if once is None else replace(found, database=once.within(found.database))
 
     return context

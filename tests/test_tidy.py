@@ -23,6 +23,7 @@ SQL_OWNERS = {
     "shared/catalog_view.py",
     "shared/database.py",
     "shared/linked_products.py",
+    "shared/idempotency.py",
     "shared/messaging/consumer.py",
     "shared/messaging/inbox.py",
     "shared/messaging/outbox.py",

@@ -27,6 +27,7 @@ from sqlmodel import Field, SQLModel
 
 from shared.catalog_view import add_access_tables
 from shared.database import registry_in
+from shared.idempotency import add_idempotency_table
 from shared.messaging.tables import add_messaging_tables
 
 # PostgreSQL takes `Black/White`, `v1.2`, `<new>` and the like for paths, hosts and tags: one word, or none.
@@ -46,6 +47,7 @@ class Table(SQLModel, registry=registry_in("catalog")):
 
 METADATA = Table.metadata
 add_messaging_tables(METADATA)
+add_idempotency_table(METADATA)
 add_access_tables(METADATA)
 
 

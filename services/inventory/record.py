@@ -18,7 +18,7 @@ async def record(session: Session, stock: Stock, events: Mapping[str, Event] | N
     `events` are those being handled, by the reference under which they are entered in the ledger: the first one that
     changed an item hands its trace on.
     """
-    if not stock.entries:
+    if not stock.entries and not stock.restated:
         return
     await stock_store.save_stock(session, stock)
     by_item: dict[int, list[Entry]] = {}

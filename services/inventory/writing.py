@@ -1,12 +1,16 @@
 """Writing stock by hand, one item or many, its settings and its removal: lock, compare, change, record."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from services.inventory.as_of import AsOf, look_up
 from services.inventory.domain import writing as domain
 from services.inventory.domain.stock import DEFAULT_LOCATION, Cause, Location, Stock
+from services.inventory.domain.stock import Level as StockLevel
+from services.inventory.domain.writing import Since
 from services.inventory.record import record
 from services.inventory.store import reading
 from services.inventory.store import stock as stock_store
@@ -27,6 +31,12 @@ DAYS_LIMIT = 3_650
 Text = Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)]
 
 
+# A level by product id and location id.
+Level = tuple[int, int]
+# The versions of an item at one of which a write expects it; `None` is any.
+Versions = frozenset[int] | None
+
+
 class _Target(BaseModel):
     """What to write: exactly one of the three (rule 12)."""
 
@@ -36,20 +46,26 @@ class _Target(BaseModel):
     on_hand: Quantity | None = Field(None, description="Units that are there")
     available: Quantity | None = Field(None, description="Units that can still be sold")
     adjustment: Quantity | None = Field(None, description="Units that came (or went, when negative)")
+    expected_on_hand: Quantity | None = Field(None, description="Refused unless that many are on hand at the location")
+    as_of: AsOf | None = Field(
+        None, description="The item's version, or the time, at which that many were there: what moved since is added"
+    )
 
     @model_validator(mode="after")
     def _one_of_three(self) -> "_Target":
         if [self.on_hand, self.available, self.adjustment].count(None) != 2:  # noqa: PLR2004 - all but one
             message = "state exactly one of on_hand, available and adjustment"
             raise ValueError(message)
+        if self.as_of is not None and self.adjustment is not None:
+            message = "as_of is for on_hand and available; an adjustment is the same whenever it comes"
+            raise ValueError(message)
         return self
 
 
 class Write(_Target):
-    """A write to one item; with `expected_on_hand` only if that is what is on hand at the location."""
+    """A write to one item."""
 
     reason: Text
-    expected_on_hand: Quantity | None = None
 
 
 class BulkRow(_Target):
@@ -59,6 +75,9 @@ class BulkRow(_Target):
     barcode: Text | None = None
     id: Annotated[int | None, Field(gt=0, lt=2**63, strict=True)] = None
     reason: Text | None = None
+    expected_version: Annotated[int | None, Field(ge=0, lt=2**63, strict=True)] = Field(
+        None, description="Refused unless the item was at this version before the request"
+    )
 
     @model_validator(mode="after")
     def _named(self) -> "BulkRow":
@@ -84,35 +103,61 @@ class Settings(BaseModel):
     location: Text = DEFAULT_LOCATION
 
 
+class Superseded(BaseModel):
+    """What is known of a later moment: what was stated as of `as_of`.
+
+    `entry_id` is its entry in the ledger, null where it made no difference when it was stated.
+    """
+
+    as_of: datetime
+    entry_id: int | None
+
+
 class RowResult(BaseModel):
-    """What became of row number `row` (from 0): the item as it is after the row, or why the row was refused."""
+    """What became of row number `row` (from 0): the item as it is after the row, or why the row was refused.
+
+    With `superseded_by` the row was right and changed nothing: what is there is known as of later.
+    """
 
     row: int
     product_id: int | None = None
     location: str | None = None
     on_hand: int | None = None
     available: int | None = None
+    superseded_by: Superseded | None = None
     errors: list[FieldError] = []
 
 
-async def write(session: Session, product_id: int, body: Write, caller: Caller) -> None:
-    """Make one write to an item that exists.
+async def write(
+    session: Session, product_id: int, body: Write, caller: Caller, versions: Versions = None
+) -> Superseded | None:
+    """Make one write to an item that exists; returns what supersedes it, if it changed nothing for that.
 
-    Raises a 422 problem for an unknown location, 409 when on hand is not as expected.
+    Raises a 412 problem unless the item is at one of `versions`, 422 for an unknown location or a moment to come, 409
+    when on hand is not as expected.
     """
-    stock = await stock_store.lock_stock(session, [product_id])
-    location = _location(stock, product_id, body.location)
-    on_hand = stock.level(product_id, location.location_id).on_hand
-    if body.expected_on_hand is not None and body.expected_on_hand != on_hand:
-        detail = f"{on_hand} are on hand at {body.location!r}, not {body.expected_on_hand}. Look again and decide anew."
-        raise ProblemError(409, "on_hand_changed", detail)
-    _move(stock, product_id, location.location_id, body, _cause(caller, body.reason))
+    stock = await _lock(session, product_id, versions)
+    location_id = _location(stock, product_id, body.location).location_id
+    detail = _unexpected(stock.level(product_id, location_id), body)
+    if detail is not None:
+        raise ProblemError(409, "on_hand_changed", f"{detail} Look again and decide anew.")
+    (since,) = await look_up(session, stock, [(product_id, location_id, body.as_of)])
+    if isinstance(since, str):
+        error = FieldError(field="as_of", detail=f"{since}.")
+        raise ProblemError(422, "as_of_to_come", error.detail, errors=[error])
+    superseded = _apply(stock, (product_id, location_id), body, since, _cause(caller, body.reason))
     await record(session, stock)
+    return superseded
 
 
-async def change_settings(session: Session, product_id: int, body: Settings, caller: Caller) -> None:
-    """Set what the body names of an item that exists; raises a 422 problem for an unknown location."""
-    stock = await stock_store.lock_stock(session, [product_id])
+async def change_settings(
+    session: Session, product_id: int, body: Settings, caller: Caller, versions: Versions = None
+) -> None:
+    """Set what the body names of an item that exists.
+
+    Raises a 412 problem unless the item is at one of `versions`, and 422 for an unknown location.
+    """
+    stock = await _lock(session, product_id, versions)
     location = _location(stock, product_id, body.location)
     stated = body.model_dump(exclude_unset=True, exclude={"location"})
     changes = {"own_policy" if name == "policy" else name: value for name, value in stated.items()}
@@ -121,9 +166,19 @@ async def change_settings(session: Session, product_id: int, body: Settings, cal
     await stock_store.save_settings(session, stock.items[product_id])
 
 
-async def remove(session: Session, product_id: int, code: str | None, reason: str | None, caller: Caller) -> None:
-    """Stock an item no more at the location of this code, or anywhere (`None`); 422 for an unknown location."""
-    stock = await stock_store.lock_stock(session, [product_id])
+async def remove(
+    session: Session,
+    product_id: int,
+    code: str | None,
+    reason: str | None,
+    caller: Caller,
+    versions: Versions = None,
+) -> None:
+    """Stock an item no more at the location of this code, or anywhere (`None`).
+
+    Raises a 412 problem unless the item is at one of `versions`, and 422 for an unknown location.
+    """
+    stock = await _lock(session, product_id, versions)
     location_id = None if code is None else _location(stock, product_id, code).location_id
     domain.remove(stock, product_id, location_id, _cause(caller, reason, "removed"))
     await record(session, stock)
@@ -136,29 +191,48 @@ async def write_rows(
     product_ids = await _find(session, supplier_id, [row for row in rows if isinstance(row, BulkRow)])
     found = {key: ids[0] for key, ids in product_ids.items() if len(ids) == 1}
     stock = await stock_store.lock_stock(session, set(found.values()))
-    results = []
+    results: dict[int, RowResult] = {}
+    targets: dict[int, tuple[BulkRow, Level]] = {}
     for number, row in enumerate(rows):
         if isinstance(row, list):
-            results.append(RowResult(row=number, errors=row))
+            results[number] = RowResult(row=number, errors=row)
             continue
         name, code = _key(row)
-        if (name, code) not in found:
+        product_id = found.get((name, code))
+        if product_id is None:
             problem = "is that of several items" if product_ids.get((name, code)) else "is none of your items'"
-            results.append(_refused(number, name, f"{code!r} {problem}."))
+            results[number] = _refused(number, name, f"{code!r} {problem}.")
             continue
-        results.append(_write_row(stock, number, found[name, code], row, _cause(caller, row.reason)))
+        location = stock.location(supplier_id, row.location)
+        if location is None:
+            results[number] = _refused(number, "location", _no_location(row.location))
+        else:
+            targets[number] = row, (product_id, location.location_id)
+    sinces = await look_up(session, stock, [(*level, row.as_of) for row, level in targets.values()])
+    for (number, (row, level)), since in zip(targets.items(), sinces, strict=True):
+        results[number] = _write_row(stock, number, level, row, since, _cause(caller, row.reason))
     await record(session, stock)
-    return results
+    return [results[number] for number in range(len(rows))]
 
 
-def _write_row(stock: Stock, number: int, product_id: int, row: BulkRow, cause: Cause) -> RowResult:
-    location = stock.location(stock.items[product_id].supplier_id, row.location)
-    if location is None:
-        return _refused(number, "location", _no_location(row.location))
-    _move(stock, product_id, location.location_id, row, cause)
-    level = stock.level(product_id, location.location_id)
+def _write_row(stock: Stock, number: int, at: Level, row: BulkRow, since: Since | str, cause: Cause) -> RowResult:
+    product_id, _ = at
+    level, version = stock.level(*at), stock.items[product_id].version
+    if row.expected_version not in {None, version}:
+        return _refused(number, "expected_version", f"The item is at version {version}, not {row.expected_version}.")
+    detail = _unexpected(level, row)
+    if detail is not None:
+        return _refused(number, "expected_on_hand", detail)
+    if isinstance(since, str):
+        return _refused(number, "as_of", f"{since}.")
+    superseded = _apply(stock, at, row, since, cause)
     return RowResult(
-        row=number, product_id=product_id, location=row.location, on_hand=level.on_hand, available=level.available
+        row=number,
+        product_id=product_id,
+        location=row.location,
+        on_hand=level.on_hand,
+        available=level.available,
+        superseded_by=superseded,
     )
 
 
@@ -166,10 +240,29 @@ def _refused(number: int, field: str, detail: str) -> RowResult:
     return RowResult(row=number, errors=[FieldError(field=f"[{number}].{field}", detail=detail)])
 
 
-def _move(stock: Stock, product_id: int, location_id: int, target: _Target, cause: Cause) -> None:
-    level = stock.level(product_id, location_id)
-    delta = domain.delta_of(level, on_hand=target.on_hand, available=target.available, adjustment=target.adjustment)
-    domain.write_on_hand(stock, product_id, location_id, delta, cause)
+async def _lock(session: Session, product_id: int, versions: Versions) -> Stock:
+    stock = await stock_store.lock_stock(session, [product_id])
+    version = stock.items[product_id].version
+    if versions is not None and version not in versions:
+        named = ", ".join(str(one) for one in sorted(versions)) or "one of those in If-Match"
+        detail = f"The item is at version {version}, not {named}: somebody changed it. Look again and decide anew."
+        raise ProblemError(412, "version_changed", detail, headers={"ETag": f'"{version}"'})
+    return stock
+
+
+def _unexpected(level: StockLevel, target: _Target) -> str | None:
+    """What is on hand, where that is not what was expected."""
+    if target.expected_on_hand in {None, level.on_hand}:
+        return None
+    return f"{level.on_hand} are on hand at {target.location!r}, not {target.expected_on_hand}."
+
+
+def _apply(stock: Stock, at: Level, target: _Target, since: Since, cause: Cause) -> Superseded | None:
+    if target.adjustment is not None:
+        domain.adjust(stock, *at, target.adjustment, cause)
+        return None
+    later = domain.state(stock, *at, since, cause, on_hand=target.on_hand, available=target.available)
+    return None if later is None else Superseded(as_of=later.as_of, entry_id=later.entry_id)
 
 
 async def _find(session: Session, supplier_id: int, rows: Sequence[BulkRow]) -> dict[tuple[str, str | int], list[int]]:

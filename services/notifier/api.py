@@ -14,10 +14,11 @@ from shared import network_guard
 from shared.access import Caller, caller_of
 from shared.database import Session
 from shared.errors import FieldError, ProblemError
+from shared.idempotency import OnceRoute, ShowsSecret
 from shared.service_context import Context, context_of
 from shared.settings import Settings
 
-router = APIRouter(prefix="/v1/webhook-endpoints")
+router = APIRouter(prefix="/v1/webhook-endpoints", route_class=OnceRoute)
 
 CallerOf = Annotated[Caller, Depends(caller_of("notifier"))]
 ContextOf = Annotated[Context, Depends(context_of("notifier"))]
@@ -55,7 +56,7 @@ class EndpointAnswer(BaseModel):
     created_at: datetime
 
 
-class RegisteredEndpoint(EndpointAnswer):
+class RegisteredEndpoint(EndpointAnswer, ShowsSecret):
     """A new webhook endpoint, with the secret that its calls are signed with: shown this once."""
 
     secret: str

@@ -27,6 +27,7 @@ from sqlmodel import Field, SQLModel
 
 from shared.catalog_view import add_access_tables, add_product_tables
 from shared.database import registry_in
+from shared.idempotency import add_idempotency_table
 from shared.messaging.tables import add_messaging_tables
 
 
@@ -38,6 +39,7 @@ class Table(SQLModel, registry=registry_in("notifier")):
 
 METADATA = Table.metadata
 add_messaging_tables(METADATA)
+add_idempotency_table(METADATA)
 add_access_tables(METADATA)
 add_product_tables(METADATA)
 

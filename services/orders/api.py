@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import AfterValidator, BaseModel, computed_field
 
 from services.orders import store
@@ -16,9 +16,10 @@ from shared.access import Caller, caller_of
 from shared.errors import FieldError, ProblemError
 from shared.events.inventory import LineOutcome, Take
 from shared.events.orders import OrderSource, OrderState
+from shared.idempotency import OnceRoute, commit_with_answer
 from shared.service_context import Context, context_of
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=OnceRoute)
 
 Calling = Annotated[Caller, Depends(caller_of("orders"))]
 Here = Annotated[Context, Depends(context_of("orders"))]
@@ -112,6 +113,7 @@ class Return(BaseModel):
 @router.post("/orders", status_code=201, responses={200: {"model": Order, "description": "It was here already"}})
 async def submit_order(
     body: OrderRequest,
+    request: Request,
     response: Response,
     caller: Calling,
     context: Here,
@@ -130,6 +132,8 @@ async def submit_order(
     _raise_unless_accepted(verdict, "order")
     response.status_code = 201 if verdict.kind == "created" else 200
     response.headers["Location"] = f"{router.prefix}/orders/{verdict.id}"
+    if wait:  # inventory only hears of what is committed
+        await commit_with_answer(request, response, await _when_decided(context, verdict.id, 0))
     return await _when_decided(context, verdict.id, wait)
 
 

@@ -12,6 +12,7 @@ from shared.catalog_view import add_access_tables, add_product_tables
 from shared.database import registry_in
 from shared.events.inventory import LineOutcome
 from shared.events.orders import QUANTITY_LIMIT, OrderSource, OrderState
+from shared.idempotency import add_idempotency_table
 from shared.messaging.tables import add_messaging_tables
 
 
@@ -136,5 +137,6 @@ class ReturnLine(Table, table=True):
 
 
 add_messaging_tables(METADATA)
+add_idempotency_table(METADATA)
 add_access_tables(METADATA)
 add_product_tables(METADATA)

@@ -76,6 +76,16 @@ def publish(session: AsyncSession, event: Event, *, caused_by: Event | None = No
     pending.append(Pending(event, new_traceparent(parent)))
 
 
+def count_pending(session: AsyncSession) -> int:
+    """How many events the transaction has published so far."""
+    return len(session.info.get("outbox", ()))
+
+
+def forget_pending(session: AsyncSession, but_first: int) -> None:
+    """Publish only the first `but_first` of these events: the part of the transaction with the others failed."""
+    del session.info.get("outbox", [])[but_first:]
+
+
 async def write(session: AsyncSession) -> set[bool]:
     """Write what was published in this transaction, events of one type together.
 

@@ -112,6 +112,7 @@ SYNC = "/import/{company.sync_import}"
 AVAILABILITY = put(
     "/stock/availability?supplier_id={company.id}", lambda one: [{"sku": one.sku, "data": {"lead_time_days": 2}}]
 )
+ADJUSTED = post(STOCK + "/adjustments", lambda _: {"adjustment": 1, "reason": "counted"})
 
 THINGS: Mapping[str, Thing] = {
     "company": Thing("supplier", "Company", get("/v1/companies/{company.id}")),
@@ -143,6 +144,7 @@ THINGS: Mapping[str, Thing] = {
     "return": Thing("retailer", "Return", post("/v1/returns", a_return)),
     "return line": Thing("retailer", None, post("/v1/returns", a_return), first("lines")),
     "stock item": Thing("supplier", "StockItem", get(STOCK)),
+    "stock item that is written": Thing("supplier", "WrittenStock", ADJUSTED),
     "level": Thing("supplier", None, get(STOCK), first("levels")),
     "location": Thing("supplier", "Location", get("/v1/locations?supplier_id={company.id}"), first("items")),
     "ledger entry": Thing("supplier", "LedgerEntry", get(STOCK + "/ledger"), first("items")),

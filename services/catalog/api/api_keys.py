@@ -16,9 +16,10 @@ from services.catalog.store.companies import find_company, lock_company
 from shared.access import new_key, sha256_of
 from shared.errors import FieldError, ProblemError
 from shared.events.catalog import KeyRole
+from shared.idempotency import OnceRoute, ShowsSecret
 from shared.scopes import ALL_SCOPES, AREA_SCOPES, Scope
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=OnceRoute)
 
 
 class KeyBody(Body):
@@ -48,7 +49,7 @@ class ApiKey(BaseModel):
         return cls(id=key.key_id, **key.model_dump(exclude={"key_id"}))
 
 
-class NewApiKey(ApiKey):
+class NewApiKey(ApiKey, ShowsSecret):
     """An API key with the key itself, which is shown this once."""
 
     key: str

@@ -15,8 +15,9 @@ from shared.events.catalog import (
     CompanyRole,
     OversellPolicy,
 )
+from shared.idempotency import OnceRoute
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=OnceRoute)
 
 # It is the user name of `Authorization: Basic REF:KEY` and stands in addresses.
 Ref = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]

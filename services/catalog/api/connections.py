@@ -15,8 +15,9 @@ from shared.events.catalog import (
     ConnectionChanged,
     ConnectionState,
 )
+from shared.idempotency import OnceRoute
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=OnceRoute)
 
 
 class ConnectionBody(Body):

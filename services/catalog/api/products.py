@@ -28,9 +28,10 @@ from services.catalog.store import products as store
 from services.catalog.store.connections import find_cut_off
 from shared.database import Session
 from shared.errors import FieldError, ProblemError
+from shared.idempotency import OnceRoute
 from shared.service_context import Context
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=OnceRoute)
 
 # Each attempt lost to somebody else's change, so somebody always gets ahead.
 ATTEMPTS = 5

@@ -23,9 +23,10 @@ from services.catalog.store.users import StoredUser
 from shared.access import Caller
 from shared.database import Session
 from shared.errors import FieldError, ProblemError
+from shared.idempotency import OnceRoute
 from shared.scopes import UserRole
 
-router = APIRouter(prefix="/v1/users")
+router = APIRouter(prefix="/v1/users", route_class=OnceRoute)
 
 Email = Annotated[str, StringConstraints(max_length=EMAIL_CHARACTERS), AfterValidator(normal_email)]
 NewPassword = Annotated[

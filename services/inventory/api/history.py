@@ -37,7 +37,10 @@ Name = Annotated[str | None, Query(min_length=1, max_length=200, pattern=NO_NUL)
 
 
 class LedgerEntry(BaseModel):
-    """One change of one level: by how much, and what it came to."""
+    """One change of one level: by how much, and what it came to.
+
+    With `stated_as_of` it is the difference that somebody made who stated what was there then; else units moved.
+    """
 
     entry_id: int
     product_id: int
@@ -55,6 +58,7 @@ class LedgerEntry(BaseModel):
     source: str
     reference: str
     line_id: int | None
+    stated_as_of: dt.datetime | None
     occurred_at: dt.datetime
 
 

@@ -22,6 +22,7 @@ from services.inventory.writing import NO_NUL
 from shared.access import Caller, caller_of
 from shared.database import Session
 from shared.errors import FieldError, Problem, ProblemError, field_errors
+from shared.idempotency import OnceRoute
 
 ROWS_LIMIT = 10_000
 NAME_LIMIT_CHARACTERS = 200
@@ -29,7 +30,7 @@ PAGE_LIMIT = 1_000
 BASIC_PATHS = frozenset({"/stock", "/stock/availability"})
 CHANGED_SINCE = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d{1,6})?", re.ASCII)
 
-router = APIRouter()
+router = APIRouter(route_class=OnceRoute)
 
 Calling = Annotated[Caller, Depends(caller_of("inventory", takes_basic=True))]
 ROW = TypeAdapter(AvailabilityRow)

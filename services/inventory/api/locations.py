@@ -10,8 +10,9 @@ from services.inventory.domain.stock import OnHandOwner, OrderEffect, owner_viol
 from services.inventory.store import locations as store
 from services.inventory.writing import Text
 from shared.errors import FieldError, ProblemError
+from shared.idempotency import OnceRoute
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=OnceRoute)
 
 # Orders and imports name locations by their code; it stands in paths and tables.
 CODE = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"

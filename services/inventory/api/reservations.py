@@ -15,8 +15,9 @@ from services.inventory.tables.reservations import ReservationState
 from services.inventory.writing import Text
 from shared.access import Caller
 from shared.database import Session
+from shared.idempotency import OnceRoute
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=OnceRoute)
 
 SellerId = Annotated[int | None, Query(gt=0, lt=ID_LIMIT, description="For the platform admin")]
 

@@ -7,17 +7,28 @@ from fastapi import APIRouter, Body, Query, Response
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from services.inventory import writing
-from services.inventory.api.requests import Calling, Cursor, Here, Limit, ProductId, SupplierId
+from services.inventory.api.requests import (
+    VERSION_CHANGED,
+    Calling,
+    Cursor,
+    Here,
+    IfMatch,
+    Limit,
+    ProductId,
+    SupplierId,
+    etag_of,
+)
 from services.inventory.store import reading
 from services.inventory.writing import BulkRow, Settings, Write
 from shared.access import Caller
 from shared.database import Session
 from shared.errors import FieldError, ProblemError, field_errors
 from shared.events.catalog import OversellPolicy
+from shared.idempotency import OnceRoute
 
 BULK_ROWS_LIMIT = 10_000
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=OnceRoute)
 
 BULK_ROW = TypeAdapter(BulkRow)
 
@@ -63,6 +74,12 @@ class StockItem(BaseModel):
     levels: list[Level]
 
 
+class WrittenStock(StockItem):
+    """The item after a write; with `superseded_by` that changed nothing: what is there is known as of later."""
+
+    superseded_by: writing.Superseded | None
+
+
 class StockPage(BaseModel):
     """Items by product id; `next_cursor` is null on the last page."""
 
@@ -99,33 +116,41 @@ async def list_stock(
 
 
 @router.get("/stock/{product_id}")
-async def show_stock(product_id: ProductId, caller: Calling, context: Here) -> StockItem:
-    """One item: its levels per location, their totals, its version."""
+async def show_stock(product_id: ProductId, response: Response, caller: Calling, context: Here) -> StockItem:
+    """One item: its levels per location, their totals, its version, which is its `ETag` too."""
     async with context.database.transaction() as session:
-        return await _own_item(session, product_id, caller)
+        return _tagged(response, await _own_item(session, product_id, caller))
 
 
-@router.post("/stock/{product_id}/adjustments")
-async def adjust_stock(product_id: ProductId, body: Write, caller: Calling, context: Here) -> StockItem:
+@router.post("/stock/{product_id}/adjustments", responses=VERSION_CHANGED)
+async def adjust_stock(
+    product_id: ProductId, body: Write, response: Response, if_match: IfMatch, caller: Calling, context: Here
+) -> WrittenStock:
     """Set on hand or what is available, or adjust it, at one location; answers with the item as it is then."""
     async with context.database.transaction() as session:
         await _own_item(session, product_id, caller)
-        await writing.write(session, product_id, body, caller)
-        return await _own_item(session, product_id, caller)
+        superseded = await writing.write(session, product_id, body, caller, if_match)
+        item = _tagged(response, await _own_item(session, product_id, caller))
+    return WrittenStock(**item.model_dump(), superseded_by=superseded)
 
 
-@router.patch("/stock/{product_id}")
-async def change_settings(product_id: ProductId, body: Settings, caller: Calling, context: Here) -> StockItem:
+@router.patch("/stock/{product_id}", responses=VERSION_CHANGED)
+async def change_settings(
+    product_id: ProductId, body: Settings, response: Response, if_match: IfMatch, caller: Calling, context: Here
+) -> StockItem:
     """Set the item's policy, threshold, lead time and capacity, and its safety stock at a location; answers with it."""
     async with context.database.transaction() as session:
         await _own_item(session, product_id, caller)
-        await writing.change_settings(session, product_id, body, caller)
-        return await _own_item(session, product_id, caller)
+        await writing.change_settings(session, product_id, body, caller, if_match)
+        return _tagged(response, await _own_item(session, product_id, caller))
 
 
-@router.delete("/stock/{product_id}")
-async def remove_stock(
+@router.delete("/stock/{product_id}", responses=VERSION_CHANGED)
+async def remove_stock(  # noqa: PLR0913 - each is a part of the request
+    *,
     product_id: ProductId,
+    response: Response,
+    if_match: IfMatch,
     caller: Calling,
     context: Here,
     location: Annotated[str | None, Query(min_length=1, max_length=200, pattern=writing.NO_NUL)] = None,
@@ -137,8 +162,8 @@ async def remove_stock(
     """
     async with context.database.transaction() as session:
         await _own_item(session, product_id, caller)
-        await writing.remove(session, product_id, location, reason, caller)
-        return await _own_item(session, product_id, caller)
+        await writing.remove(session, product_id, location, reason, caller, if_match)
+        return _tagged(response, await _own_item(session, product_id, caller))
 
 
 @router.post("/stock/bulk", responses={207: {"model": BulkAnswer, "description": "Some rows were refused"}})
@@ -163,6 +188,11 @@ async def write_bulk(
         raise ProblemError(422, "no_row_written", "None of the rows could be written; see errors.", errors=errors)
     response.status_code = 207 if refused else 200
     return BulkAnswer(written=len(results) - len(refused), refused=len(refused), rows=results)
+
+
+def _tagged(response: Response, item: StockItem) -> StockItem:
+    response.headers["ETag"] = etag_of(item.version)
+    return item
 
 
 def _bulk_row(number: int, item: object) -> BulkRow | list[FieldError]:

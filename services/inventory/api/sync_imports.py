@@ -15,11 +15,12 @@ from services.inventory.tables.sync_imports import SyncState, SyncStatus
 from shared import clock
 from shared.database import Session
 from shared.errors import FieldError, ProblemError
+from shared.idempotency import OnceRoute
 from shared.logs import current_traceparent
 from shared.network_guard import ForbiddenAddressError, UrlError
 from shared.settings import Settings
 
-router = APIRouter(prefix="/import")
+router = APIRouter(prefix="/import", route_class=OnceRoute)
 
 PAGE_ROWS = 1_000
 RETRY_SECONDS = 60

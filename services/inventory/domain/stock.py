@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal, NamedTuple
 from uuid import UUID
 
@@ -36,6 +37,8 @@ class Level:
     """The running stock of an item at a location, in units; `stored` says whether it has a row yet.
 
     What is `removed` is not stocked there any more: it is not counted, and drawn from only by who has no choice.
+    `stated_as_of` is the latest moment of which it was stated what is there. `moved_...` are the units that have come
+    since the item was locked otherwise than by a statement.
     """
 
     on_hand: int = 0
@@ -44,6 +47,9 @@ class Level:
     safety_stock: int = 0
     removed: bool = False
     stored: bool = True
+    stated_as_of: datetime | None = None
+    moved_on_hand: int = 0
+    moved_available: int = 0
 
     @property
     def available(self) -> int:
@@ -94,7 +100,10 @@ class Cause(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A ledger entry: three deltas of a level, and its three values after them."""
+    """A ledger entry: three deltas of a level, and its three values after them.
+
+    `stated_as_of` says of what moment the level was stated, where it was.
+    """
 
     product_id: int
     location_id: int
@@ -106,6 +115,7 @@ class Entry(NamedTuple):
     on_hand: int
     allocated: int
     reserved: int
+    stated_as_of: datetime | None = None
 
 
 class Reserved(NamedTuple):
@@ -156,16 +166,24 @@ class Stock:
         line_id: int | None = None,
         *,
         reserved: int = 0,
+        stated_as_of: datetime | None = None,
     ) -> None:
-        """Change what is on hand, allocated, reserved by so many units and enter it; a change by nothing is none."""
+        """Change what is on hand, allocated, reserved by so many units and enter it; a change by nothing is none.
+
+        With `stated_as_of` it is the difference that a statement makes, as of then; else units have moved.
+        """
         if not on_hand and not allocated and not reserved:
             return
         level = self.level(product_id, location_id)
         level.on_hand += on_hand
         level.allocated += allocated
         level.reserved += reserved
+        if stated_as_of is None:
+            level.moved_on_hand += on_hand
+            level.moved_available += on_hand - allocated - reserved
         after = (level.on_hand, level.allocated, level.reserved)
-        self.entries.append(Entry(product_id, location_id, cause, line_id, on_hand, allocated, reserved, *after))
+        deltas = (on_hand, allocated, reserved)
+        self.entries.append(Entry(product_id, location_id, cause, line_id, *deltas, *after, stated_as_of))
 
     def restate(self, product_id: int, location_id: int, cause: Cause) -> None:
         """Enter that more than the three quantities of a level, or something of the item, has changed just now."""

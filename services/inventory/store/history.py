@@ -11,7 +11,8 @@ from shared.database import Session
 _COLUMNS = """
     e.entry_id, e.product_id, e.item_version, l.code as location, e.kind, e.on_hand_delta, e.allocated_delta,
     e.reserved_delta, e.on_hand as on_hand_after, e.allocated as allocated_after, e.reserved as reserved_after,
-    e.reason, e.actor, e.source, e.reference, e.line_id, e.occurred_at
+    e.reason, e.actor, e.source, e.reference, e.line_id, e.stated_as_of,
+    e.occurred_at
 """
 _FILTERS = """
     (cast(:location as text) is null or l.code = :location)

@@ -37,7 +37,7 @@ LOCK_ITEMS = text("""
 """)
 # A statement of its own, after the locks: in the same one it would see levels from before the wait for a lock.
 FIND_LEVELS = text("""
-    select product_id, location_id, on_hand, allocated, reserved, safety_stock, removed_at is not null
+    select product_id, location_id, on_hand, allocated, reserved, safety_stock, removed_at is not null, stated_as_of
     from stock_levels
     where product_id = any(cast(:product_ids as bigint[])) order by product_id, location_id
 """)
@@ -59,9 +59,11 @@ ADD_LEVELS = text("""
 """)
 RESTATE_LEVELS = text("""
     update stock_levels l set safety_stock = n.safety_stock,
-        removed_at = case when n.removed then coalesce(l.removed_at, clock_timestamp()) end
+        removed_at = case when n.removed then coalesce(l.removed_at, clock_timestamp()) end,
+        stated_as_of = n.stated_as_of
     from unnest(cast(:product_ids as bigint[]), cast(:location_ids as bigint[]), cast(:safety_stock as bigint[]),
-        cast(:removed as boolean[])) as n (product_id, location_id, safety_stock, removed)
+        cast(:removed as boolean[]), cast(:stated_as_of as timestamptz[]))
+        as n (product_id, location_id, safety_stock, removed, stated_as_of)
     where l.product_id = n.product_id and l.location_id = n.location_id
 """)
 SAVE_SETTINGS = text("""
@@ -87,6 +89,7 @@ ENTRY_COLUMNS = (
     "on_hand",
     "allocated",
     "reserved",
+    "stated_as_of",
     "kind",
     "actor",
     "source",
@@ -125,11 +128,11 @@ async def lock_stock(session: Session, product_ids: Collection[int]) -> Stock:
     ids = {"product_ids": sorted(product_ids)}
     # All at once and by position: by name, and one by one, a thousand rows cost more than their query.
     items = {row[0]: Item(*row) for row in (await session.execute(LOCK_ITEMS, ids)).all()}
-    for product_id, location_id, on_hand, allocated, reserved, safety_stock, removed in (
+    for product_id, location_id, on_hand, allocated, reserved, safety_stock, removed, stated_as_of in (
         await session.execute(FIND_LEVELS, ids)
     ).all():
         item = items[product_id]
-        item.levels[location_id] = Level(on_hand, allocated, reserved, safety_stock, removed)
+        item.levels[location_id] = Level(on_hand, allocated, reserved, safety_stock, removed, stated_as_of=stated_as_of)
         if not removed:
             item.previous_available += on_hand - allocated - reserved - safety_stock
     return Stock(items, await find_locations(session, {item.supplier_id for item in items.values()}))
@@ -144,18 +147,23 @@ async def find_locations(session: Session, supplier_ids: Collection[int]) -> dic
 
 
 async def save_stock(session: Session, stock: Stock) -> None:
-    """Save the changes made to this stock: its levels, its entries in the ledger, its items' versions."""
+    """Save the changes made to this stock: its levels, its entries in the ledger, its items' versions.
+
+    An item without an entry keeps its version: nothing of it has changed but when its stock was stated.
+    """
     items = stock.items
     changed = dict.fromkeys((entry.product_id, entry.location_id) for entry in stock.entries)
-    levels = [(key, items[key[0]].levels[key[1]]) for key in changed]
+    levels = [(key, items[key[0]].levels[key[1]]) for key in dict.fromkeys([*changed, *sorted(stock.restated)])]
     for statement, some in (
-        (SAVE_LEVELS, [pair for pair in levels if pair[1].stored]),
+        (SAVE_LEVELS, [pair for pair in levels if pair[1].stored and pair[0] in changed]),
         (ADD_LEVELS, [pair for pair in levels if not pair[1].stored]),
     ):
         if some:
             await session.execute(statement, _level_columns(some))
     if stock.restated:
         await _restate(session, stock)
+    if not changed:
+        return
     await session.execute(RAISE_VERSIONS, {"product_ids": list({product_id for product_id, _ in changed})})
     entries = [
         (product_id, location_id, items[product_id].version + 1, line_id, *quantities, *cause)
@@ -188,6 +196,7 @@ async def _restate(session: Session, stock: Stock) -> None:
             "location_ids": [key[1] for key, _ in levels],
             "safety_stock": [level.safety_stock for _, level in levels],
             "removed": [level.removed for _, level in levels],
+            "stated_as_of": [level.stated_as_of for _, level in levels],
         },
     )
 

@@ -4,9 +4,11 @@ from services.inventory.tables import orders, reservations, stock, stock_feed, s
 from services.inventory.tables.stock import LedgerKind
 from services.inventory.tables.table import METADATA
 from shared.catalog_view import add_access_tables, add_product_tables
+from shared.idempotency import add_idempotency_table
 from shared.messaging.tables import add_messaging_tables
 
 add_messaging_tables(METADATA)
+add_idempotency_table(METADATA)
 add_access_tables(METADATA)
 add_product_tables(METADATA)
 

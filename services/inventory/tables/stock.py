@@ -120,6 +120,8 @@ class StockLevel(Table, table=True):
     safety_stock: int = Field(sa_type=BigInteger, sa_column_kwargs=ZERO)
     # Set where the item is not stocked any more (rule 16): the units stay, but are not counted.
     removed_at: datetime | None = Field(sa_type=MOMENT)
+    # The latest moment of which somebody stated what is there, on hand or available; older statements change nothing.
+    stated_as_of: datetime | None = Field(sa_type=MOMENT)
 
 
 class LedgerEntry(Table, table=True):
@@ -170,4 +172,8 @@ class LedgerEntry(Table, table=True):
     source: str = Field(sa_type=Text)
     reference: str = Field(sa_type=Text)
     line_id: int | None
+    # Set where what is there was stated, as of that moment: the difference it made is no movement of units. What was
+    # stated and made no difference is no entry, only the level knows of it.
+    stated_as_of: datetime | None = Field(sa_type=MOMENT)
+    # Read under the item's lock, so it rises with the item's version as long as the server's clock is not set back.
     occurred_at: datetime = Field(sa_type=MOMENT, sa_column_kwargs={"server_default": text("clock_timestamp()")})

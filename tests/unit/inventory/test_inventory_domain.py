@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from services.inventory.domain.orders import Connection, Decided, Line, Order, Taking, decide, refusal
 from services.inventory.domain.returns import restock
 from services.inventory.domain.stock import LEVEL_LIMIT, Cause, Item, Level, Location, Stock
-from services.inventory.domain.writing import delta_of
 from shared.events.catalog import OversellPolicy
 
 SUPPLIER, RETAILER, STRANGER = 1, 2, 3
@@ -351,13 +350,6 @@ class TestReturns:
         stock = stock_of(T01_S=1)
         assert "moon" in (restock(SUPPLIER, line(ON_102_SMALL, 1, location="moon"), {}, stock, CAUSE) or "")
         assert on_hand(stock) == {SMALL: 1}
-
-
-def test_a_write_states_on_hand_or_available_or_an_adjustment() -> None:
-    level = Level(10, allocated=2, safety_stock=1)
-    assert delta_of(level, on_hand=4, available=None, adjustment=None) == -6
-    assert delta_of(level, on_hand=None, available=4, adjustment=None) == -3, "7 are available"
-    assert delta_of(level, on_hand=None, available=None, adjustment=5) == 5
 
 
 class Step(NamedTuple):
