@@ -40,6 +40,11 @@ AsOf = Annotated[
 Asked = tuple[int, int, int | datetime | None]
 
 
+async def as_of_now(session: Session) -> Since:
+    """For statements of what is there at this moment, on levels that are locked already."""
+    return Since(await store.now(session), is_now=True)
+
+
 async def look_up(session: Session, stock: Stock, asked: Sequence[Asked]) -> list[Since | str]:
     """What happened since each of these, at items that are locked in `stock`; or why a statement cannot be as of then.
 

@@ -5,8 +5,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from services.inventory.as_of import as_of_now
 from services.inventory.domain import writing as domain
 from services.inventory.domain.stock import Cause, Item, Stock, default_location
+from services.inventory.domain.writing import Since
 from services.inventory.record import record
 from services.inventory.store import reading
 from services.inventory.store import stock as stock_store
@@ -76,6 +78,7 @@ async def sync_availability(
     """
     found = await _find(session, supplier_id, [row for row in rows if isinstance(row, AvailabilityRow)])
     stock = await stock_store.lock_stock(session, {ids[0] for ids in found.values() if len(ids) == 1})
+    now = await as_of_now(session)
     results: list[Result] = []
     set_items: dict[int, Item] = {}
     for one in rows:
@@ -84,7 +87,7 @@ async def sync_availability(
             results.append({**row.name, "status": "error", "code": row.code, "detail": row.detail})
             continue
         item = stock.items[found[_key(row)][0]]
-        available = _set(stock, item, row.data, caller)
+        available = _set(stock, item, row.data, now, caller)
         set_items[item.product_id] = item
         results.append({**row.name, "status": "updated", "quantity_available": available})
     await record(session, stock)
@@ -92,15 +95,15 @@ async def sync_availability(
     return results
 
 
-def _set(stock: Stock, item: Item, data: AvailabilityData, caller: Caller) -> int:
+def _set(stock: Stock, item: Item, data: AvailabilityData, now: Since, caller: Caller) -> int:
     """Set what is stated; returns what is available at the default location then."""
     location_id = default_location(stock.locations[item.supplier_id]).location_id
     stated = data.model_dump(exclude_unset=True)
     wanted = stated.pop("quantity_available", None)
     level = stock.level(item.product_id, location_id)
     if wanted is not None:
-        delta = domain.delta_of(level, on_hand=None, available=wanted, adjustment=None)
-        domain.write_on_hand(stock, item.product_id, location_id, delta, _cause("stock_sync", caller))
+        cause = _cause("stock_sync", caller)
+        domain.state(stock, item.product_id, location_id, now, cause, available=wanted)
     domain.change_settings(stock, item.product_id, location_id, stated, _cause("settings", caller))
     return level.available
 

@@ -8,6 +8,7 @@ import asyncio
 
 import structlog
 
+from services.inventory.as_of import as_of_now
 from services.inventory.domain import sync_imports as domain
 from services.inventory.domain import writing
 from services.inventory.domain.stock import Cause, Stock
@@ -147,9 +148,9 @@ async def apply(session: Session, job: Job) -> list[RowOutcome]:
         named = (job.first_timestamp, job.last_timestamp)
         cause = _cause(job, "released", f"accounted for: logical timestamps {named[0]} to {named[1]}")
         await clear_completed(session, stock, job.supplier_id, named, allocated.keys(), cause)
+    now = await as_of_now(session)
     for one in targets:
-        delta = one.on_hand - stock.level(*one.pair).on_hand
-        writing.write_on_hand(stock, *one.pair, delta, _cause(job, "external_reset"))
+        writing.state(stock, *one.pair, now, _cause(job, "external_reset"), on_hand=one.on_hand)
     await record(session, stock)
     outcomes += [_outcome(one, stock, allocated[one.pair]) for one in targets]
     await store.keep_outcomes(session, job.import_id, outcomes)
