@@ -1,9 +1,10 @@
 """What inventory is made of."""
 
-from services.inventory.api import ROUTERS
+from services.inventory.api import BODY_LIMITS_BYTES, ROUTERS
 from services.inventory.checking import check_all_the_time
 from services.inventory.expiring import expire_reservations
 from services.inventory.handlers import SUBSCRIPTIONS
+from services.inventory.importing import carry_out_imports, tidy_imports
 from services.inventory.tables import METADATA
 from shared.events.inventory import ApiKeyUsedAtInventory
 from shared.key_uses import publishing
@@ -16,5 +17,6 @@ SERVICE = Service(
     routers=ROUTERS,
     note_key_uses=publishing(ApiKeyUsedAtInventory),
     subscriptions=SUBSCRIPTIONS,
-    workers=(expire_reservations, check_all_the_time),
+    workers=(expire_reservations, check_all_the_time, carry_out_imports, tidy_imports),
+    body_limits_bytes=BODY_LIMITS_BYTES,
 )

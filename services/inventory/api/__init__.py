@@ -1,6 +1,15 @@
 """The HTTP side of inventory."""
 
-from services.inventory.api import checking, export, history, locations, reservations, stock
+from services.inventory.api import checking, export, history, imports, locations, reservations, stock
 
 # Paths like /v1/stock/check and /v1/stock/ledger before /v1/stock/{product_id}.
-ROUTERS = (checking.router, export.router, history.router, locations.router, stock.router, reservations.router)
+ROUTERS = (
+    checking.router,
+    export.router,
+    history.router,
+    imports.router,
+    locations.router,
+    stock.router,
+    reservations.router,
+)
+BODY_LIMITS_BYTES = {imports.IMPORTS_PATH: imports.FILE_LIMIT_BYTES}

@@ -1,6 +1,6 @@
 """The tables of inventory."""
 
-from services.inventory.tables import orders, reservations, stock
+from services.inventory.tables import imports, orders, reservations, stock
 from services.inventory.tables.stock import LedgerKind
 from services.inventory.tables.table import METADATA
 from shared.catalog_view import add_access_tables, add_product_tables
@@ -10,4 +10,4 @@ add_messaging_tables(METADATA)
 add_access_tables(METADATA)
 add_product_tables(METADATA)
 
-__all__ = ["METADATA", "LedgerKind", "orders", "reservations", "stock"]
+__all__ = ["METADATA", "LedgerKind", "imports", "orders", "reservations", "stock"]
