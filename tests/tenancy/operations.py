@@ -303,6 +303,42 @@ ENTRIES: Mapping[str, Entry] = {
         Ask({"reservation_id": company.spare_reservation}, body={"external_ref": company.said("confirmed")})
     ],
     "DELETE /v1/reservations/{reservation_id}": lambda company: [Ask({"reservation_id": company.spare_reservation})],
+    "GET /v1/stock/export": only(
+        SUPPLIER,
+        lambda company: [
+            # Its lines begin with SKUs, which a line's end before them hides from the walk.
+            Ask(lists=True, role=SUPPLIER, names_own=False),
+            Ask(query={"supplier_id": company.id, "columns": "id,location"}, role=SUPPLIER),
+        ],
+    ),
+    "POST /v1/stock/imports": only(
+        SUPPLIER,
+        lambda company: [
+            Ask(
+                query={"supplier_id": company.id, "dry_run": "true"},
+                file=f"sku,on_hand\n{company.sku},1000\n",
+                role=SUPPLIER,
+            )
+        ],
+    ),
+    "GET /v1/stock/imports": only(
+        SUPPLIER,
+        lambda company: [
+            Ask(lists=True, role=SUPPLIER),
+            Ask(query={"supplier_id": company.id}, role=SUPPLIER),
+            Ask(query=PAGE, lists=True, role=SUPPLIER),
+        ],
+    ),
+    "GET /v1/stock/imports/{stock_import_id}": only(
+        SUPPLIER, lambda company: [Ask({"stock_import_id": company.stock_import}, role=SUPPLIER)]
+    ),
+    "GET /v1/stock/imports/{stock_import_id}/rows": only(
+        SUPPLIER,
+        lambda company: [
+            Ask({"stock_import_id": company.stock_import}, role=SUPPLIER),
+            Ask({"stock_import_id": company.stock_import}, query={"status": "changed"}, role=SUPPLIER),
+        ],
+    ),
     # Notifier
     "POST /v1/webhook-endpoints": only(
         RETAILER,
