@@ -44,9 +44,9 @@ async def measure(dsn: str, rows: int = ROWS) -> list[dict[str, object]]:
         again, _ = await _import(client, body, changed=0)
         exported, size_mib = await _export(client, rows)
         export_mib = peak_mib(process_id)
-    beside = f"COPY alone {copied:.1f} s; load {os.getloadavg()[0]:.1f}"
+    beside = f"COPY alone {copied:.2f} s; load {os.getloadavg()[0]:.1f}"
     print(
-        f"{rows:,} rows: COPY alone {copied:.1f} s; uploaded {uploaded:.1f} s, imported {imported:.1f} s, the same "
+        f"{rows:,} rows: COPY alone {copied:.2f} s; uploaded {uploaded:.1f} s, imported {imported:.1f} s, the same "
         f"again {again:.1f} s, exported {exported:.1f} s; peak {import_mib:.0f} MiB after the import, "
         f"{export_mib:.0f} MiB after all ({idle_mib:.0f} before); load {os.getloadavg()[0]:.1f}"
     )
