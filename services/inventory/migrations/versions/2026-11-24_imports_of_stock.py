@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "9573e0cbeb72"
-down_revision = "ea90f95f56ec"
+down_revision = "b3d1c52f7e60"
 branch_labels = None
 depends_on = None
 
