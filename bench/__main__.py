@@ -1,7 +1,7 @@
 """`make bench`: measure on private servers with real durability, and print each figure beside its ceiling.
 
-`ARGS=catalog_import` (or `orders_queue`, `webhooks`) measures only that; `ARGS=catalog_lists` the lists of
-products, which has a table of its own.
+`ARGS=catalog_import` (or `orders_queue`, `webhooks`, `stock_files`) measures only that; `ARGS=catalog_lists` the
+lists of products, which has a table of its own.
 """
 
 import asyncio
@@ -14,12 +14,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import catalog_import, catalog_lists, orders_queue, webhooks
+from bench import catalog_import, catalog_lists, orders_queue, stock_files, webhooks
 from shared.embedded_postgres import EmbeddedPostgres
 from shared.private_rabbitmq import RabbitNode
 from shared.serve import tune_garbage_collection
 
-MEASUREMENTS = ("orders_queue", "webhooks", "catalog_import")
+MEASUREMENTS = ("orders_queue", "webhooks", "catalog_import", "stock_files")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -36,6 +36,8 @@ async def measure(names: Sequence[str]) -> list[dict[str, object]]:
             if "catalog_import" in names:
                 dsn = await orders_queue.fresh_database(server, "catalog_import")
                 rows += await catalog_import.measure(dsn)
+            if "stock_files" in names:
+                rows += await stock_files.measure(await orders_queue.fresh_database(server, "stock_files"))
     return rows
 
 

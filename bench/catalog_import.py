@@ -57,11 +57,11 @@ async def measure(dsn: str) -> list[dict[str, object]]:
     """The figures, as rows of the bench's table. `dsn` is an empty database."""
     # First: while it is made nothing else runs here, and a connection that idles for long is closed by the server.
     body = b"".join(json.dumps(row).encode() + b"\n" for row in products())
-    async with _system(dsn) as (process_id, url), _client(url) as client:
+    async with running_system(dsn) as (process_id, url), client_of(url) as client:
         await _post(client, "/v1/companies", {"id": 1, "ref": "s", "name": "Supplier", "role": "supplier"})
         postmaster = await _postmaster(dsn)
         idle_mib, idle_cpu, idle_database_cpu = (
-            _peak_mib(process_id),
+            peak_mib(process_id),
             _cpu_seconds(process_id),
             _database_cpu_seconds(postmaster),
         )
@@ -72,15 +72,15 @@ async def measure(dsn: str) -> list[dict[str, object]]:
         known = await _until_known(dsn, client) - started
         cpu = _cpu_seconds(process_id) - idle_cpu
         database_cpu = _database_cpu_seconds(postmaster) - idle_database_cpu
-        peak_mib = _peak_mib(process_id)
+        most_mib = peak_mib(process_id)
         again = await _time_to_import_again(client, body)
         exported, exported_mib = await _time_to_export(client)
-        after_mib = _peak_mib(process_id)
+        after_mib = peak_mib(process_id)
     print(
         f"upload {uploaded:.1f} s, imported {imported:.1f} s, known {known:.1f} s; "
         f"processor time until then {cpu:.0f} s, of PostgreSQL {database_cpu:.0f} s; "
         f"the same again {again:.1f} s, export {exported:.1f} s; "
-        f"peak {peak_mib:.0f} MiB ({idle_mib:.0f} before, {after_mib:.0f} after all)"
+        f"peak {most_mib:.0f} MiB ({idle_mib:.0f} before, {after_mib:.0f} after all)"
     )
     file_mib = f"file of {len(body) / 2**20:.0f} MiB"
     return [
@@ -88,7 +88,7 @@ async def measure(dsn: str) -> list[dict[str, object]]:
         _row(
             "until the other services know them", known, TARGET_SECONDS, "s", f"{cpu:.0f} s of processor time in it all"
         ),
-        _row("memory of all four services", peak_mib, TARGET_MIB, "MiB", f"{idle_mib:.0f} MiB before"),
+        _row("memory of all four services", most_mib, TARGET_MIB, "MiB", f"{idle_mib:.0f} MiB before"),
         _row("products exported", exported, TARGET_SECONDS, "s", f"{exported_mib:.0f} MiB of CSV"),
     ]
 
@@ -106,7 +106,7 @@ def _row(what: str, figure: float, target: float, unit: str, beside: str) -> dic
 
 
 @asynccontextmanager
-async def _system(dsn: str) -> AsyncIterator[tuple[int, str]]:
+async def running_system(dsn: str) -> AsyncIterator[tuple[int, str]]:
     """`basestock up` in a process of its own; yields its process id and URL."""
     command = [sys.executable, "-m", "services", "up", "--port", "0", "--dsn", dsn]
     environment = {"BASESTOCK_ADMIN_KEY": ADMIN_KEY, "BASESTOCK_LOG_LEVEL": "warning", "PATH": "/usr/bin:/bin"}
@@ -129,7 +129,8 @@ async def _system(dsn: str) -> AsyncIterator[tuple[int, str]]:
 
 
 @asynccontextmanager
-async def _client(url: str) -> AsyncIterator[aiohttp.ClientSession]:
+async def client_of(url: str) -> AsyncIterator[aiohttp.ClientSession]:
+    """A client of this URL with the admin's key."""
     headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
     async with aiohttp.ClientSession(url, headers=headers, timeout=aiohttp.ClientTimeout(total=WAIT_SECONDS)) as client:
         yield client
@@ -188,7 +189,8 @@ async def _time_to_export(client: aiohttp.ClientSession) -> tuple[float, float]:
     return clock.monotonic() - started, size / 2**20
 
 
-def _peak_mib(process_id: int) -> float:
+def peak_mib(process_id: int) -> float:
+    """The most memory that a process had so far."""
     status = Path(f"/proc/{process_id}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 

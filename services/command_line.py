@@ -16,7 +16,7 @@ from rich.markup import escape
 from demo.retailer import LOOPBACK
 from demo.run import run_demo
 from services.all_in_one import SERVICES, migrate, up
-from services.commands import keys, products
+from services.commands import keys, products, stock
 from services.commands.check import check
 from services.commands.options import DataDir, Dsn, read_settings
 from services.commands.replay import replay
@@ -35,6 +35,7 @@ app = typer.Typer(
 )
 app.add_typer(keys.app, name="keys")
 app.add_typer(products.app, name="products")
+app.add_typer(stock.app, name="stock")
 console = Console()
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 

@@ -1,9 +1,10 @@
 """What inventory is made of."""
 
-from services.inventory.api import ROUTERS, kornitx
+from services.inventory.api import BODY_LIMITS_BYTES, ROUTERS, kornitx
 from services.inventory.checking import check_all_the_time
 from services.inventory.expiring import expire_reservations
 from services.inventory.handlers import SUBSCRIPTIONS
+from services.inventory.importing import carry_out_imports, tidy_imports
 from services.inventory.stock_feed import mark_changes
 from services.inventory.sync_importing import carry_out_sync_imports, tidy_sync_imports
 from services.inventory.tables import METADATA
@@ -18,6 +19,15 @@ SERVICE = Service(
     routers=ROUTERS,
     note_key_uses=publishing(ApiKeyUsedAtInventory),
     subscriptions=SUBSCRIPTIONS,
-    workers=(expire_reservations, check_all_the_time, mark_changes, carry_out_sync_imports, tidy_sync_imports),
+    workers=(
+        expire_reservations,
+        check_all_the_time,
+        mark_changes,
+        carry_out_imports,
+        tidy_imports,
+        carry_out_sync_imports,
+        tidy_sync_imports,
+    ),
     basic_paths=kornitx.BASIC_PATHS,
+    body_limits_bytes=BODY_LIMITS_BYTES,
 )

@@ -30,8 +30,6 @@ TO_COME = {
     "inventory": [
         "/v1/locations",
         "/v1/reservations/7/confirm",
-        "/v1/stock/imports/7",
-        "/v1/stock/export",
         "/imports/stock",
     ],
     "notifier": ["/v1/webhook-endpoints/7/rotate-secret"],

@@ -37,6 +37,7 @@ SEQUENCES = (
     "alter table notifier.endpoints alter column endpoint_id restart with 460000001",
     "alter table notifier.attempts alter column attempt_id restart with 470000001",
     "alter table inventory.stock_ledger alter column entry_id restart with 480000001",
+    "alter table inventory.stock_imports alter column import_id restart with 496000001",
 )
 # What each service answers any valid key, so that it shows whether the key is known there.
 SIGHTS = ("/v1/products", "/v1/orders", "/v1/stock", "/v1/webhook-endpoints")
@@ -73,6 +74,8 @@ class Company:
     spare_stock: int = 0
     location: str = ""
     sync_import: str = ""
+    # A dry run of a file, whose one row would change something.
+    stock_import: int = 0
     connection: int = 0
     spare_connection: int = 0
     # A retailer without any connection.
@@ -331,6 +334,14 @@ async def _movements(supplier: Company) -> None:
     item = {"location": "main", "product": supplier.sku, "on_hand": 1000}
     import_ = {"entity": "stock", "partial": True, "items": [item]}
     supplier.sync_import = supplier.mark(made(await supplier.client.post("/import", import_))["import_id"])
+    file = f"sku,adjustment\n{supplier.sku},1\n"
+    answer = await supplier.client.post("/v1/stock/imports", params={"dry_run": "true"}, data=file)
+    supplier.stock_import = int(supplier.mark(made(answer)["id"]))
+
+    async def looked_at() -> bool:
+        return bool((await supplier.client.get(f"/v1/stock/imports/{supplier.stock_import}")).body["state"] == "done")
+
+    await eventually(f"the stock file of {supplier.name} is looked at", looked_at)
 
 
 async def _sell(company: Company, product_id: int, variant_sku: str) -> None:

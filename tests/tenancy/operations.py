@@ -344,6 +344,42 @@ ENTRIES: Mapping[str, Entry] = {
     "GET /import/{sync_import_id}": only(
         SUPPLIER, lambda company: [Ask({"sync_import_id": company.sync_import}, role=SUPPLIER)]
     ),
+    "GET /v1/stock/export": only(
+        SUPPLIER,
+        lambda company: [
+            # Its lines begin with SKUs, which a line's end before them hides from the walk.
+            Ask(lists=True, role=SUPPLIER, names_own=False),
+            Ask(query={"supplier_id": company.id, "columns": "id,location"}, role=SUPPLIER),
+        ],
+    ),
+    "POST /v1/stock/imports": only(
+        SUPPLIER,
+        lambda company: [
+            Ask(
+                query={"supplier_id": company.id, "dry_run": "true"},
+                file=f"sku,on_hand\n{company.sku},1000\n",
+                role=SUPPLIER,
+            )
+        ],
+    ),
+    "GET /v1/stock/imports": only(
+        SUPPLIER,
+        lambda company: [
+            Ask(lists=True, role=SUPPLIER),
+            Ask(query={"supplier_id": company.id}, role=SUPPLIER),
+            Ask(query=PAGE, lists=True, role=SUPPLIER),
+        ],
+    ),
+    "GET /v1/stock/imports/{stock_import_id}": only(
+        SUPPLIER, lambda company: [Ask({"stock_import_id": company.stock_import}, role=SUPPLIER)]
+    ),
+    "GET /v1/stock/imports/{stock_import_id}/rows": only(
+        SUPPLIER,
+        lambda company: [
+            Ask({"stock_import_id": company.stock_import}, role=SUPPLIER),
+            Ask({"stock_import_id": company.stock_import}, query={"status": "changed"}, role=SUPPLIER),
+        ],
+    ),
     # Notifier
     "POST /v1/webhook-endpoints": only(
         RETAILER,

@@ -51,6 +51,7 @@ async def test_every_answer_is_one_that_the_document_declares(market: Market) ->
         "key_id": supplier.spare_key,
         "user_id": supplier.user,
         "import_id": supplier.import_id,
+        "stock_import_id": supplier.stock_import,
         "connection_id": supplier.connection,
         "product_id": supplier.product,
         "code": supplier.location,

@@ -103,6 +103,7 @@ def a_return(company: Company) -> object:
 
 KEYS, STOCK = "/v1/companies/{company.id}/api-keys", "/v1/stock/{company.product}"
 IMPORT = "/v1/products/imports/{company.import_id}"
+STOCK_IMPORT = "/v1/stock/imports/{company.stock_import}"
 REFRESHED = post("/v1/sessions/refresh", lambda _: {})
 DUPLICATED = post("/v1/products/{company.printed}/duplicate", lambda _: {"sku": fresh("sku")})
 ENDPOINT = "/v1/webhook-endpoints/{company.endpoint}"
@@ -161,6 +162,8 @@ THINGS: Mapping[str, Thing] = {
     "import of on hand": Thing("supplier", "SyncImport", get(SYNC)),
     "row of an import of on hand": Thing("supplier", None, get(SYNC), first("results")),
     "polled stock": Thing("retailer", "PolledStock", get("/stock?retailer_id={company.id}")),
+    "import of stock": Thing("supplier", "StockImport", get(STOCK_IMPORT)),
+    "row of an import of stock": Thing("supplier", "StockImportRow", get(STOCK_IMPORT + "/rows"), first("items")),
     "endpoint": Thing("retailer", "EndpointAnswer", get(ENDPOINT)),
     "endpoint that is registered": Thing("retailer", "RegisteredEndpoint", NEW_ENDPOINT),
     "attempt": Thing("retailer", "AttemptAnswer", get(ENDPOINT + "/attempts"), first("items")),

@@ -15,13 +15,15 @@ from services.catalog.api.requests import Calling, Cursor, Here, IdInPath, Limit
 from services.catalog.domain import Product
 from services.catalog.fields import Id
 from services.catalog.product_files import csv_format, ndjson
-from services.catalog.product_files.rows import Count, FileError, Format, ReadRow
+from services.catalog.product_files.rows import Count, Format, ReadRow
 from services.catalog.store import imports as store
 from services.catalog.store.companies import find_roles
 from services.catalog.store.directory import find_names
 from services.catalog.store.imports import LeaseLostError, Mode, Status
 from services.catalog.store.product_lists import ProductFilter, list_products
 from shared import clock
+from shared.csv_files import MEDIA_TYPE as CSV
+from shared.csv_files import FileError
 from shared.database import Database
 from shared.errors import FieldError, ProblemError
 from shared.events.catalog import ProductType
@@ -40,7 +42,7 @@ PRODUCTS_AT_ONCE = 500
 
 BROKEN_OFF = "The file did not come in whole; nothing was changed. Send it again."
 MEDIA_TYPES: dict[str, Format] = {
-    csv_format.MEDIA_TYPE: "csv",
+    CSV: "csv",
     ndjson.MEDIA_TYPE: "ndjson",
     "application/ndjson": "ndjson",
     "application/jsonl": "ndjson",
@@ -48,10 +50,10 @@ MEDIA_TYPES: dict[str, Format] = {
 BODY = {
     "requestBody": {
         "required": True,
-        "content": {name: {"schema": {"type": "string"}} for name in (csv_format.MEDIA_TYPE, ndjson.MEDIA_TYPE)},
+        "content": {name: {"schema": {"type": "string"}} for name in (CSV, ndjson.MEDIA_TYPE)},
     }
 }
-FILE: dict[int | str, dict[str, object]] = {200: {"content": {csv_format.MEDIA_TYPE: {}, ndjson.MEDIA_TYPE: {}}}}
+FILE: dict[int | str, dict[str, object]] = {200: {"content": {CSV: {}, ndjson.MEDIA_TYPE: {}}}}
 
 
 class Import(BaseModel):
@@ -179,7 +181,7 @@ async def export_products(
 ) -> StreamingResponse:
     """All products of the caller's company, as a file that can be imported again."""
     owner = caller.company(owner_id)
-    media_type = csv_format.MEDIA_TYPE if format == "csv" else ndjson.MEDIA_TYPE
+    media_type = CSV if format == "csv" else ndjson.MEDIA_TYPE
     disposition = f'attachment; filename="products.{format}"'
     return StreamingResponse(
         _exported(context.database, owner, format),

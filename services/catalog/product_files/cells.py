@@ -1,21 +1,7 @@
-"""What stands in one cell of a CSV file."""
+"""Attributes of a variant in one cell of a CSV file."""
 
 import re
 from collections.abc import Iterable, Iterator
-
-# A spreadsheet takes text that begins so for a formula, and runs it.
-FORMULA = re.compile(r"'*[=+\-@]")
-ESCAPED_FORMULA = re.compile(r"'+[=+\-@]")
-
-
-def escaped(text: str) -> str:
-    """Text that no spreadsheet takes for a formula: an apostrophe goes before `=`, `+`, `-` and `@`."""
-    return f"'{text}" if FORMULA.match(text) else text
-
-
-def unescaped(cell: str) -> str:
-    """The text again, exactly; text that was never escaped is left as it is."""
-    return cell[1:] if ESCAPED_FORMULA.match(cell) else cell
 
 
 def attributes_cell(attributes: Iterable[tuple[str, str]]) -> str:

@@ -1,6 +1,5 @@
 """CSV: one row per product, variant and component of a link; rows with the same type and SKU are one product."""
 
-import codecs
 import csv
 import io
 import json
@@ -9,26 +8,26 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from services.catalog.domain import Component, Product
-from services.catalog.product_files.cells import attributes_cell, attributes_of, escaped, unescaped
+from services.catalog.product_files.cells import attributes_cell, attributes_of
 from services.catalog.product_files.names import Name
-from services.catalog.product_files.rows import ERRORS_LIMIT, WHOLE_ROW, FileError, ReadRow, refused, row_of
+from services.catalog.product_files.rows import ERRORS_LIMIT, WHOLE_ROW, ReadRow, refused, row_of
+from shared.csv_files import (
+    BLANKS,
+    CsvRecords,
+    Record,
+    escaped,
+    has_surrogate,
+    header_error,
+    names_of,
+    unescaped,
+)
 from shared.errors import FieldError
 
-MEDIA_TYPE = "text/csv"
 PRODUCT_COLUMNS = ("type", "sku", "name", "barcode", "visibility", "base_type", "base_sku", "base_id")
 LINK_COLUMNS = ("variant_sku", "attributes", "stock_type", "stock_sku", "stock_id", "quantity")
 EXPORTED_COLUMNS = (*PRODUCT_COLUMNS, *LINK_COLUMNS)
 COLUMNS = ("id", *EXPORTED_COLUMNS)
 NUMBERS = {"id", "base_id", "stock_id", "quantity"}
-DELIMITERS = ",;\t"
-# The first line of what Excel shall open, and writes.
-SEPARATOR = re.compile(r"sep=([,;\t])\s*$", re.IGNORECASE)
-# A field longer than this is a quotation mark that was never closed (the csv module's own limit on fields).
-RECORD_LIMIT_CHARACTERS = 2**20
-
-# Not all that Python takes for blank: what a text begins with shall come back.
-BLANKS = " \t\r\n"
-
 # What columns are called in the fields of a row.
 FIELDS = {"base_id": "base_product_id"}
 FIELD_COLUMNS = {"base_product_id": "base_id"}
@@ -38,113 +37,36 @@ COMPONENT_FIELD = re.compile(r"components\[(\d+)\]")
 VARIANT_FIELD = re.compile(r"variants(?:\[(\d+)\])?\.?")
 
 
-class _Lines:
-    """Lines for a csv reader; notes when it asked for more than there are."""
-
-    def __init__(self, lines: Sequence[str]) -> None:
-        self._lines = iter(lines)
-        self.ran_out = False
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line = next(self._lines, None)
-        if line is None:
-            self.ran_out = True
-            raise StopIteration
-        return line
-
-
 class CsvReader:
-    """Reads a file piece by piece: UTF-8 with or without BOM; commas, semicolons or tabs; columns in any order."""
+    """Reads a file of products piece by piece; columns in any order."""
 
     def __init__(self) -> None:
         """Begin a file."""
-        # What is not UTF-8 spoils its row, not the file.
-        self._decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="surrogateescape")
-        self._rest = ""
-        self._lines = self._rows = 0
-        self._delimiter, self._is_said = ",", False
+        self._records = CsvRecords()
+        self._rows = 0
         self._columns: tuple[str, ...] | None = None
 
     def feed(self, piece: bytes) -> list[ReadRow]:
         """The rows that are complete with this next piece. Raises `FileError`."""
-        text = self._rest + self._decoder.decode(piece)
-        complete, line_feed, rest = text.rpartition("\n")
-        lines = [f"{line}\n" for line in complete.split("\n")] if line_feed else []
-        rows, left = self._read(lines, is_end=False)
-        self._rest = "".join(left) + rest
-        if len(self._rest) > RECORD_LIMIT_CHARACTERS:
-            message = f"The row in line {self._lines + 1} does not end: is a quotation mark never closed?"
-            raise FileError(message)
-        return rows
+        return self._read(self._records.feed(piece))
 
     def end(self) -> list[ReadRow]:
         """The last row, where the file does not end with a line feed. Raises `FileError` for a file without header."""
-        text = self._rest + self._decoder.decode(b"", final=True)
-        rows, _ = self._read([f"{line}\n" for line in text.split("\n")] if text else [], is_end=True)
-        if self._columns is None:
-            message = "The file is empty: it needs a header with the columns' names."
-            raise FileError(message)
+        return self._read(self._records.end())
+
+    def _read(self, records: Sequence[Record]) -> list[ReadRow]:
+        rows: list[ReadRow] = []
+        for record in records:
+            if self._columns is None:
+                self._columns = _columns(record)
+                continue
+            self._rows += 1
+            rows.append(_row(self._rows, record.line, self._columns, record.cells, record.problem))
         return rows
 
-    def _to_header(self, lines: list[str]) -> list[str]:
-        """The lines from the header on; learns what separates the cells from `sep=;` before it, or from itself."""
-        for index, line in enumerate(lines):
-            said = SEPARATOR.match(line)
-            if said:
-                self._delimiter, self._is_said = said[1], True
-            elif line.strip(BLANKS):
-                if not self._is_said:
-                    self._delimiter = max(DELIMITERS, key=line.count)
-                return lines[index:]
-            self._lines += 1
-        return []
 
-    def _read(self, lines: list[str], *, is_end: bool) -> tuple[list[ReadRow], list[str]]:
-        """The rows of these lines, and the lines of a row that is not complete."""
-        if self._columns is None:
-            lines = self._to_header(lines)
-        source = _Lines(lines)
-        records = csv.reader(source, delimiter=self._delimiter, strict=True)
-        rows: list[ReadRow] = []
-        taken = 0
-        while True:
-            line = self._lines + 1
-            try:
-                cells = next(records)
-            except StopIteration:
-                return rows, []
-            except csv.Error as error:
-                if source.ran_out and not is_end:
-                    return rows, lines[taken:]
-                cells, problem = [], _in_words(error, line, line + records.line_num - taken - 1)
-            else:
-                problem = ""
-            self._lines, taken = self._lines + records.line_num - taken, records.line_num
-            if self._columns is None:
-                if cells or problem:
-                    self._columns = _columns(cells, problem)
-            elif cells or problem:
-                self._rows += 1
-                rows.append(_row(self._rows, line, self._columns, cells, problem))
-
-
-def _in_words(error: csv.Error, first_line: int, last_line: int) -> str:
-    if "field limit" in str(error) or "end of data" in str(error):
-        return f"a quotation mark is never closed: lines {first_line} to {last_line} were taken for one cell"
-    return f"this is no CSV: {error}"
-
-
-def _columns(cells: Sequence[str], problem: str) -> tuple[str, ...]:
-    names = [cell.strip().lower() for cell in cells]
-    while names and not names[-1]:  # a spreadsheet fills up what stands below
-        names.pop()
-    if any(_is_broken(name) for name in names):
-        # Their names could be neither shown nor stored.
-        message = "The header is not UTF-8: save the file as CSV in UTF-8 (UTF-16 and Latin-1 cannot be read)."
-        raise FileError(message, (FieldError(field="header", detail=message),))
+def _columns(header: Record) -> tuple[str, ...]:
+    names = names_of(header)
     errors = [
         FieldError(field=name or "header", detail=f"there is no column {name!r}; there are {', '.join(COLUMNS)}")
         for name in names
@@ -159,28 +81,15 @@ def _columns(cells: Sequence[str], problem: str) -> tuple[str, ...]:
         for name in ("type", "sku")
         if name not in names
     ]
-    if problem:
-        errors = [FieldError(field="header", detail=problem)]
     if errors:
-        shown = errors[:ERRORS_LIMIT]
-        message = f"The header cannot be read: {'; '.join(error.detail for error in shown)}."
-        raise FileError(message, tuple(shown))
-    return tuple(names)
-
-
-def _has_surrogate(text: str) -> bool:
-    return any("\udc80" <= character <= "\udcff" for character in text)
-
-
-def _is_broken(name: str) -> bool:
-    """Whether a column's name comes from other bytes than UTF-8; in UTF-16 every other one is zero."""
-    return "\x00" in name or _has_surrogate(name)
+        raise header_error(errors[:ERRORS_LIMIT])
+    return names
 
 
 def _row(number: int, line: int, columns: Sequence[str], cells: Sequence[str], problem: str) -> ReadRow:
     if not problem and any(cell.strip(BLANKS) for cell in cells[len(columns) :]):
         problem = f"there are {len(cells)} cells, but {len(columns)} columns"
-    if not problem and any(_has_surrogate(cell) for cell in cells):
+    if not problem and any(has_surrogate(cell) for cell in cells):
         problem = "this is not UTF-8"
     given = dict(zip(columns, [*cells, *[""] * (len(columns) - len(cells))], strict=False))
     texts = {name: (cell if name in NUMBERS else unescaped(cell)).strip(BLANKS) for name, cell in given.items()}

@@ -7,7 +7,8 @@ from pydantic_core import to_json
 
 from services.catalog.domain import Component, Product, Variant, plain_target
 from services.catalog.product_files.names import Name
-from services.catalog.product_files.rows import FileError, ReadRow, row_of
+from services.catalog.product_files.rows import ReadRow, row_of
+from shared.csv_files import FileError
 
 MEDIA_TYPE = "application/x-ndjson"
 # What one product may be over HTTP.

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import from_json
 
 from services.catalog.fields import Body, ChosenId, Id, Int, Text
+from shared.csv_files import FileError
 from shared.errors import FieldError, field_errors
 from shared.events.catalog import ProductType
 
@@ -150,15 +151,6 @@ class ReadRow:
     said: ProductRow | None
     body: str | None
     errors: tuple[FieldError, ...] = ()
-
-
-class FileError(ValueError):
-    """The file as a whole cannot be read; the text says why, `errors` which columns are meant."""
-
-    def __init__(self, message: str, errors: tuple[FieldError, ...] = ()) -> None:
-        """Keep what the answer will say."""
-        super().__init__(message)
-        self.errors = errors
 
 
 @dataclass(slots=True)

@@ -1,14 +1,27 @@
 """The HTTP side of inventory."""
 
-from services.inventory.api import checking, history, kornitx, locations, reservations, stock, sync_imports
+from services.inventory.api import (
+    checking,
+    export,
+    history,
+    imports,
+    kornitx,
+    locations,
+    reservations,
+    stock,
+    sync_imports,
+)
 
 # Paths like /v1/stock/check and /v1/stock/ledger before /v1/stock/{product_id}.
 ROUTERS = (
     checking.router,
+    export.router,
     history.router,
+    imports.router,
     locations.router,
     stock.router,
     reservations.router,
     kornitx.router,
     sync_imports.router,
 )
+BODY_LIMITS_BYTES = {imports.IMPORTS_PATH: imports.FILE_LIMIT_BYTES}

@@ -26,6 +26,7 @@ SAVE = text("""
         salable = :salable, priority = :priority
     where location_id = :location_id
 """)
+FIND_ID = text("select location_id from locations where supplier_id = :supplier_id and code = :code")
 
 Row = dict[str, Any]
 
@@ -52,3 +53,10 @@ async def lock(session: Session, supplier_id: int, code: str) -> Row | None:
 async def save(session: Session, location: Row) -> None:
     """Save a locked location as it is wanted."""
     await session.execute(SAVE, location)
+
+
+async def find_id(session: Session, supplier_id: int, code: str) -> int | None:
+    """The id of the supplier's location of this code."""
+    found = await session.execute(FIND_ID, {"supplier_id": supplier_id, "code": code})
+    location_id: int | None = found.scalar_one_or_none()
+    return location_id

@@ -19,9 +19,10 @@ from services.catalog.product_files.csv_format import CsvReader
 from services.catalog.product_files.names import Directory, Name, Named
 from services.catalog.product_files.ndjson import NdjsonReader
 from services.catalog.product_files.proposals import proposal_of
-from services.catalog.product_files.rows import Count, FileError, ProductRow, ReadRow
+from services.catalog.product_files.rows import Count, ProductRow, ReadRow
 from services.catalog.store.imports import FileProduct, RowResult
 from shared import clock
+from shared.csv_files import FileError
 from shared.events.catalog import ProductType
 
 OWNER, SUPPLIER = 1, 2

@@ -1,0 +1,249 @@
+"""Imports of stock as jobs: the file flows in, and what comes of it is told by the import."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Annotated, Self
+
+import structlog
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel, Field
+from sqlalchemy import RowMapping
+from starlette.requests import ClientDisconnect
+
+from services.inventory.api.requests import ID_LIMIT, Calling, Cursor, Here, Limit, SupplierId
+from services.inventory.domain.imports import Writes
+from services.inventory.domain.stock import DEFAULT_LOCATION
+from services.inventory.stock_files.rows import Row, StockReader
+from services.inventory.store import imports as store
+from services.inventory.store import locations as location_store
+from services.inventory.store.imports import LeaseLostError
+from services.inventory.tables.imports import ImportState, Mode, RowStatus
+from services.inventory.writing import Text
+from shared import clock
+from shared.access import Caller
+from shared.csv_files import MEDIA_TYPE, FileError
+from shared.database import Database
+from shared.errors import FieldError, ProblemError
+from shared.logs import current_traceparent
+
+log = structlog.get_logger()
+
+router = APIRouter(prefix="/v1")
+
+IMPORTS_PATH = "/v1/stock/imports"
+FILE_LIMIT_BYTES = 256 * 1024 * 1024
+# Carried out by one transaction: so long nobody else may write these items, and nothing else runs in this process.
+CHUNK_ROWS = 2_000
+OPEN_IMPORTS_LIMIT = 20
+
+BROKEN_OFF = "The file did not come in whole; nothing was changed. Send it again."
+BODY = {"requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}}
+
+ImportId = Annotated[int, Path(gt=0, lt=ID_LIMIT)]
+
+
+class StockImport(BaseModel):
+    """An import: `rows` of the file, of them `rows_done`; `writes` is the column of quantities that it has.
+
+    With `dry_run` nothing was changed. Where `state` is `failed`, `reason` says why: with mode `all` nothing was
+    changed; with mode `rows` what was done until then stays.
+    """
+
+    id: int
+    supplier_id: int
+    source: str
+    mode: Mode
+    dry_run: bool
+    writes: Writes | None
+    location: str
+    state: ImportState
+    reason: str | None
+    rows: int
+    rows_done: int
+    progress: float = Field(description="0 to 1")
+    changed: int
+    unchanged: int
+    refused: int
+    created_at: datetime
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, row: RowMapping) -> Self:
+        """As it is shown."""
+        done = 1.0 if row["state"] == "done" else row["rows_done"] / (row["rows"] or 1)
+        return cls.model_validate({**row, "id": row["import_id"], "progress": round(min(done, 1.0), 4)})
+
+
+class StockImportPage(BaseModel):
+    """Imports, newest first; `next_cursor` is null on the last page."""
+
+    items: list[StockImport]
+    next_cursor: int | None
+
+
+class StockImportRow(BaseModel):
+    """What came of a row: `row` counts rows from 1, `line` is where in the file it begins, from 1; units elsewhere."""
+
+    row: int
+    line: int
+    sku: str | None
+    barcode: str | None
+    location: str | None
+    status: RowStatus
+    product_id: int | None
+    on_hand_before: int | None
+    on_hand_after: int | None
+    available_before: int | None
+    available_after: int | None
+    errors: list[FieldError]
+
+
+class StockImportRowPage(BaseModel):
+    """A page of rows; `next_cursor` is null on the last page."""
+
+    items: list[StockImportRow]
+    next_cursor: int | None
+
+
+@router.post("/stock/imports", status_code=202, openapi_extra=BODY)
+async def import_stock(  # noqa: PLR0913 - each says how
+    *,
+    request: Request,
+    response: Response,
+    caller: Calling,
+    context: Here,
+    mode: Annotated[Mode, Query(description="`rows`: good rows go in; `all`: nothing unless all are good.")] = "rows",
+    dry_run: Annotated[bool, Query(description="Change nothing, only say what would come of each row.")] = False,
+    location: Annotated[Text, Query(description="Of rows that name none.")] = DEFAULT_LOCATION,
+    supplier_id: SupplierId = None,
+) -> StockImport:
+    """Take a CSV file of stock: `sku`, `barcode` or `id`; `quantity_available`, `on_hand` or `adjustment`.
+
+    Columns in any order; `location` and `reason` may stand beside them. Rows are written in the order of the file.
+    """
+    caller.require("supplier")
+    supplier, database = caller.company(supplier_id), context.database
+    import_id = await _add(database, caller, supplier, mode=mode, dry_run=dry_run, location=location)
+    await _receive(database, import_id, request)
+    response.headers["Location"] = f"{IMPORTS_PATH}/{import_id}"
+    return await _show(database, import_id, None)
+
+
+@router.get("/stock/imports")
+async def list_stock_imports(
+    caller: Calling, context: Here, supplier_id: SupplierId = None, cursor: Cursor = None, limit: Limit = 50
+) -> StockImportPage:
+    """The caller's imports, newest first; the platform admin sees those of all suppliers, or of `supplier_id`."""
+    caller.require("supplier")
+    supplier = supplier_id if caller.is_admin else caller.company(supplier_id)
+    async with context.database.transaction() as session:
+        rows = await store.list_imports(session, supplier, cursor, limit + 1)
+    items = [StockImport.of(row) for row in rows[:limit]]
+    return StockImportPage(items=items, next_cursor=items[-1].id if len(rows) > limit else None)
+
+
+@router.get("/stock/imports/{stock_import_id}")
+async def show_stock_import(stock_import_id: ImportId, caller: Calling, context: Here) -> StockImport:
+    """How far an import is, and what came of it."""
+    caller.require("supplier")
+    return await _show(context.database, stock_import_id, caller.company_id)
+
+
+@router.get("/stock/imports/{stock_import_id}/rows")
+async def list_stock_import_rows(
+    *,
+    stock_import_id: ImportId,
+    caller: Calling,
+    context: Here,
+    status: Annotated[RowStatus | None, Query()] = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> StockImportRowPage:
+    """The rows that were refused, and of a dry run those that would change something; the ledger tells the others."""
+    caller.require("supplier")
+    await _show(context.database, stock_import_id, caller.company_id)
+    async with context.database.transaction() as session:
+        rows = await store.list_rows(session, stock_import_id, status, cursor or 0, limit + 1)
+    items = [
+        StockImportRow.model_validate(
+            {**row, "row": row["row_number"], "line": row["line_number"], "errors": row["errors"] or []}
+        )
+        for row in rows[:limit]
+    ]
+    return StockImportRowPage(items=items, next_cursor=items[-1].row if len(rows) > limit else None)
+
+
+async def _add(
+    database: Database, caller: Caller, supplier_id: int, *, mode: Mode, dry_run: bool, location: str
+) -> int:
+    async with database.transaction() as session:
+        if await location_store.find_id(session, supplier_id, location) is None:
+            detail = f"The supplier has no location {location!r}."
+            raise ProblemError(422, "unknown_location", detail, errors=[FieldError(field="location", detail=detail)])
+        if await store.count_open(session, supplier_id) >= OPEN_IMPORTS_LIMIT:
+            detail = f"{OPEN_IMPORTS_LIMIT} imports are under way. Wait until one is done, and send the file again."
+            raise ProblemError(429, "too_many_imports", detail, headers={"Retry-After": "5"})
+        return await store.add_import(
+            session,
+            supplier_id=supplier_id,
+            kind="csv_import",
+            source="csv",
+            actor=caller.actor,
+            mode=mode,
+            dry_run=dry_run,
+            writes=None,
+            location=location,
+            traceparent=current_traceparent(),
+        )
+
+
+async def _receive(database: Database, import_id: int, request: Request) -> None:
+    """Keep the rows of the body; what breaks off leaves a failed import, and ends the request."""
+    try:
+        await _stage(database, import_id, request.stream())
+    except FileError as error:
+        await _give_up(database, import_id, str(error))
+        raise ProblemError(422, "invalid_file", str(error), errors=error.errors) from error
+    except LeaseLostError as error:
+        detail = "The file came in too slowly and was given up; nothing was changed. Send it again."
+        raise ProblemError(408, "too_slow", detail) from error
+    except ClientDisconnect as error:
+        await _give_up(database, import_id, BROKEN_OFF)
+        raise ProblemError(400, "broken_off", BROKEN_OFF) from error
+    except ProblemError as error:  # it is too long
+        await _give_up(database, import_id, f"{error.detail} Nothing was changed.")
+        raise
+
+
+async def _stage(database: Database, import_id: int, pieces: AsyncIterator[bytes]) -> None:
+    reader = StockReader()
+    waiting: list[Row] = []
+    staged_at = clock.monotonic()
+    async for piece in pieces:
+        waiting += reader.feed(piece)
+        # Also where a slow sender's lease would end.
+        while len(waiting) >= CHUNK_ROWS or clock.monotonic() - staged_at > store.LEASE_SECONDS / 3:
+            async with database.transaction() as session:
+                await store.add_chunk(session, import_id, waiting[:CHUNK_ROWS])
+            waiting, staged_at = waiting[CHUNK_ROWS:], clock.monotonic()
+    waiting += reader.end()
+    assert reader.writes is not None  # noqa: S101 - the header has been read
+    async with database.transaction() as session:
+        while waiting:
+            await store.add_chunk(session, import_id, waiting[:CHUNK_ROWS])
+            waiting = waiting[CHUNK_ROWS:]
+        await store.finish_receiving(session, import_id, reader.rows, reader.writes)
+
+
+async def _give_up(database: Database, import_id: int, reason: str) -> None:
+    log.info("stock_import_given_up", import_id=import_id, reason=reason)
+    async with database.transaction() as session:
+        await store.finish(session, import_id, 0, "failed", reason)
+
+
+async def _show(database: Database, import_id: int, supplier_id: int | None) -> StockImport:
+    async with database.transaction() as session:
+        found = await store.find_import(session, import_id, supplier_id)
+    if found is None:
+        raise ProblemError(404, "import_not_found", f"You have no import {import_id}.")
+    return StockImport.of(found)

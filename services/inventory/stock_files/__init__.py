@@ -1,0 +1,1 @@
+"""Files of stock: what their columns mean, written and read without I/O."""
