@@ -342,7 +342,8 @@ async def test_a_company_has_so_many_imports_under_way_and_no_more(
     monkeypatch.setattr(api, "OPEN_IMPORTS_LIMIT", 1)
     await world.rows(f"""
         insert into stock_imports (supplier_id, kind, source, actor, mode, dry_run, location, state, leased_until)
-        values ({SUPPLIER}, 'csv_import', 'csv', 'key 7', 'rows', false, 'main', 'receiving', clock_timestamp())
+        values ({SUPPLIER}, 'csv_import', 'csv', 'key 7', 'rows', false, 'main', 'receiving',
+            clock_timestamp() + interval '1 hour')
         returning import_id
     """)
     refused = await send(callers.supplier, "sku,on_hand\n")
@@ -426,7 +427,6 @@ async def test_an_import_that_cannot_be_carried_out_fails_and_the_next_is_carrie
 async def test_uploads_whose_receiver_died_are_given_up_and_old_imports_forgotten(
     world: World, callers: Callers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importing, "TIDY_SECONDS", 0.01)
     job = await imported(callers.supplier, "sku,on_hand\nNONE,5\n")
     ((lost,),) = await world.rows(f"""
         insert into stock_imports (supplier_id, kind, source, actor, mode, dry_run, location, state, leased_until)
