@@ -23,7 +23,7 @@ async def test_everybody_dies_once_and_nothing_is_lost_doubled_or_invented(plant
     report = await kill_at_random(plant, Console(), rounds=len(everybody), seed=SEED)
     assert report.verdict.problems() == [], report.verdict
     assert {one.victim for one in report.rounds} == everybody
-    # Without work at stake a kill shows nothing. How many find some is up to the machine (as few as 3 of the 8 were seen).
+    # Without work at stake a kill shows nothing. How many find some is up to the machine: as few as 3 of 8 were seen.
     assert report.counted, report.rounds
     assert report.verdict.ok > len(everybody)
     assert report.calls
