@@ -16,13 +16,13 @@ from services.catalog.store import imports as store
 from services.catalog.store import old_imports
 from services.catalog.store.imports import FileProduct, Job, LeaseLostError, RowResult
 from services.catalog.store.product_changes import ChangedMeanwhileError, SkuTakenError
-from shared import clock
 from shared.database import Session
 from shared.draining import to_its_end
 from shared.errors import FieldError
 from shared.faults import is_infrastructure
 from shared.logs import bind_trace
 from shared.messaging import outbox
+from shared.repeating import repeat
 from shared.service_context import Context
 
 log = structlog.get_logger()
@@ -33,7 +33,6 @@ BATCH_PRODUCTS = 500
 # Each attempt lost to somebody else's change, so somebody always gets ahead.
 ATTEMPTS = 5
 POLL_SECONDS = 0.25
-PAUSE_SECONDS = 1.0
 TIDY_SECONDS = 60
 
 LOST_UPLOAD = "The file did not come in whole: the process that received it ended. Nothing was changed; send it again."
@@ -54,26 +53,20 @@ async def carry_out_imports(context: Context) -> None:
     """Worker: carry out what has been received."""
     async with asyncio.TaskGroup() as group:
         for _ in range(WORKERS):
-            group.create_task(_carry_out(context))
+            group.create_task(repeat("imports", lambda: _carry_out_next(context), idle_seconds=POLL_SECONDS))
 
 
-async def _carry_out(context: Context) -> None:
-    while True:
-        try:
-            job = await _claim(context)
-            if job is None:
-                await clock.sleep(POLL_SECONDS)
-                continue
-            bind_trace(job.traceparent or "")
-            await run_import(context, job)
-        except LeaseLostError:
-            log.warning("import_lost", hint="another process goes on with it")
-        except Exception as error:
-            if is_infrastructure(error):
-                log.warning("imports_paused", error=repr(error))
-            else:  # the lease ends, and the import is tried again; meanwhile all others are carried out
-                log.exception("imports_paused")
-            await clock.sleep(PAUSE_SECONDS)
+async def _carry_out_next(context: Context) -> bool:
+    """Carry out the next import; whether there was one. One that fails on a bug is tried again when its lease ends."""
+    job = await _claim(context)
+    if job is None:
+        return False
+    bind_trace(job.traceparent or "")
+    try:
+        await run_import(context, job)
+    except LeaseLostError:
+        log.warning("import_lost", hint="another process goes on with it")
+    return True
 
 
 async def _claim(context: Context) -> Job | None:
@@ -232,17 +225,11 @@ async def _keep_aside(context: Context, job: Job, place: int, results: Sequence[
 
 async def tidy_imports(context: Context) -> None:
     """Worker: give up uploads whose receiver died, and forget imports that came to their end long ago."""
-    while True:
-        try:
-            async with context.database.transaction() as session:
-                await store.fail_lost_uploads(session, LOST_UPLOAD)
-            is_more = True
-            while is_more:
-                async with context.database.transaction() as session:
-                    is_more = await old_imports.purge(session, context.settings.import_keep_days)
-        except Exception as error:
-            if is_infrastructure(error):
-                log.warning("tidy_imports_paused", error=repr(error))
-            else:
-                log.exception("tidy_imports_failed")
-        await clock.sleep(TIDY_SECONDS)
+    await repeat("tidy_imports", lambda: _tidy(context), idle_seconds=TIDY_SECONDS)
+
+
+async def _tidy(context: Context) -> bool:
+    async with context.database.transaction() as session:
+        await store.fail_lost_uploads(session, LOST_UPLOAD)
+    async with context.database.transaction() as session:
+        return await old_imports.purge(session, context.settings.import_keep_days)

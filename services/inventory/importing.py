@@ -7,6 +7,7 @@ all of it is good written in one transaction; an attempt that was cut off begins
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 import structlog
 
@@ -18,6 +19,7 @@ from shared.draining import to_its_end
 from shared.faults import is_infrastructure
 from shared.logs import bind_trace
 from shared.messaging import outbox
+from shared.repeating import repeat
 from shared.service_context import Context
 
 log = structlog.get_logger()
@@ -25,7 +27,6 @@ log = structlog.get_logger()
 # After so long another company's import has its turn.
 TURN_SECONDS = 2.0
 POLL_SECONDS = 0.25
-PAUSE_SECONDS = 1.0
 TIDY_SECONDS = 60
 
 LOST_UPLOAD = "The file did not come in whole: the process that received it ended. Nothing was changed; send it again."
@@ -44,27 +45,22 @@ async def carry_out_imports(context: Context) -> None:
     """Worker: carry out what has been received. Files that are one transaction, and take no turns, leave one free."""
     async with asyncio.TaskGroup() as group:
         for whole_too in (True, False):
-            group.create_task(_carry_out(context, whole_too=whole_too))
+            step = partial(_carry_out_next, context, whole_too=whole_too)
+            group.create_task(repeat("stock_imports", step, idle_seconds=POLL_SECONDS))
 
 
-async def _carry_out(context: Context, *, whole_too: bool) -> None:
-    while True:
-        try:
-            async with context.database.transaction() as session:
-                job = await store.claim(session, whole_too=whole_too)
-            if job is None:
-                await clock.sleep(POLL_SECONDS)
-                continue
-            bind_trace(job.traceparent or "")
-            await run_import(context, job)
-        except LeaseLostError:
-            log.warning("stock_import_lost", hint="another process goes on with it")
-        except Exception as error:
-            if is_infrastructure(error):
-                log.warning("stock_imports_paused", error=repr(error))
-            else:  # the lease ends, and the import is tried again; meanwhile all others are carried out
-                log.exception("stock_imports_paused")
-            await clock.sleep(PAUSE_SECONDS)
+async def _carry_out_next(context: Context, *, whole_too: bool) -> bool:
+    """Go on with the next import; whether there was one. One that fails here is tried again when its lease ends."""
+    async with context.database.transaction() as session:
+        job = await store.claim(session, whole_too=whole_too)
+    if job is None:
+        return False
+    bind_trace(job.traceparent or "")
+    try:
+        await run_import(context, job)
+    except LeaseLostError:
+        log.warning("stock_import_lost", hint="another process goes on with it")
+    return True
 
 
 async def run_import(context: Context, job: Job) -> None:
@@ -178,17 +174,11 @@ async def _count_aside(context: Context, job: Job, results: Sequence[RowResult])
 
 async def tidy_imports(context: Context) -> None:
     """Worker: give up uploads whose receiver died, and forget imports that came to their end long ago."""
-    while True:
-        try:
-            async with context.database.transaction() as session:
-                await store.fail_lost_uploads(session, LOST_UPLOAD)
-            is_more = True
-            while is_more:
-                async with context.database.transaction() as session:
-                    is_more = await store.purge(session, context.settings.import_keep_days)
-        except Exception as error:
-            if is_infrastructure(error):
-                log.warning("tidy_stock_imports_paused", error=repr(error))
-            else:
-                log.exception("tidy_stock_imports_failed")
-        await clock.sleep(TIDY_SECONDS)
+    await repeat("tidy_stock_imports", lambda: _tidy(context), idle_seconds=TIDY_SECONDS)
+
+
+async def _tidy(context: Context) -> bool:
+    async with context.database.transaction() as session:
+        await store.fail_lost_uploads(session, LOST_UPLOAD)
+    async with context.database.transaction() as session:
+        return await store.purge(session, context.settings.import_keep_days)

@@ -8,10 +8,9 @@ from typing import NamedTuple
 import structlog
 
 from services.inventory.store import stock_feed as store
-from shared import clock
 from shared.database import Database, Session
-from shared.faults import is_infrastructure
 from shared.linked_products import LinkedPart, find_linked
+from shared.repeating import repeat
 from shared.service_context import Context
 
 log = structlog.get_logger()
@@ -68,16 +67,13 @@ async def read_all(database: Database, wanted: Wanted) -> AsyncIterator[bytes]:
 
 async def mark_changes(context: Context) -> None:
     """Worker: note again and again which changes are under way, and forget old notes."""
-    while True:
-        try:
-            async with context.database.transaction() as session:
-                await store.add_mark(session)
-                await store.forget_marks(session, KEEP_MARKS_DAYS)
-        except Exception as error:
-            if not is_infrastructure(error):
-                raise
-            log.warning("mark_changes_paused", error=repr(error))
-        await clock.sleep(MARK_SECONDS)
+    await repeat("mark_changes", lambda: _mark(context), idle_seconds=MARK_SECONDS)
+
+
+async def _mark(context: Context) -> None:
+    async with context.database.transaction() as session:
+        await store.add_mark(session)
+        await store.forget_marks(session, KEEP_MARKS_DAYS)
 
 
 def _item(row: store.Row, linked: Sequence[LinkedPart]) -> dict[str, object]:

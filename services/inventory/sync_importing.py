@@ -21,11 +21,11 @@ from services.inventory.store import stock as stock_store
 from services.inventory.store import sync_imports as store
 from services.inventory.store.sync_imports import Job, LeaseLostError
 from services.inventory.sync_files import DIGITS_LIMIT, FileError, read_rows
-from shared import clock
 from shared.database import Session
 from shared.draining import to_its_end
 from shared.faults import is_infrastructure
 from shared.logs import bind_trace
+from shared.repeating import repeat
 from shared.service_context import Context
 
 log = structlog.get_logger()
@@ -33,7 +33,6 @@ log = structlog.get_logger()
 # A slow file of one supplier need not keep the others waiting.
 WORKERS = 2
 POLL_SECONDS = 0.25
-PAUSE_SECONDS = 1.0
 TIDY_SECONDS = 60
 START_HOURS = 24
 
@@ -46,22 +45,15 @@ async def carry_out_sync_imports(context: Context) -> None:
     """Worker: carry out what has been started."""
     async with asyncio.TaskGroup() as group:
         for _ in range(WORKERS):
-            group.create_task(_carry_out(context))
+            group.create_task(repeat("sync_imports", lambda: _carry_out_next(context), idle_seconds=POLL_SECONDS))
 
 
-async def _carry_out(context: Context) -> None:
-    while True:
-        try:
-            if not await go_on(context):
-                await clock.sleep(POLL_SECONDS)
-        except LeaseLostError:
-            log.warning("sync_import_lost", hint="another process goes on with it")
-        except Exception as error:
-            if is_infrastructure(error):
-                log.warning("sync_imports_paused", error=repr(error))
-            else:  # the lease ends, and the import is tried again; meanwhile all others are carried out
-                log.exception("sync_imports_paused")
-            await clock.sleep(PAUSE_SECONDS)
+async def _carry_out_next(context: Context) -> bool:
+    try:
+        return await go_on(context)
+    except LeaseLostError:
+        log.warning("sync_import_lost", hint="another process goes on with it")
+        return True
 
 
 async def go_on(context: Context) -> bool:
@@ -179,13 +171,10 @@ def _cause(job: Job, kind: str, reason: str | None = None) -> Cause:
 
 async def tidy_sync_imports(context: Context) -> None:
     """Worker: give up imports that nobody starts, and forget those that came to their end long ago."""
-    while True:
-        try:
-            async with context.database.transaction() as session:
-                await store.fail_forgotten(session, NEVER_STARTED, START_HOURS)
-                await store.purge(session, context.settings.import_keep_days)
-        except Exception as error:
-            if not is_infrastructure(error):
-                raise
-            log.warning("tidy_sync_imports_paused", error=repr(error))
-        await clock.sleep(TIDY_SECONDS)
+    await repeat("tidy_sync_imports", lambda: _tidy(context), idle_seconds=TIDY_SECONDS)
+
+
+async def _tidy(context: Context) -> None:
+    async with context.database.transaction() as session:
+        await store.fail_forgotten(session, NEVER_STARTED, START_HOURS)
+        await store.purge(session, context.settings.import_keep_days)

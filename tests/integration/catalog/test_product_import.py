@@ -20,7 +20,7 @@ from services.catalog.service import SERVICE
 from services.catalog.store import imports as store
 from services.catalog.store import old_imports
 from services.catalog.store.product_changes import ChangedMeanwhileError
-from shared import clock
+from shared import clock, repeating
 from shared.database import Database, Session
 from shared.events.catalog import ProductChanged
 from shared.http import BODY_LIMIT_BYTES
@@ -620,7 +620,7 @@ async def test_a_bug_does_not_end_the_workers(
         raise ValueError(message)
 
     monkeypatch.setattr(importing, "TIDY_SECONDS", 0.01)
-    monkeypatch.setattr(importing, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(repeating, "PAUSE_SECONDS", 0.01)
     database = Database("catalog", companies.dsn, pool_size=2)
     context = Context("catalog", Settings(dsn=companies.dsn), database, InProcessBus(publish_timeout_seconds=0.1))
     with monkeypatch.context() as broken:
