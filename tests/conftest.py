@@ -1,6 +1,7 @@
 """Servers for the tests, each started only when a test first asks for it; unit tests never do."""
 
 import asyncio
+import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
@@ -11,6 +12,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+import structlog
 from argon2 import PasswordHasher
 
 from services.all_in_one import migrate
@@ -21,6 +23,18 @@ from tests.servers.postgres import PostgresServer, postgres_server
 
 # Shells start programs in the background with Ctrl-C ignored, which ours would inherit from us.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were() -> Iterator[None]:
+    """A command that a test runs in this process logs to a stream that ends with the test; later tests must not."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    if root.handlers != handlers:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        structlog.reset_defaults()
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,7 +206,7 @@ async def test_replicas_that_start_without_an_admin_key_make_one_and_tell_it_onc
     assert [(line["actor"], line["action"], line["company_id"]) for line in lines] == [
         ("system", "api_key_created", None)
     ]
-    assert capsys.readouterr().err == ""
+    assert "bsk_" not in capsys.readouterr().err
     await bus.close()
 
 
@@ -241,4 +241,4 @@ async def test_a_key_that_is_set_ends_those_that_were_generated(
 
 async def test_no_admin_key_is_made_where_one_is_set(catalog: Catalog, capsys: pytest.CaptureFixture[str]) -> None:
     assert await catalog.query("select 1 from catalog.api_keys") == []
-    assert capsys.readouterr().err == ""
+    assert "bsk_" not in capsys.readouterr().err
