@@ -11,6 +11,7 @@ import pytest
 from aiohttp import ClientSession
 
 from services.inventory import external_imports
+from services.inventory.domain.external_imports import Value
 from services.inventory.handlers import learn_catalog
 from shared.events.catalog import Variant
 from shared.events.inventory import StockChanged, StockRemoved
@@ -212,7 +213,8 @@ class TestWhoCalls:
     ) -> None:
         async with ClientSession(callers.supplier._url) as anybody:
             for more in ({}, {"account": "nobody"}, {"adjustment": "perhaps"}, {"location": "\x00"}):
-                for body in ({"main": {"T01-S": 3}}, [], {"nowhere": {"T01-S": 1}}):
+                bodies: list[object] = [{"main": {"T01-S": 3}}, [], {"nowhere": {"T01-S": 1}}]
+                for body in bodies:
                     async with anybody.post(PATH, params=KEY | more, json=body) as answer:
                         assert answer.status in {200, 401, 422}
                         assert "bsk_7" not in await answer.text()
@@ -586,7 +588,7 @@ class TestProductsThatAreNotThereYet:
                 await learn_catalog(session, [NEW])
                 group.create_task(send())
             else:
-                values = [external_imports.Value(1, 1, "main", "NEW", "", "reset", 7)]
+                values = [Value(1, 1, "main", "NEW", "", "reset", 7)]
                 await external_imports.carry_out(session, external_imports.Sent(1, "key 7", "ka-ching", values))
                 group.create_task(bring())
             await until_somebody_waits(world)
