@@ -3,7 +3,8 @@
 A key is `bsk_` and 32 random bytes; only its SHA-256 is stored or sent (a random key needs no slow hash). A token is
 what catalog signed for a user who gave the right password. Neither, no answer: every route but signing in, health,
 metrics and the documents depends on `caller_of(service)`, which also asks for the scope that the request needs. The
-routes of KornitX's API also take a key as that vendor has it sent, with the ref of its company: `Basic REF:KEY`.
+routes of KornitX's API also take a key as that vendor has it sent, with the ref of its company: `Basic REF:KEY`; those
+of Ka-ching's take both in the query, `account=REF&apikey=KEY`.
 """
 
 import base64
@@ -17,6 +18,7 @@ from typing import NamedTuple
 from fastapi import Request
 from pydantic import SecretStr
 from sqlalchemy import text
+from starlette.datastructures import QueryParams
 
 from shared.database import Session
 from shared.errors import ProblemError
@@ -38,7 +40,7 @@ FIND_REF = text("select ref from companies where company_id = :company_id")
 
 
 class Presented(NamedTuple):
-    """What a header presents: a key or token, and by `Basic` the ref of the company whose key it says it is."""
+    """What a request presents: a key or token; by `Basic` or in the query, whose key it says it is, by the ref."""
 
     secret: str
     ref: str | None = None
@@ -125,13 +127,25 @@ NO_PAIR = ProblemError(
     "After `Basic` send the ref of your company and an API key of its: REF:bsk_..., in clear or in base64.",
     headers={"WWW-Authenticate": 'Bearer, Basic realm="Basestock", charset="UTF-8"'},
 )
+NO_QUERY_KEY = ProblemError(
+    401,
+    "no_key",
+    "Send the ref of your company as `account` and an API key of its (bsk_...) as `apikey` in the query, or the key as "
+    "`Authorization: Bearer ...`.",
+    headers=BEARER,
+)
 
 
-def refusal_of(authorization: str, admin_key: SecretStr | None, *, takes_basic: bool = False) -> ProblemError | None:
+def refusal_of(
+    authorization: str, admin_key: SecretStr | None, *, takes_basic: bool = False, query: QueryParams | None = None
+) -> ProblemError | None:
     """Why an `Authorization` header is refused by its looks alone, 401; `None` where it may hold a key or a token.
 
-    Only routes that say `takes_basic` take a company's ref and key.
+    Only routes that say `takes_basic` take a company's ref and key there. `query` is given for those that take them in
+    the query; it counts where there is no header.
     """
+    if query is not None and not authorization:
+        return NO_QUERY_KEY if _in_query(query) is None else None
     scheme, _, rest = authorization.partition(" ")
     presented = rest.strip()
     if takes_basic and scheme.lower() == "basic":
@@ -155,8 +169,17 @@ def _ref_and_key(credentials: str) -> Presented | None:
     return Presented(key, ref) if ref and key.startswith(KEY_PREFIX) else None
 
 
-def _presented(authorization: str) -> Presented:
-    """What a header that is not refused presents."""
+def _in_query(query: QueryParams) -> Presented | None:
+    """`account=REF&apikey=KEY`, as Ka-ching has it; `None` where one is missing or is none."""
+    ref, key = query.get("account", ""), query.get("apikey", "")
+    return Presented(key, ref) if ref and key.startswith(KEY_PREFIX) else None
+
+
+def _presented(authorization: str, query: QueryParams | None) -> Presented:
+    """What a request that is not refused presents."""
+    in_query = None if query is None or authorization else _in_query(query)
+    if in_query is not None:
+        return in_query
     scheme, _, rest = authorization.partition(" ")
     pair = _ref_and_key(rest.strip()) if scheme.lower() == "basic" else None
     return pair or Presented(rest.strip())
@@ -169,22 +192,24 @@ def _is_admin_key(presented: str, admin_key: SecretStr | None) -> bool:
 
 
 def caller_of(
-    service: str, *, any_scope: bool = False, takes_basic: bool = False
+    service: str, *, any_scope: bool = False, takes_basic: bool = False, takes_query_key: bool = False
 ) -> Callable[[Request], Awaitable[Caller]]:
     """The dependency of a service's routes that says who calls.
 
     Answers 401 without a valid key or token, 429 where it calls too often, and 403 without the scope that the request's
     method needs, unless the route is for callers of `any_scope`. A route that `takes_basic` must also be named in its
-    service's `basic_paths`. A request with an `Idempotency-Key` begins here.
+    service's `basic_paths`, one that `takes_query_key` in its `query_key_paths`. A request with an `Idempotency-Key`
+    begins here.
     """
 
     async def caller(request: Request) -> Caller:
         context = context_of(service)(request)
         authorization = request.headers.get("authorization", "")
-        refusal = refusal_of(authorization, context.settings.admin_key, takes_basic=takes_basic)
+        query = request.query_params if takes_query_key else None
+        refusal = refusal_of(authorization, context.settings.admin_key, takes_basic=takes_basic, query=query)
         if refusal is not None:
             raise refusal
-        found = await _authenticate(context, _presented(authorization))
+        found = await _authenticate(context, _presented(authorization, query))
         count_request(request, context.settings, found.actor)
         if not any_scope:
             found.require_scope(needed_scope(service, request.method))

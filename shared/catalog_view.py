@@ -284,8 +284,8 @@ def _parts(event: ProductChanged) -> list[dict[str, object]]:
 class Link:
     """Where an ordered product or variant leads.
 
-    `owner_id` owns the ordered product, `supplier_id` the product at the end of its chain of virtual bases; `removed`
-    when any product of the chain is.
+    `owner_id` owns the ordered product, `supplier_id` the product at the end of its chain of virtual bases, `end_id`;
+    `removed` when any product of the chain is.
     `components` are `(base stock product id, quantity per unit)`; none means untracked. `waits_for` names the product
     whose event is missing, or has to change, before the link is known; `reason` says so in words.
     """
@@ -296,6 +296,7 @@ class Link:
     removed: bool = False
     waits_for: int | None = None
     reason: str | None = None
+    end_id: int | None = None
 
 
 class _Product(NamedTuple):
@@ -385,4 +386,4 @@ def _link(
     if components is None and any(own.values()):
         what = f"has no variant {variant_sku!r}" if variant_sku else "has variants, and the line names none"
         return Link(ordered.owner_id, last.owner_id, waits_for=end, reason=f"product {end} {what}")
-    return Link(ordered.owner_id, last.owner_id, components or (), removed=removed)
+    return Link(ordered.owner_id, last.owner_id, components or (), removed=removed, end_id=end)

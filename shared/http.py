@@ -7,7 +7,7 @@ import structlog
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
 from pydantic import SecretStr
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import clear_contextvars
 
@@ -61,7 +61,14 @@ def create_app(services: Sequence[Service], contexts: Mapping[str, Context]) -> 
     limits_bytes = {path: limit for service in services for path, limit in service.body_limits_bytes.items()}
     admin_key = next((context.settings.admin_key for context in contexts.values()), None)  # the same for all
     basic_paths = frozenset[str]().union(*(service.basic_paths for service in services))
-    app.add_middleware(Bounded, limits_bytes=limits_bytes, admin_key=admin_key, basic_paths=basic_paths)
+    query_key_paths = frozenset[str]().union(*(service.query_key_paths for service in services))
+    app.add_middleware(
+        Bounded,
+        limits_bytes=limits_bytes,
+        admin_key=admin_key,
+        basic_paths=basic_paths,
+        query_key_paths=query_key_paths,
+    )
     app.add_middleware(Observed)
     for service in services:
         for router in service.routers:
@@ -93,14 +100,19 @@ class Bounded:
     """
 
     def __init__(
-        self, app: ASGIApp, limits_bytes: Mapping[str, int], admin_key: SecretStr | None, basic_paths: Collection[str]
+        self,
+        app: ASGIApp,
+        limits_bytes: Mapping[str, int],
+        admin_key: SecretStr | None,
+        basic_paths: Collection[str],
+        query_key_paths: Collection[str],
     ) -> None:
         """Wrap `app`; bodies sent to the paths in `limits_bytes` may have so many bytes, others `BODY_LIMIT_BYTES`.
 
-        Those in `basic_paths` take a company's ref and key as well.
+        Those in `basic_paths` take a company's ref and key as well, those in `query_key_paths` take them in the query.
         """
         self._app, self._limits_bytes, self._admin_key = app, limits_bytes, admin_key
-        self._basic_paths = basic_paths
+        self._basic_paths, self._query_key_paths = basic_paths, query_key_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -108,14 +120,18 @@ class Bounded:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        if scope["path"] not in OPEN_PATHS | {SIGN_IN_PATH}:
+        path = scope["path"]
+        if path not in OPEN_PATHS | {SIGN_IN_PATH}:
             refusal = refusal_of(
-                headers.get("authorization", ""), self._admin_key, takes_basic=scope["path"] in self._basic_paths
+                headers.get("authorization", ""),
+                self._admin_key,
+                takes_basic=path in self._basic_paths,
+                query=QueryParams(scope["query_string"]) if path in self._query_key_paths else None,
             )
             if refusal is not None:
                 await problem_response(refusal)(scope, receive, send)
                 return
-        length, limit = headers.get("content-length", ""), self._limits_bytes.get(scope["path"], BODY_LIMIT_BYTES)
+        length, limit = headers.get("content-length", ""), self._limits_bytes.get(path, BODY_LIMIT_BYTES)
         if length.isdigit() and int(length) > limit:
             await problem_response(too_large(limit))(scope, receive, send)
             return

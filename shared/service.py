@@ -36,7 +36,8 @@ class Service:
 
     `note_key_uses` takes when API keys were used here. `workers` run until cancelled. `intake` builds the queues it
     hears from outside (beside `subscriptions`). `body_limits_bytes` has the paths whose bodies may be longer than
-    others (`shared/http.py`), `basic_paths` those that also take `Authorization: Basic REF:KEY`.
+    others (`shared/http.py`), `basic_paths` those that also take `Authorization: Basic REF:KEY`, `query_key_paths`
+    those that also take `?account=REF&apikey=KEY`.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Service:
     intake: Callable[[Context], Sequence[Source]] = lambda _: ()
     body_limits_bytes: Mapping[str, int] = field(default_factory=dict)
     basic_paths: frozenset[str] = frozenset()
+    query_key_paths: frozenset[str] = frozenset()
 
 
 def published_by(service: str) -> list[type[Event]]:

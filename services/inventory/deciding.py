@@ -13,7 +13,9 @@ from services.inventory.domain.returns import restock
 from services.inventory.domain.stock import Cause, Reserved, Stock
 from services.inventory.fulfilling import ItemToApply, item_that_waited
 from services.inventory.links import Key, find_links_or_wait, key_of, linked
+from services.inventory.pending_values import DueValue, take_due, write_due
 from services.inventory.record import record
+from services.inventory.store import external_imports as external_store
 from services.inventory.store import fulfillment as fulfillment_store
 from services.inventory.store import orders as order_store
 from services.inventory.store import stock as stock_store
@@ -93,9 +95,13 @@ def return_as_it_came(event: ItemsReturned, links: Links) -> ReturnToRestock:
 
 
 async def go_on(session: Session, news: Mapping[int, ProductChanged]) -> None:
-    """Decide the lines that were parked until one of these (locked) products came, each line by itself."""
+    """Decide the lines that were parked until one of these (locked) products came, each line by itself.
+
+    Before that, write the values that waited for them: lines find the stock that was there when they came.
+    """
+    values = await take_due(session, news)
     waiting = await order_store.find_parked(session, news)
-    if not waiting:
+    if not waiting and not values:
         return
     links = await find_links_or_wait(session, {line.wanted for line in waiting})
     ids = {
@@ -120,6 +126,7 @@ async def go_on(session: Session, news: Mapping[int, ProductChanged]) -> None:
             item_that_waited(item, links[taken[item.request_id][item.line_id].wanted], events[item.request_id])
             for item in await fulfillment_store.take_waiting(session, requests)
         ],
+        values,
     )
 
 
@@ -185,9 +192,10 @@ async def decide(
     orders: Sequence[OrderToDecide],
     returns: Sequence[ReturnToRestock],
     items: Sequence[ItemToApply] = (),
+    values: Sequence[DueValue] = (),
 ) -> None:
-    """Apply items, decide orders and restock returns, all of them locked; save it and tell of it."""
-    if not orders and not returns and not items:
+    """Write values, apply items, decide orders and restock returns, all of them locked; save it and tell of it."""
+    if not orders and not returns and not items and not values:
         return
     both: list[OrderToDecide | ReturnToRestock] = [*orders, *returns]
     known_before = [order for order in orders if order.decision > 1]
@@ -195,7 +203,10 @@ async def decide(
     settled = await fulfillment_store.find_settled(session, _ids(known_before))
     connections = await order_store.find_connections(session, {one.seller_id for one in both})
     now = [item for item in items if not fulfilling.waits(item, held.get(item.order_id, ()))]
-    stock = await _lock_stock(session, both, now, held, [unit for order in orders for unit in order.reserved])
+    others = [unit.product_id for order in orders for unit in order.reserved]
+    others += [value.found.product_id for value in values if value.found.product_id is not None]
+    stock = await _lock_stock(session, both, now, held, others)
+    written = await write_due(session, stock, values) if values else {}
     gone = fulfilling.apply(now, held, stock)
     orders = [_what_is_left(order, settled.get(order.order_id)) for order in orders]
     outcomes = [_decide_order(order, held.get(order.order_id, []), connections, stock) for order in orders]
@@ -208,6 +219,7 @@ async def decide(
     await _park(session, both, [item for item in items if item not in now])
     await order_store.refuse_return_lines(session, {key: lines for key, lines in refused.items() if lines})
     await _tell(session, orders, outcomes, stock)
+    await external_store.settle(session, written)
 
 
 def _ids(some: Sequence[OrderToDecide] | Sequence[ItemToApply]) -> list[UUID]:
@@ -228,12 +240,12 @@ async def _lock_stock(
     both: Sequence[OrderToDecide | ReturnToRestock],
     items: Sequence[ItemToApply],
     held: Mapping[UUID, Sequence[Taking]],
-    reserved: Sequence[Reserved],
+    others: Sequence[int],
 ) -> Stock:
     product_ids = {product_id for one in both for line in one.lines for product_id, _ in line.components}
     product_ids.update(product_id for one in items for product_id, _ in one.item.components)
     product_ids.update(taking.product_id for takings in held.values() for taking in takings)
-    product_ids.update(unit.product_id for unit in reserved)
+    product_ids.update(others)
     return await stock_store.lock_stock(session, product_ids)
 
 

@@ -11,6 +11,7 @@ from services.inventory.fulfilling import item_as_it_came
 from services.inventory.links import find_links_or_wait, key_of, lock_with_what_they_need
 from services.inventory.store import fulfillment as fulfillment_store
 from services.inventory.store import orders as order_store
+from services.inventory.store import pending_values as pending_store
 from services.inventory.store import reservations as reservation_store
 from services.inventory.store import stock as stock_store
 from services.inventory.store.fulfillment import ItemKey
@@ -50,7 +51,7 @@ async def learn_connections(session: Session, events: Sequence[ConnectionChanged
 
 
 async def learn_catalog(session: Session, events: Sequence[CompanyChanged | ProductChanged | ProductRemoved]) -> None:
-    """Copy companies and products, begin to keep stock of what is tracked, go on with the lines that waited for it.
+    """Copy companies and products, begin to keep stock of what is tracked, go on with what waited for it.
 
     Every supplier has the location `main`. A removed product's stock stays, and orders that were accepted before still
     lower it.
@@ -63,6 +64,7 @@ async def learn_catalog(session: Session, events: Sequence[CompanyChanged | Prod
     await stock_store.add_main_locations(session, suppliers | {event.owner_id for event in stocked})
     if not products:
         return
+    await pending_store.share_locks(session, {event.owner_id for event in products})
     await lock_with_what_they_need(session, products)
     news = {event.product_id: event for event in await keep_products(session, products)}
     await stock_store.add_items(session, {id_: event.owner_id for id_, event in news.items() if event.is_tracked_stock})

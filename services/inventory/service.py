@@ -1,6 +1,6 @@
 """What inventory is made of."""
 
-from services.inventory.api import BODY_LIMITS_BYTES, ROUTERS, kornitx
+from services.inventory.api import BODY_LIMITS_BYTES, ROUTERS, external_imports, kornitx
 from services.inventory.checking import check_all_the_time
 from services.inventory.expiring import expire_reservations
 from services.inventory.handlers import SUBSCRIPTIONS
@@ -29,5 +29,6 @@ SERVICE = Service(
         tidy_sync_imports,
     ),
     basic_paths=kornitx.BASIC_PATHS,
+    query_key_paths=external_imports.QUERY_KEY_PATHS,
     body_limits_bytes=BODY_LIMITS_BYTES,
 )

@@ -30,7 +30,6 @@ TO_COME = {
     "inventory": [
         "/v1/locations",
         "/v1/reservations/7/confirm",
-        "/imports/stock",
     ],
     "notifier": ["/v1/webhook-endpoints/7/rotate-secret"],
 }

@@ -153,6 +153,15 @@ def _availability(company: Company) -> list[Ask]:
     ]
 
 
+def _values(company: Company) -> list[Ask]:
+    """A stranger may send values for what it does not have: they wait for products of its own."""
+    return [
+        Ask(query={"supplier_id": company.id}, body={"main": {company.sku: 1000}}, role=SUPPLIER, names_own=False),
+        Ask(body={company.location: {company.sku: 1}}, role=SUPPLIER, refused=(403, 422), names_own=False),
+        Ask(body={"main": {str(company.product): 1000}}, role=SUPPLIER, lists=True, names_own=False),
+    ]
+
+
 PAGE = {"limit": 1}
 
 ENTRIES: Mapping[str, Entry] = {
@@ -378,6 +387,18 @@ ENTRIES: Mapping[str, Entry] = {
         lambda company: [
             Ask({"stock_import_id": company.stock_import}, role=SUPPLIER),
             Ask({"stock_import_id": company.stock_import}, query={"status": "changed"}, role=SUPPLIER),
+        ],
+    ),
+    "POST /imports/stock": only(SUPPLIER, _values),
+    "DELETE /imports/stock": only(
+        SUPPLIER,
+        lambda company: [
+            Ask(
+                query={"supplier_id": company.id},
+                body={"main": {str(company.spare_stock): 0}},
+                role=SUPPLIER,
+                names_own=False,
+            )
         ],
     ),
     # Notifier

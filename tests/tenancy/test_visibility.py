@@ -113,6 +113,7 @@ SYNC = "/import/{company.sync_import}"
 AVAILABILITY = put(
     "/stock/availability?supplier_id={company.id}", lambda one: [{"sku": one.sku, "data": {"lead_time_days": 2}}]
 )
+VALUES = post("/imports/stock?supplier_id={company.id}", lambda one: {"main": {one.sku: 1000}})
 ADJUSTED = post(STOCK + "/adjustments", lambda _: {"adjustment": 1, "reason": "counted"})
 
 THINGS: Mapping[str, Thing] = {
@@ -164,6 +165,7 @@ THINGS: Mapping[str, Thing] = {
     "polled stock": Thing("retailer", "PolledStock", get("/stock?retailer_id={company.id}")),
     "import of stock": Thing("supplier", "StockImport", get(STOCK_IMPORT)),
     "row of an import of stock": Thing("supplier", "StockImportRow", get(STOCK_IMPORT + "/rows"), first("items")),
+    "values that are imported": Thing("supplier", "ImportStarted", VALUES),
     "endpoint": Thing("retailer", "EndpointAnswer", get(ENDPOINT)),
     "endpoint that is registered": Thing("retailer", "RegisteredEndpoint", NEW_ENDPOINT),
     "attempt": Thing("retailer", "AttemptAnswer", get(ENDPOINT + "/attempts"), first("items")),

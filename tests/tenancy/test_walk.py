@@ -38,6 +38,7 @@ AREAS = {
     "/v1/locations": "stock",
     "/stock": "stock",
     "/import": "stock",
+    "/imports": "stock",
     "/v1/webhook-endpoints": "webhooks",
     "/v1/reservations": "stock",
 }

@@ -3,6 +3,7 @@
 from services.inventory.api import (
     checking,
     export,
+    external_imports,
     history,
     imports,
     kornitx,
@@ -23,5 +24,6 @@ ROUTERS = (
     reservations.router,
     kornitx.router,
     sync_imports.router,
+    external_imports.router,
 )
 BODY_LIMITS_BYTES = {imports.IMPORTS_PATH: imports.FILE_LIMIT_BYTES}

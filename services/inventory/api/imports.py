@@ -45,6 +45,7 @@ ImportId = Annotated[int, Path(gt=0, lt=ID_LIMIT)]
 class StockImport(BaseModel):
     """An import: `rows` of the file, of them `rows_done`; `writes` is the column of quantities that it has.
 
+    What is `pending` was sent to `/imports/stock` for products that are not there yet, and is written when they come.
     With `dry_run` nothing was changed. Where `state` is `failed`, `reason` says why: with mode `all` nothing was
     changed; with mode `rows` what was done until then stays.
     """
@@ -64,6 +65,7 @@ class StockImport(BaseModel):
     changed: int
     unchanged: int
     refused: int
+    pending: int
     created_at: datetime
     finished_at: datetime | None
 
@@ -82,11 +84,16 @@ class StockImportPage(BaseModel):
 
 
 class StockImportRow(BaseModel):
-    """What came of a row: `row` counts rows from 1, `line` is where in the file it begins, from 1; units elsewhere."""
+    """What came of a row: `row` counts rows from 1, `line` is where in the file it begins, from 1; units elsewhere.
+
+    Of what was sent to `/imports/stock` `sku` is the SKU or id as it was sent, with its variant's; in JSON `line` is
+    the row again.
+    """
 
     row: int
     line: int
     sku: str | None
+    variant_sku: str | None
     barcode: str | None
     location: str | None
     status: RowStatus
@@ -159,7 +166,10 @@ async def list_stock_import_rows(
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> StockImportRowPage:
-    """The rows that were refused, and of a dry run those that would change something; the ledger tells the others."""
+    """The rows that were refused, and of a dry run those that would change something; the ledger tells the others.
+
+    Of what was sent to `/imports/stock`, all.
+    """
     caller.require("supplier")
     await _show(context.database, stock_import_id, caller.company_id)
     async with context.database.transaction() as session:

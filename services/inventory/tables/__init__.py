@@ -1,6 +1,6 @@
 """The tables of inventory."""
 
-from services.inventory.tables import imports, orders, reservations, stock, stock_feed, sync_imports
+from services.inventory.tables import imports, orders, pending_values, reservations, stock, stock_feed, sync_imports
 from services.inventory.tables.stock import LedgerKind
 from services.inventory.tables.table import METADATA
 from shared.catalog_view import add_access_tables, add_product_tables
@@ -12,4 +12,14 @@ add_idempotency_table(METADATA)
 add_access_tables(METADATA)
 add_product_tables(METADATA)
 
-__all__ = ["METADATA", "LedgerKind", "imports", "orders", "reservations", "stock", "stock_feed", "sync_imports"]
+__all__ = [
+    "METADATA",
+    "LedgerKind",
+    "imports",
+    "orders",
+    "pending_values",
+    "reservations",
+    "stock",
+    "stock_feed",
+    "sync_imports",
+]

@@ -12,7 +12,7 @@ from services.inventory.tables.table import MOMENT, ZERO, Table, one_of
 
 Mode = Literal["rows", "all"]
 ImportState = Literal["receiving", "received", "running", "done", "failed"]
-RowStatus = Literal["changed", "unchanged", "refused"]
+RowStatus = Literal["changed", "unchanged", "refused", "pending"]
 
 NOW: dict[str, Any] = {"server_default": text("clock_timestamp()")}
 
@@ -59,6 +59,8 @@ class StockImport(Table, table=True):
     changed: int = Field(sa_column_kwargs=ZERO)
     unchanged: int = Field(sa_column_kwargs=ZERO)
     refused: int = Field(sa_column_kwargs=ZERO)
+    # Of values from outside: those whose product is not there yet.
+    pending: int = Field(sa_column_kwargs=ZERO)
     attempt: int = Field(sa_column_kwargs=ZERO)
     leased_until: datetime | None = Field(sa_type=MOMENT)
     turn_at: datetime = Field(sa_type=MOMENT, sa_column_kwargs=NOW)
@@ -83,7 +85,10 @@ class StockImportChunk(Table, table=True):
 
 
 class StockImportRow(Table, table=True):
-    """What came of a row: of each one that was refused; of the others only where the ledger does not tell it."""
+    """What came of a row: of each one that was refused; of the others only where the ledger does not tell it.
+
+    Of values that another system sent, of each; `sku` is then a product's SKU or id, as it was sent.
+    """
 
     __tablename__ = "stock_import_rows"
     __table_args__: ClassVar[Any] = (
@@ -95,6 +100,7 @@ class StockImportRow(Table, table=True):
     row_number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
     line_number: int
     sku: str | None = Field(sa_type=Text)
+    variant_sku: str | None = Field(sa_type=Text)
     barcode: str | None = Field(sa_type=Text)
     location: str | None = Field(sa_type=Text)
     status: str = Field(sa_type=Text)
