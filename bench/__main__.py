@@ -7,7 +7,6 @@ lists of products, which has a table of its own.
 import asyncio
 import json
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import catalog_import, catalog_lists, orders_queue, stock_files, webhooks
-from shared.embedded_postgres import EmbeddedPostgres
+from bench.servers import private_postgres
 from shared.private_rabbitmq import RabbitNode
 from shared.serve import tune_garbage_collection
 
@@ -27,17 +26,16 @@ async def measure(names: Sequence[str]) -> list[dict[str, object]]:
     """The measurements of these names, one after the other; each gets a database of its own."""
     tune_garbage_collection()  # as every process that serves does
     rows: list[dict[str, object]] = []
-    with tempfile.TemporaryDirectory(prefix="basestock-bench-") as folder:
-        async with EmbeddedPostgres(Path(folder)) as server:
-            if "orders_queue" in names:
-                rows += await _orders_queue(server)
-            if "webhooks" in names:
-                rows.append(await webhooks.measure(await orders_queue.fresh_database(server, "webhooks")))
-            if "catalog_import" in names:
-                dsn = await orders_queue.fresh_database(server, "catalog_import")
-                rows += await catalog_import.measure(dsn)
-            if "stock_files" in names:
-                rows += await stock_files.measure(await orders_queue.fresh_database(server, "stock_files"))
+    async with private_postgres() as server:
+        if "orders_queue" in names:
+            rows += await _orders_queue(server)
+        if "webhooks" in names:
+            rows.append(await webhooks.measure(await orders_queue.fresh_database(server, "webhooks")))
+        if "catalog_import" in names:
+            dsn = await orders_queue.fresh_database(server, "catalog_import")
+            rows += await catalog_import.measure(dsn)
+        if "stock_files" in names:
+            rows += await stock_files.measure(await orders_queue.fresh_database(server, "stock_files"))
     return rows
 
 
@@ -76,9 +74,8 @@ def _orders(bar: str, figure: float, ceiling: float, ceiling_is: str, beside: st
 
 async def measure_lists(products: int) -> list[catalog_lists.Measured]:
     """The lists of products, on a database of their own."""
-    with tempfile.TemporaryDirectory(prefix="basestock-bench-") as folder:
-        async with EmbeddedPostgres(Path(folder)) as server:
-            return await catalog_lists.measure(await orders_queue.fresh_database(server, "lists"), products)
+    async with private_postgres() as server:
+        return await catalog_lists.measure(await orders_queue.fresh_database(server, "lists"), products)
 
 
 def main() -> None:

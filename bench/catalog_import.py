@@ -9,7 +9,6 @@ import json
 import os
 import random
 import sys
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -18,8 +17,8 @@ from typing import Any
 import aiohttp
 import asyncpg
 
+from bench.servers import private_postgres
 from shared import clock
-from shared.embedded_postgres import EmbeddedPostgres
 
 ADMIN_KEY = "bsk_the-bench"
 STOCK, CUSTOMISABLE, VIRTUAL = 60_000, 38_000, 2_000
@@ -226,9 +225,8 @@ async def _main(arguments: list[str]) -> None:
     if arguments:
         await measure(arguments[0])
         return
-    with tempfile.TemporaryDirectory(prefix="basestock-bench-") as folder:
-        async with EmbeddedPostgres(Path(folder)) as dsn:
-            await measure(dsn)
+    async with private_postgres() as dsn:
+        await measure(dsn)
 
 
 if __name__ == "__main__":

@@ -8,15 +8,13 @@ import asyncio
 import io
 import os
 import sys
-import tempfile
-from pathlib import Path
 
 import aiohttp
 import asyncpg
 
 from bench.catalog_import import client_of, peak_mib, running_system
+from bench.servers import private_postgres
 from shared import clock
-from shared.embedded_postgres import EmbeddedPostgres
 
 ROWS = 1_000_000
 IMPORT_SECONDS, EXPORT_SECONDS, TARGET_MIB = 60, 20, 300
@@ -116,9 +114,8 @@ async def _main(arguments: list[str]) -> None:
     if arguments:
         await measure(arguments[0], *map(int, arguments[1:]))
         return
-    with tempfile.TemporaryDirectory(prefix="basestock-bench-") as folder:
-        async with EmbeddedPostgres(Path(folder)) as dsn:
-            await measure(dsn)
+    async with private_postgres() as dsn:
+        await measure(dsn)
 
 
 if __name__ == "__main__":
