@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     # A queue this long holds hours of orders and still fits the broker's disk.
     queue_limit_messages: int = Field(1_000_000, ge=1, description="Messages a queue holds before publishers wait.")
 
-    consumer_batch_events: int = Field(500, ge=1, description="Most messages handled in one transaction.")
+    consumer_batch_events: int = Field(500, ge=1, description="Most events handled in one transaction.")
     consumer_linger_seconds: float = Field(0.002, ge=0, description="Wait for more messages before a transaction.")
     # Three tries in about 2.5 s outlast a lost race; what still fails then is wrong data.
     consumer_retry_seconds: Annotated[tuple[float, ...], NoDecode] = Field(

@@ -10,7 +10,7 @@ Cancelled, it finishes the batch that it works on, to the acknowledgement, and h
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -161,7 +161,7 @@ class Consumer:
         linger_seconds: float,
         retry_seconds: Sequence[float],
     ) -> None:
-        """Take `batch_events` messages at once at most, waiting `linger_seconds` for more once there is one."""
+        """Handle at most `batch_events` events at once, waiting `linger_seconds` for more messages after the first."""
         self._database, self._bus, self._source = database, bus, source
         self._queue = source.queue.name
         self._batch_events, self._linger_seconds, self._retry_seconds = batch_events, linger_seconds, retry_seconds
@@ -228,9 +228,14 @@ class Consumer:
     async def _work_off(self, inflow: Inflow, deliveries: Sequence[Delivery]) -> list[Poison]:
         """Handle and acknowledge these; returns what fails even alone, which is still to be acknowledged."""
         works = [work for delivery in deliveries if (work := await self._decode(inflow, delivery))]
-        poison = await self._settle(works)
-        lonely = {id(work) for work, _, _ in poison}
-        await inflow.ack([work.delivery for work in works if id(work) not in lonely])
+        poison: list[Poison] = []
+        for some in _divided(works, self._batch_events):
+            failed = await self._settle(some)
+            lonely = {id(work) for work, _, _ in failed}
+            await inflow.ack([work.delivery for work in some if id(work) not in lonely])
+            poison += failed
+            if self._leaving:
+                break  # the rest is handed back, with all that is not settled
         return poison
 
     async def _decode(self, inflow: Inflow, delivery: Delivery) -> Work | None:
@@ -335,6 +340,24 @@ class Consumer:
             await session.execute(BURY, row)
 
         await self._persist(insert)
+
+
+def _divided(works: Sequence[Work], limit_events: int) -> Iterator[list[Work]]:
+    """These messages in their order, `limit_events` events at once at most; a message with more stands alone.
+
+    A transaction holds its rows until it ends, and who waits for them gives up after `LOCK_TIMEOUT_MILLISECONDS`: a
+    batch of full messages would make a hundred times the events that one of single ones has.
+    """
+    together: list[Work] = []
+    events = 0
+    for work in works:
+        if together and events + len(work.events) > limit_events:
+            yield together
+            together, events = [], 0
+        together.append(work)
+        events += len(work.events)
+    if together:
+        yield together
 
 
 def storable(value: str) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from shared import clock
 from shared.database import Database, Session, async_url
-from shared.events import SINGLE, encode
+from shared.events import BATCH, SINGLE, encode, encode_batch
 from shared.events.catalog import CompanyChanged
 from shared.messaging.bus import EVENTS_EXCHANGE, Message
 from shared.messaging.consumer import Consumer, Subscription, on, sources_of
@@ -33,6 +33,12 @@ def company(number: int, version: int = 1) -> CompanyChanged:
 def message_of(event: CompanyChanged, event_id: str | None = None) -> Message:
     event_id = event_id or str(clock.uuid7())
     return Message(event_id, event.name, SINGLE, encode(event, event_id, datetime.now(UTC), None))
+
+
+def batch_of(events: Sequence[CompanyChanged]) -> Message:
+    """One message with all these events."""
+    encoded = [encode(event, clock.uuid7_text(), clock.utc_now(), None) for event in events]
+    return Message(clock.uuid7_text(), events[0].name, BATCH, encode_batch(encoded))
 
 
 async def note_effects(session: Session, events: Sequence[CompanyChanged]) -> None:

@@ -16,6 +16,7 @@ from shared.messaging.bus import EVENTS_EXCHANGE, BusUnavailableError, Delivery,
 from shared.messaging.consumer import Consumer, on, sources_of
 from shared.messaging.in_process import InProcessBus, InProcessInflow
 from tests.integration.messaging.kitchen import (
+    batch_of,
     company,
     effects,
     kitchen,
@@ -62,6 +63,22 @@ async def test_a_poison_event_is_set_aside_and_the_others_go_through(database_ds
         assert dead.reason == "ValueError: company 13 brings bad luck"
         assert b"company-13" in dead.body
         assert len(tries) < 20, "halves find the one among 40 in few transactions, not one by one"
+
+
+async def test_full_messages_do_not_make_one_huge_transaction(database_dsn: str) -> None:
+    together: list[int] = []
+
+    async def count(session: Session, events: Sequence[CompanyChanged]) -> None:
+        together.append(len(events))
+        await note_effects(session, events)
+
+    async with kitchen(database_dsn) as database, listening(database, count) as kitchen_ear:
+        full = [batch_of([company(30 * message + number) for number in range(30)]) for message in range(20)]
+        larger_than_a_batch = batch_of([company(600 + number) for number in range(150)])
+        await kitchen_ear.publish(*full, larger_than_a_batch)
+        assert sorted(await effects(database)) == sorted(f"company-{number}" for number in range(750))
+        assert max(size for size in together if size != 150) <= 100
+        assert together.count(150) == 1
 
 
 async def test_an_event_that_fails_for_a_moment_is_not_dead_lettered(database_dsn: str) -> None:
