@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import Literal, NamedTuple
 from uuid import UUID
 
@@ -24,7 +25,7 @@ from shared.catalog_view import Link
 from shared.database import Session
 from shared.events import Event
 from shared.events.catalog import ProductChanged
-from shared.events.inventory import LineDecision, OrderAllocated, OrderShort, Take
+from shared.events.inventory import OrderAllocated, OrderShort
 from shared.events.orders import ItemsReturned, OrderEvent, OrderLine, ReturnedLine
 from shared.messaging.outbox import publish
 
@@ -320,29 +321,30 @@ async def _tell(
     for order, outcome in zip(orders, outcomes, strict=True):
         lines = [_line_decision(line, codes) for line in outcome]
         if order.decided is not None:
-            lines.extend(LineDecision.model_validate(line) for line in order.decided)
-            lines.sort(key=lambda line: line.line_id)
-        kinds = {line.outcome for line in lines}
+            lines = sorted([*lines, *order.decided], key=itemgetter("line_id"))
+        kinds = {line["outcome"] for line in lines}
         event_type = OrderShort if kinds & {"short", "refused"} else OrderAllocated
-        event = event_type(
-            order_id=order.order_id, order_version=order.version, decision=order.decision, lines=tuple(lines)
+        # Its parts are checked with it: made one by one, they would cost more than what they tell of.
+        event = event_type.model_validate(
+            {"order_id": order.order_id, "order_version": order.version, "decision": order.decision, "lines": lines}
         )
         publish(session, event, caused_by=order.event)
         if "parked" in kinds or order.decided is not None:
             suppliers = {line.line_id: line.supplier_id for line in order.lines}
             suppliers |= {line["line_id"]: line["supplier_id"] for line in order.decided or ()}
-            to_keep[order.order_id] = [line.model_dump() | {"supplier_id": suppliers[line.line_id]} for line in lines]
+            to_keep[order.order_id] = [line | {"supplier_id": suppliers[line["line_id"]]} for line in lines]
     await order_store.save_decided(session, to_keep)
 
 
-def _line_decision(decided: Decided, codes: Mapping[int, str]) -> LineDecision:
-    return LineDecision(
-        line_id=decided.line_id,
-        outcome=decided.outcome,
-        takes=tuple(
-            Take(product_id=taking.product_id, location=codes[taking.location_id], quantity=taking.quantity)
+def _line_decision(decided: Decided, codes: Mapping[int, str]) -> DecidedLine:
+    """What the event says of a line (`LineDecision`)."""
+    return {
+        "line_id": decided.line_id,
+        "outcome": decided.outcome,
+        "takes": [
+            {"product_id": taking.product_id, "location": codes[taking.location_id], "quantity": taking.quantity}
             for taking in decided.takes
-        ),
-        shortfall=decided.shortfall,
-        reason=decided.reason,
-    )
+        ],
+        "shortfall": decided.shortfall,
+        "reason": decided.reason,
+    }
