@@ -5,43 +5,42 @@ lists of products, which has a table of its own.
 """
 
 import asyncio
-import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from itertools import chain
 
 from rich.console import Console
 from rich.table import Table
 
-from bench import catalog_import, catalog_lists, orders_queue, stock_files, webhooks
+from bench import catalog_import, catalog_lists, orders_queue, report, stock_files, webhooks
 from bench.servers import private_postgres
 from shared.private_rabbitmq import RabbitNode
 from shared.serve import tune_garbage_collection
 
 MEASUREMENTS = ("orders_queue", "webhooks", "catalog_import", "stock_files")
-RESULTS = Path(__file__).parent / "results"
 
 
-async def measure(names: Sequence[str]) -> list[dict[str, object]]:
-    """The measurements of these names, one after the other; each gets a database of its own."""
+async def measure(names: Sequence[str]) -> dict[str, Sequence[report.Row]]:
+    """The rows of the measurements of these names, one after the other; each gets a database of its own."""
     tune_garbage_collection()  # as every process that serves does
-    rows: list[dict[str, object]] = []
+    rows: dict[str, Sequence[report.Row]] = {}
     async with private_postgres() as server:
         if "orders_queue" in names:
-            rows += await _orders_queue(server)
+            rows["orders_queue"] = await _orders_queue(server)
         if "webhooks" in names:
-            rows.append(await webhooks.measure(await orders_queue.fresh_database(server, "webhooks")))
+            rows["webhooks"] = [await webhooks.measure(await orders_queue.fresh_database(server, "webhooks"))]
         if "catalog_import" in names:
             dsn = await orders_queue.fresh_database(server, "catalog_import")
-            rows += await catalog_import.measure(dsn)
+            rows["catalog_import"] = await catalog_import.measure(dsn)
         if "stock_files" in names:
-            rows += await stock_files.measure(await orders_queue.fresh_database(server, "stock_files"))
+            dsn = await orders_queue.fresh_database(server, "stock_files")
+            rows["stock_files"] = await stock_files.measure(dsn)
     return rows
 
 
-async def _orders_queue(server: str) -> list[dict[str, object]]:
+async def _orders_queue(server: str) -> list[report.Row]:
     """S1, S3, S2 and S8."""
-    rows: list[dict[str, object]] = []
+    rows: list[report.Row] = []
     with RabbitNode() as broker:
         for bar, products in (("S1 orders on 5,000 products", orders_queue.PRODUCTS), ("S3 orders on one product", 1)):
             dsn = await orders_queue.fresh_database(server, f"orders_{products}")
@@ -79,7 +78,7 @@ async def measure_lists(products: int) -> list[catalog_lists.Measured]:
 
 
 def main() -> None:
-    """Print the table and keep it as JSON."""
+    """Print the table, and keep it."""
     if sys.argv[1:2] == ["catalog_lists"]:
         products = int(sys.argv[2]) if len(sys.argv) > 2 else catalog_lists.PRODUCTS
         catalog_lists.show(asyncio.run(measure_lists(products)))
@@ -87,9 +86,9 @@ def main() -> None:
     names = sys.argv[1:] or MEASUREMENTS
     if unknown := set(names) - set(MEASUREMENTS):
         sys.exit(f"There is no measurement {min(unknown)!r}; there are: {', '.join(MEASUREMENTS)}, catalog_lists.")
-    rows = asyncio.run(measure(names))
+    measured = asyncio.run(measure(names))
     table = Table("bar", "figure", "ceiling", "ratio", "beside")
-    for row in rows:
+    for row in chain(*measured.values()):
         table.add_row(
             str(row["bar"]),
             f"{row['figure']:,} {row['unit']}",
@@ -98,8 +97,7 @@ def main() -> None:
             str(row["beside"]),
         )
     Console().print(table)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "latest.json").write_text(json.dumps(rows, indent=2) + "\n")
+    report.keep(measured)
 
 
 if __name__ == "__main__":
