@@ -27,6 +27,8 @@ CHUNK_ITEMS = 20_000
 # One chunk at a time: a round over a million items takes four hours, and costs next to nothing.
 PAUSE_SECONDS = 300
 ORDERS_NAMED = 20
+# For so many drifts of a chunk: each is a search of its own, and who has more will not look at them one by one.
+DRIFTS_WITH_ORDERS = 100
 DRIFTS_LOGGED = 20
 DRIFT_ITEMS = Gauge("basestock_stock_drift_items", "Items that did not add up in the last whole check of this process")
 ROUNDS = Counter("basestock_stock_checks_total", "Checks of all items that this process has ended")
@@ -87,10 +89,11 @@ async def check_all_the_time(context: Context) -> None:
 
 async def _find(session: Session, product_ids: Sequence[int]) -> list[Drift]:
     drifts = [drift for figures in await store.find_figures(session, product_ids) for drift in drifts_of(figures)]
-    for number, drift in enumerate(drifts):
-        if drift.kind == "takings":
-            orders = await store.find_orders(session, drift.product_id, drift.location or "", ORDERS_NAMED)
-            drifts[number] = replace(drift, orders=orders)
+    of_orders = [number for number, drift in enumerate(drifts) if drift.kind == "takings"]
+    for number in of_orders[:DRIFTS_WITH_ORDERS]:
+        drift = drifts[number]
+        orders = await store.find_orders(session, drift.product_id, drift.location or "", ORDERS_NAMED)
+        drifts[number] = replace(drift, orders=orders)
     versions = (version_drift(*row) for row in await store.find_versions(session, product_ids))
     return sorted(
         [*drifts, *(drift for drift in versions if drift is not None)],

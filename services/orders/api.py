@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, computed_field
 from services.orders import store
 from services.orders.accept import UnknownCompanyError, Verdict, accept_orders, accept_return
 from services.orders.domain import OrderStatus, status_of
-from services.orders.submissions import OrderBody, ReturnBody, storable
+from services.orders.submissions import NamedSource, OrderRequest, ReturnBody, storable
 from shared import clock
 from shared.access import Caller, caller_of
 from shared.errors import FieldError, ProblemError
@@ -24,18 +24,9 @@ router = APIRouter(prefix="/v1", route_class=OnceRoute)
 Calling = Annotated[Caller, Depends(caller_of("orders"))]
 Here = Annotated[Context, Depends(context_of("orders"))]
 
-# What a caller may say about where an order comes from; the other sources are known by their way in.
-NamedSource = Literal["api", "pos", "integration", "console"]
-
 WAIT_LIMIT_SECONDS = 10
 # Inventory mostly answers within tens of milliseconds; who waits for longer asks rarely.
 FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS = 0.01, 0.25
-
-
-class OrderRequest(OrderBody):
-    """An order to submit; only the platform admin needs to say whose (`seller_id`)."""
-
-    source: NamedSource = "api"
 
 
 class ReturnRequest(ReturnBody):

@@ -1,6 +1,7 @@
 """The bodies in which orders and returns come in: one shape over HTTP and AMQP."""
 
 from datetime import UTC, datetime
+from typing import Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field, StrictBool, field_validator
@@ -8,6 +9,9 @@ from pydantic import BaseModel, Field, StrictBool, field_validator
 from services.orders.domain import Line, ReturnedLine, SubmittedOrder, SubmittedReturn
 from shared import clock
 from shared.events.orders import OrderSource, OrderSubmitted, SubmittedLine
+
+# What a caller may say about where an order comes from; the other sources are known by their way in.
+NamedSource = Literal["api", "pos", "integration", "console"]
 
 LINES_LIMIT = 1000
 # What is older was no order: a clock that was never set, or a year of two digits.
@@ -79,6 +83,12 @@ class OrderBody(OrderSubmitted):
             placed_at=self.placed_at,
             lines=tuple(line.line() for line in self.lines),
         )
+
+
+class OrderRequest(OrderBody):
+    """An order to submit; only the platform admin needs to say whose (`seller_id`)."""
+
+    source: NamedSource = "api"
 
 
 class ReturnLineBody(LineBody):

@@ -241,6 +241,9 @@ ENTRIES: Mapping[str, Entry] = {
     ],
     # Orders
     "POST /v1/orders": _orders,
+    "POST /v1/orders/bulk": lambda company: [
+        Ask(body=[ask.body], refused=(422,), names_own=False) for ask in _orders(company)
+    ],
     "GET /v1/orders": lambda company: [
         Ask(lists=True),
         Ask(query={"seller_id": company.id}),

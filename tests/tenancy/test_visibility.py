@@ -56,7 +56,7 @@ class Thing:
     async def seen(self, viewer: Company, company: Company) -> Fields:
         """The fields of this company's thing that a viewer is answered, none when it is refused or finds nothing."""
         answer = await self.ask(viewer.owner if self.managed else viewer.client, company)
-        if answer.status in {403, 404}:
+        if answer.status in {403, 404} or (answer.status, answer.body.get("code")) == (422, "no_order_accepted"):
             return frozenset()
         assert 200 <= answer.status < 300, answer.body
         if self.company_of is not None and self.company_of(answer.body) != company.id:
@@ -101,6 +101,12 @@ def a_return(company: Company) -> object:
     return {"external_ref": fresh("return"), "seller_id": company.id, "lines": [line]}
 
 
+def an_order(company: Company) -> object:
+    """A new order, as the company alone may send it, of a product that nobody knows yet."""
+    return {"external_ref": fresh("order"), "seller_id": company.id, "lines": [{"product_id": 1, "quantity": 1}]}
+
+
+ORDERS = post("/v1/orders/bulk", lambda one: [an_order(one)])
 KEYS, STOCK = "/v1/companies/{company.id}/api-keys", "/v1/stock/{company.product}"
 IMPORT = "/v1/products/imports/{company.import_id}"
 STOCK_IMPORT = "/v1/stock/imports/{company.stock_import}"
@@ -143,6 +149,7 @@ THINGS: Mapping[str, Thing] = {
     "row of an import": Thing("supplier", "ImportRow", get(IMPORT + "/rows"), first("items")),
     "order": Thing("retailer", "Order", get("/v1/orders/{company.order}")),
     "order line": Thing("retailer", None, get("/v1/orders/{company.order}"), first("lines")),
+    "orders that are sent together": Thing("retailer", "BulkOrdersAnswer", ORDERS),
     "return": Thing("retailer", "Return", post("/v1/returns", a_return)),
     "return line": Thing("retailer", None, post("/v1/returns", a_return), first("lines")),
     "stock item": Thing("supplier", "StockItem", get(STOCK)),
