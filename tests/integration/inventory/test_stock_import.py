@@ -318,7 +318,7 @@ async def test_a_big_import_stops_no_small_one_of_another_company(
 ) -> None:
     monkeypatch.setattr(api, "CHUNK_ROWS", 2)
     monkeypatch.setattr(importing, "TURN_SECONDS", 0)
-    big = await send(callers.supplier, "sku,adjustment\n" + "T01-S,1\n" * 2_000)
+    big = await send(callers.supplier, "sku,adjustment\n" + "T01-S,1\n" * 400)
     small = await imported(callers.other_supplier, "sku,on_hand\nT01-S,3\n")
     assert counts(small) == ("done", 1, 0, 0)
     still = (await callers.supplier.get(big.headers["Location"])).body
