@@ -323,8 +323,8 @@ async def test_a_big_import_stops_no_small_one_of_another_company(
     assert counts(small) == ("done", 1, 0, 0)
     still = (await callers.supplier.get(big.headers["Location"])).body
     assert still["state"] in {"received", "running"}, still
-    assert counts(await ended(callers.supplier, big)) == ("done", 2_000, 0, 0)
-    assert (await world.levels())[100] == 2_010
+    assert counts(await ended(callers.supplier, big)) == ("done", 400, 0, 0)
+    assert (await world.levels())[100] == 410
 
 
 async def test_companies_see_their_own_imports_only(callers: Callers) -> None:
