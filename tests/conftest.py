@@ -21,6 +21,16 @@ from shared.private_rabbitmq import RabbitNode
 from shared.settings import Settings
 from tests.servers.postgres import PostgresServer, postgres_server
 
+
+def _log_plainly() -> None:
+    """Log as structlog does by itself, but for tracebacks: its pretty ones take half a minute of a long one."""
+    structlog.reset_defaults()
+    *processors, _ = structlog.get_config()["processors"]
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*processors, renderer])
+
+
+_log_plainly()
 # Shells start programs in the background with Ctrl-C ignored, which ours would inherit from us.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -34,7 +44,7 @@ def logs_as_they_were() -> Iterator[None]:
     if root.handlers != handlers:
         root.handlers[:] = handlers
         root.setLevel(level)
-        structlog.reset_defaults()
+        _log_plainly()
 
 
 @dataclass(frozen=True, slots=True)

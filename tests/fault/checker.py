@@ -21,6 +21,8 @@ LEDGER_KINDS: dict[str, Kind] = {"order": "order", "returned": "return", "manual
 LATER_KINDS: dict[str, Kind] = {"fulfilled": "order", "fulfillment_failed": "order"}
 # Of no order or adjustment: they move what is reserved, and nothing else.
 RESERVING_KINDS = {"reserved", "released", "expired", "converted"}
+# What a supplier sets of an item: it moves nothing.
+SETTINGS = "settings"
 SENTENCES_SHOWN = 20
 
 Slot = tuple[str, int]
@@ -218,6 +220,8 @@ def account_for_operations(verdict: Verdict, books: Books, journal: Journal) -> 
     found: dict[Key, list[Entry]] = defaultdict(list)
     for entry in books.ledger:
         if entry.kind in RESERVING_KINDS and entry.deltas[:2] == (0, 0):
+            continue
+        if entry.kind == SETTINGS and not any(entry.deltas):
             continue
         key = _key_of(entry, books, documents)
         if key is None:

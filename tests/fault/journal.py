@@ -5,14 +5,16 @@ reference, until it is acknowledged. The checker (`tests/fault/checker.py`) hold
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Any, Literal
 
 import aiohttp
 
 from shared import clock
-from tests.app import Client
+from shared.idempotency import HEADER, REPLAYED
+from tests.app import Answer, Client
 
 Kind = Literal["order", "return", "adjustment"]
 
@@ -114,3 +116,28 @@ async def submit_until_acknowledged(operation: Operation, client: Client, query:
     while not await submit(operation, client, query):
         assert clock.monotonic() < deadline, f"{operation} is not acknowledged within {ACKNOWLEDGED_SECONDS} s"
         await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def submit_under_key(operation: Operation, replicas: Sequence[Client]) -> bool:
+    """Send an operation over HTTP with its reference as its key, to one replica after the other, until it is answered.
+
+    However often it is sent, under its key it is one. Says whether the answer is that to an earlier time.
+    """
+    operation.sent += 1
+    deadline = clock.monotonic() + ACKNOWLEDGED_SECONDS
+    turn = cycle(replicas)
+    answer: Answer | None = None
+    while answer is None or answer.status >= 500:
+        assert clock.monotonic() < deadline, f"{operation} is not answered within {ACKNOWLEDGED_SECONDS} s"
+        try:
+            answer = await next(turn).post(
+                operation.path,
+                operation.payload(),
+                headers={HEADER: operation.reference},
+                timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS),
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            await asyncio.sleep(PAUSE_SECONDS)
+    assert answer.status < 300, f"{operation} was refused: {answer.status} {answer.body}"
+    operation.acknowledged += 1
+    return answer.headers.get(REPLAYED) == "true"

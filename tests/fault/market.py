@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -17,7 +17,7 @@ from tests.app import Client
 from tests.end_to_end.system import RETAILER, SUPPLIER, eventually, with_seeds
 from tests.fault.checker import check
 from tests.fault.journal import Journal, Operation
-from tests.fault.plant import ADMIN_KEY, Plant, running_plant
+from tests.fault.plant import ADMIN_KEY, Plant, ServiceProcess, running_plant
 from tests.fault.settling import until_settled
 from tests.receiver import Receiver, receiver
 
@@ -109,15 +109,24 @@ class Stall:
 
     async def publish(self, orders: Sequence[Operation], orders_a_message: int = 1) -> None:
         """Publish orders to the intake queue, as CloudEvents batches of so many; returns when they are confirmed."""
+        starts = range(0, len(orders), orders_a_message)
+        async with self.intake() as publish:
+            await asyncio.gather(*(publish(orders[start : start + orders_a_message]) for start in starts))
+
+    @asynccontextmanager
+    async def intake(self) -> AsyncIterator[Callable[[Sequence[Operation]], Awaitable[None]]]:
+        """A connection to the intake queue: a function that publishes orders as one message, until it is confirmed."""
         url = self.market.plant.broker.url
         async with await aio_pika.connect(url) as connection, connection.channel() as channel:
             exchange = await channel.get_exchange(INTAKE_EXCHANGE)
-            starts = range(0, len(orders), orders_a_message)
-            messages = [_message(orders[start : start + orders_a_message]) for start in starts]
-            await asyncio.gather(*(exchange.publish(message, routing_key="orders.submitted") for message in messages))
-        for order in orders:
-            order.sent += 1
-            order.acknowledged += 1
+
+            async def publish(orders: Sequence[Operation]) -> None:
+                await exchange.publish(_message(orders), routing_key="orders.submitted")
+                for order in orders:
+                    order.sent += 1
+                    order.acknowledged += 1
+
+            yield publish
 
     async def settled(self) -> None:
         """Wait until every effect is there, and hold the books and what the receivers heard against the journal."""
@@ -142,10 +151,15 @@ def _message(orders: Sequence[Operation]) -> aio_pika.Message:
 
 
 @contextmanager
-def running_market(replicas: Mapping[str, int] | None = None, batch_events: int = 500) -> Iterator[Market]:
+def running_market(
+    replicas: Mapping[str, int] | None = None,
+    batch_events: int = 500,
+    process_type: type[ServiceProcess] = ServiceProcess,
+) -> Iterator[Market]:
     """A plant that runs, with short windows and calls, and the market on it."""
     with running_plant(
         replicas,
+        process_type,
         webhook_window_seconds=str(WINDOW_SECONDS),
         webhook_timeout_seconds=str(CALL_SECONDS),
         consumer_batch_events=str(batch_events),

@@ -12,13 +12,14 @@ import shutil
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from random import Random
 
+import asyncpg
 from rich.console import Console
 from rich.table import Table
 
@@ -29,6 +30,7 @@ from tests.fault.open_work import BROKER, POSTGRES, SHARED, note_claims, work_op
 from tests.fault.plant import Plant, running_plant
 from tests.fault.replay import Load, opened_world
 from tests.fault.settling import until_settled
+from tests.fault.stock_work import fill_shelf, reserve, ship
 
 OUTPUT = Path(__file__).parent.parent.parent / "build" / "fault"
 REPLICAS = {"inventory": 2, "notifier": 2}
@@ -56,11 +58,15 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A run and its verdict; `operations` is how many the clients meant, `calls` how many webhook calls came."""
+    """A run and its verdict; `operations` is how many the clients meant, `calls` how many webhook calls came.
+
+    `entries` are those of the ledger, counted by their kind.
+    """
 
     seed: int
     rounds: Sequence[Round]
     operations: int
+    entries: Mapping[str, int]
     calls: int
     verdict: Verdict
     seconds: float
@@ -99,8 +105,9 @@ async def kill_at_random(
     await note_claims(plant.dsn)
     await plant.start()
     async with opened_world(plant, journal) as world:
+        await fill_shelf(world)
         load = Load(plant, world, seed, pause_seconds=PAUSE_SECONDS)
-        async with load.running():
+        async with load.running(reserve, reserve, ship):
             await load.until_flowing()
             for number, victim in enumerate(_victims(plant, chance, rounds), 1):
                 if clock.monotonic() > started + within_seconds:
@@ -117,7 +124,16 @@ async def kill_at_random(
         if unsettled:
             verdict.violations["P7"] = [unsettled]
         calls = sum(len(receiver.calls) for receiver in world.receivers)
-    return Report(seed, done, len(journal), calls, verdict, clock.monotonic() - started)
+        entries = await _count_entries(plant)
+    return Report(seed, done, len(journal), entries, calls, verdict, clock.monotonic() - started)
+
+
+async def _count_entries(plant: Plant) -> dict[str, int]:
+    connection = await asyncpg.connect(plant.dsn)
+    try:
+        return dict(await connection.fetch("select kind, count(*) from inventory.stock_ledger group by 1 order by 1"))
+    finally:
+        await connection.close()
 
 
 def _victims(plant: Plant, chance: Random, rounds: int) -> list[str]:
@@ -186,6 +202,7 @@ def show(report: Report, console: Console) -> None:
         f"seed {report.seed}: {len(report.rounds)} rounds, {report.counted} counted; {report.operations} operations, "
         f"{report.calls} webhook calls; {report.seconds:.0f} s"
     )
+    console.print("entries of the ledger: " + ", ".join(f"{count} {kind}" for kind, count in report.entries.items()))
     console.print(f"operations: {verdict.absent} given up without a trace, {verdict}")
     broken = ", ".join(verdict.violations) or "none"
     console.print(f"promises broken: {broken}")
@@ -203,6 +220,7 @@ def save(report: Report, path: Path) -> None:
         "counted_rounds": report.counted,
         "seconds": round(report.seconds),
         "webhook_calls": report.calls,
+        "ledger_entries": dict(report.entries),
         "operations": {
             "all": report.operations,
             "ok": verdict.ok,

@@ -8,7 +8,7 @@ import asyncio
 import gc
 import json
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -42,6 +42,9 @@ SUPPLIER, RETAILERS = 1, (2, 3)
 CONFIRM_SECONDS = 10
 FLOW_SECONDS = 90
 TWICE_SHARE = 0.15
+# A location where orders allocate, and how many lines of orders name it.
+SHELF = "shelf"
+SHELF_SHARE = 0.2
 LATELY_PUBLISHED = 200
 RECONNECT_SECONDS = 0.3
 COLLECT_SECONDS = 2
@@ -147,25 +150,28 @@ async def _endpoint(retailer: Client) -> AsyncIterator[Receiver]:
 class Load:
     """The clients, which work until the block of `running` ends.
 
-    `under_way` counts requests without an answer by the service they went to, and publishes without a confirm as those
-    of `broker`.
+    `done` counts what they did by its kind; `under_way` counts requests without an answer by the service they went to,
+    and publishes without a confirm as those of `broker`.
     """
 
     def __init__(self, plant: Plant, world: World, seed: int, *, pause_seconds: float) -> None:
         """Each client rests `pause_seconds` on average between two operations, and sends some twice."""
-        self._plant, self._world, self._chance = plant, world, Random(seed)
+        self._plant, self.world, self.chance = plant, world, Random(seed)
         self._pause_seconds = pause_seconds
         self._messages = _round_and_round(world.messages)
-        self._stopping = False
+        self.is_stopping = False
         self._link = Link(plant.broker.url, "order system", heartbeat_seconds=10)
         self.under_way: Counter[str] = Counter()
         self.done: Counter[str] = Counter()
         self._published: deque[str] = deque(maxlen=LATELY_PUBLISHED)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Work while the block runs; after it each client goes on until its last operation is acknowledged."""
-        first, second = self._world.retailers
+    async def running(self, *more: Callable[["Load"], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+        """Work while the block runs; after it each client goes on until its last operation is acknowledged.
+
+        `more` are clients besides those of the replay, each of which works until `is_stopping`.
+        """
+        first, second = self.world.retailers
         clients = [first, first, second, second]
         async with asyncio.TaskGroup() as group:
             for retailer_id in clients:
@@ -176,15 +182,17 @@ class Load:
             group.create_task(self._rename_products())
             group.create_task(self._collect_garbage())
             group.create_task(self._verify_signatures())
+            for client in more:
+                group.create_task(client(self))
             try:
                 yield
             finally:
-                self._stopping = True
+                self.is_stopping = True
         await self._link.close()
 
     def lately_published(self) -> tuple[list[str], int]:
         """References of the orders that the broker confirmed last, and whose they are."""
-        return list(self._published), self._world.publisher_id
+        return list(self._published), self.world.publisher_id
 
     async def until_flowing(self) -> None:
         """Wait until orders of both doors are acknowledged that were not before."""
@@ -195,98 +203,101 @@ class Load:
             await asyncio.sleep(0.02)
 
     async def _order_over_http(self, retailer_id: int) -> None:
-        client = self._world.retailers[retailer_id]
-        while not self._stopping:
+        client = self.world.retailers[retailer_id]
+        while not self.is_stopping:
             operation = self._enter(next(self._messages), retailer_id)
-            with self._counted("orders"):
-                if self._chance.random() < TWICE_SHARE:
+            with self.counted("orders"):
+                if self.chance.random() < TWICE_SHARE:
                     await asyncio.gather(*(submit_until_acknowledged(operation, client) for _ in range(2)))
                 else:
                     await submit_until_acknowledged(operation, client)
-            await self._rest("http")
+            await self.rest("http")
 
     async def _publish_orders(self) -> None:
-        world = self._world
-        while not self._stopping:
+        world = self.world
+        while not self.is_stopping:
             message = next(one for one in self._messages if one.kind == "order")
             operation = self._enter(message, world.publisher_id)
-            await self._publish_until_confirmed(operation)
-            if self._chance.random() < TWICE_SHARE:
-                await self._publish_until_confirmed(operation)
-            await self._rest("amqp")
+            await self._publish_order(operation)
+            if self.chance.random() < TWICE_SHARE:
+                await self._publish_order(operation)
+            await self.rest("amqp")
 
-    async def _publish_until_confirmed(self, operation: Operation) -> None:
-        body = json.dumps(operation.payload()).encode()
-        with self._counted("broker"):
+    async def _publish_order(self, operation: Operation) -> None:
+        operation.sent += 1
+        message = aio_pika.Message(
+            json.dumps(operation.payload()).encode(),
+            content_type="application/json",
+            message_id=operation.reference,
+            user_id=urlsplit(self._plant.broker.url).username,
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+        )
+        await self.publish_until_confirmed(INTAKE_EXCHANGE, "orders.submitted", message)
+        operation.acknowledged += 1
+        self._published.append(operation.reference)
+
+    async def publish_until_confirmed(self, exchange: str, routing_key: str, message: aio_pika.Message) -> None:
+        """Publish a message, the same again and again, until the broker confirms it."""
+        with self.counted("broker"):
             while True:
-                operation.sent += 1
-                message = aio_pika.Message(
-                    body,
-                    content_type="application/json",
-                    message_id=operation.reference,
-                    user_id=urlsplit(self._plant.broker.url).username,
-                    delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-                )
                 try:
                     async with asyncio.timeout(CONFIRM_SECONDS):
-                        with reporting_loss("publishing an order"):
+                        with reporting_loss("publishing"):
                             channel = await self._link.channel(confirms=True)
-                            exchange = await channel.get_exchange(INTAKE_EXCHANGE, ensure=False)
-                            await exchange.publish(message, "orders.submitted")
+                            to = await channel.get_exchange(exchange, ensure=False)
+                            await to.publish(message, routing_key)
                             await channel.close()
                 except (BusUnavailableError, TimeoutError):
                     await asyncio.sleep(RECONNECT_SECONDS)
                 else:
-                    operation.acknowledged += 1
-                    self._published.append(operation.reference)
                     return
 
     async def _count_stock(self) -> None:
         """The supplier finds units again and again; who gets no answer does not dare to say so a second time."""
-        product_ids = sorted(self._world.stock_ids.values())
+        product_ids = sorted(self.world.stock_ids.values())
         for number in count(1):
-            if self._stopping:
+            if self.is_stopping:
                 return
-            units = self._chance.randrange(1, 50)
-            effect = {self._chance.choice(product_ids): units}
+            units = self.chance.randrange(1, 50)
+            effect = {self.chance.choice(product_ids): units}
             found = Operation("adjustment", SUPPLIER, f"found {number}", effect, {"adjustment": units})
-            with self._counted("inventory"):
-                await submit(self._world.journal.enter(found), self._world.supplier)
-            await self._rest("found")
+            with self.counted("inventory"):
+                await submit(self.world.journal.enter(found), self.world.supplier)
+            await self.rest("found")
 
     async def _rename_products(self) -> None:
         """What is renamed in catalog is news to the three other services."""
-        product_ids = sorted({part.product_id for part in self._world.parts.values()})
+        product_ids = sorted({part.product_id for part in self.world.parts.values()})
         for number in count(1):
-            if self._stopping:
+            if self.is_stopping:
                 return
-            path = f"/v1/products/{self._chance.choice(product_ids)}"
-            with self._counted("catalog"):
+            path = f"/v1/products/{self.chance.choice(product_ids)}"
+            with self.counted("catalog"):
                 try:
-                    answer = await self._world.supplier.patch(path, {"name": f"Name {number}"})
+                    answer = await self.world.supplier.patch(path, {"name": f"Name {number}"})
                 except (aiohttp.ClientError, TimeoutError, OSError):
                     answer = None
             assert answer is None or answer.status == 200 or answer.status >= 500, answer.body
-            await self._rest("renamed")
+            await self.rest("renamed")
 
     async def _collect_garbage(self) -> None:
         """aio-pika closes a lost connection when it is collected, and needs our loop for it: no other thread may."""
         gc.disable()
         try:
-            while not self._stopping:
+            while not self.is_stopping:
                 gc.collect()
                 await asyncio.sleep(COLLECT_SECONDS)
         finally:
             gc.enable()
 
     async def _verify_signatures(self) -> None:
-        while not self._stopping:
-            for webhooks in self._world.receivers:
+        while not self.is_stopping:
+            for webhooks in self.world.receivers:
                 webhooks.verify()
             await asyncio.sleep(VERIFY_SECONDS)
 
     def _enter(self, message: Message, retailer_id: int) -> Operation:
-        world = self._world
+        world = self.world
         sign = 1 if message.kind == "return" else -1
         effect: Counter[int] = Counter()
         for code, units in message.lines:
@@ -298,6 +309,7 @@ class Load:
                 "variant_sku": world.parts[code].variant_sku,
                 "quantity": units,
                 **({"restock": True} if message.kind == "return" else {}),
+                **({"location": SHELF} if message.kind == "order" and self.chance.random() < SHELF_SHARE else {}),
             }
             for code, units in message.lines
         ]
@@ -306,16 +318,18 @@ class Load:
         return world.journal.enter(Operation(message.kind, retailer_id, message.reference, effect, body))
 
     @contextmanager
-    def _counted(self, door: str) -> Iterator[None]:
+    def counted(self, door: str) -> Iterator[None]:
+        """Count what the block does as under way."""
         self.under_way[door] += 1
         try:
             yield
         finally:
             self.under_way[door] -= 1
 
-    async def _rest(self, door: str) -> None:
+    async def rest(self, door: str) -> None:
+        """Count one more as done, and rest."""
         self.done[door] += 1
-        await asyncio.sleep(self._chance.expovariate(1 / self._pause_seconds))
+        await asyncio.sleep(self.chance.expovariate(1 / self._pause_seconds))
 
 
 def _round_and_round(messages: Sequence[Message]) -> Iterator[Message]:

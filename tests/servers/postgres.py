@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +12,11 @@ from pathlib import Path
 from threading import Event, Thread
 
 from shared.embedded_postgres import EmbeddedPostgres
+
+# Memory that looks like a folder, on Linux: a database for each test is copied there in a tenth of the time.
+MEMORY = "/dev/shm"  # noqa: S108 - folders of its own are made there
+# More than the tests of one worker were seen to need; in a container it is small as a rule.
+MEMORY_FREE_BYTES = 4 * 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +38,24 @@ class PostgresServer:
 def postgres_server(*, durable: bool = False) -> Iterator[PostgresServer]:
     """Give the tests' PostgreSQL to code without an event loop; a private one lives in a thread of its own.
 
-    A test that kills the server wants a `durable` one: that is always private, and loses no commit.
+    A test that kills the server wants a `durable` one: that is always private, and loses no commit. The files of a
+    private one are in memory where there is enough of it, unless `TMPDIR` says where.
     """
     given_dsn = os.environ.get("BASESTOCK_TEST_DSN")
     if given_dsn and not durable:
         yield PostgresServer(given_dsn)
         return
-    with tempfile.TemporaryDirectory(prefix="basestock-postgres-") as folder:
+    with tempfile.TemporaryDirectory(prefix="basestock-postgres-", dir=_parent_folder()) as folder:
         Path(folder).chmod(0o711)  # its user must be able to enter when the tests run as root
         with _running_in_thread(EmbeddedPostgres(Path(folder), fast=not durable)) as server:
             yield server
+
+
+def _parent_folder() -> str | None:
+    """Where to make the folder of a server; `None` is where temporary files go."""
+    if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK):
+        return None
+    return MEMORY if shutil.disk_usage(MEMORY).free >= MEMORY_FREE_BYTES else None
 
 
 @contextmanager

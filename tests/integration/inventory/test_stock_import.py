@@ -11,10 +11,15 @@ from services.inventory import importing
 from services.inventory.api import imports as api
 from services.inventory.import_batch import write_rows
 from services.inventory.service import SERVICE
+from services.inventory.stock_files.rows import Row
 from services.inventory.store import imports as store
 from shared import clock
+from shared.database import Session
 from shared.events.inventory import StockChanged
 from shared.http import BODY_LIMIT_BYTES
+from shared.messaging.in_process import InProcessBus
+from shared.service_context import Context
+from shared.settings import Settings
 from tests.app import Answer, Client
 from tests.end_to_end.system import eventually
 from tests.integration.inventory.callers import OTHER_SUPPLIER, Callers
@@ -313,13 +318,13 @@ async def test_a_big_import_stops_no_small_one_of_another_company(
 ) -> None:
     monkeypatch.setattr(api, "CHUNK_ROWS", 2)
     monkeypatch.setattr(importing, "TURN_SECONDS", 0)
-    big = await send(callers.supplier, "sku,adjustment\n" + "T01-S,1\n" * 2_000)
+    big = await send(callers.supplier, "sku,adjustment\n" + "T01-S,1\n" * 400)
     small = await imported(callers.other_supplier, "sku,on_hand\nT01-S,3\n")
     assert counts(small) == ("done", 1, 0, 0)
     still = (await callers.supplier.get(big.headers["Location"])).body
     assert still["state"] in {"received", "running"}, still
-    assert counts(await ended(callers.supplier, big)) == ("done", 2_000, 0, 0)
-    assert (await world.levels())[100] == 2_010
+    assert counts(await ended(callers.supplier, big)) == ("done", 400, 0, 0)
+    assert (await world.levels())[100] == 410
 
 
 async def test_companies_see_their_own_imports_only(callers: Callers) -> None:
@@ -386,28 +391,72 @@ async def test_a_file_that_breaks_off_leaves_a_failed_import_that_changed_nothin
     assert (await world.levels())[100] == 10
 
 
-async def test_a_worker_that_died_is_followed_by_one_that_goes_on_and_its_late_write_is_undone(
+async def test_a_worker_that_died_is_followed_by_one_that_goes_on(
     world: World, callers: Callers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The chunk of a worker whose lease is over has no effect, and the import goes on behind the last one committed."""
+    """The chunk that it was writing has no effect, and the import goes on behind the last one committed."""
     monkeypatch.setattr(api, "CHUNK_ROWS", 1)
     monkeypatch.setattr(store, "LEASE_SECONDS", 1)
-    reached, gone_on = asyncio.Event(), asyncio.Event()
+    reached, count_results = asyncio.Event(), store.count_results
 
-    async def slow(*arguments: Any) -> Any:  # noqa: ANN401 - of `write_rows`
-        rows = arguments[2]
-        if rows[0].number == 2 and not reached.is_set():
+    async def dying(*arguments: Any) -> None:  # noqa: ANN401 - of `count_results`
+        if arguments[2][0].row.number == 2 and not reached.is_set():
             reached.set()
-            raise store.LeaseLostError  # as if it had died: nothing is committed, the lease runs on
-        gone_on.set()
-        return await write_rows(*arguments)
+            raise store.LeaseLostError  # as if it had died: the chunk is written and not committed, the lease runs on
+        await count_results(*arguments)
 
-    monkeypatch.setattr(importing, "write_rows", slow)
+    monkeypatch.setattr(store, "count_results", dying)
     job = await imported(callers.supplier, "sku,adjustment\nT01-S,1\nT01-S,1\nT01-S,1\n")
     assert reached.is_set()
     assert counts(job) == ("done", 3, 0, 0)
     assert (await world.levels())[100] == 13
     await world.assert_the_ledger_explains_every_level()
+
+
+@pytest.mark.parametrize("mode", ["rows", "all"])
+async def test_what_a_worker_writes_after_another_has_its_import_is_undone(
+    world: World, database_dsn: str, mode: str
+) -> None:
+    """Claimed by hand, without any worker: the first one was only slow, and goes on where its lease is over."""
+    bus = InProcessBus(publish_timeout_seconds=10)
+    context = Context("inventory", Settings(dsn=database_dsn), world.database, bus)
+    async with world.database.transaction() as session:
+        await add_by_hand(session, mode)
+        slow = await store.claim(session, whole_too=True)
+    await world.rows("update stock_imports set leased_until = clock_timestamp() - interval '1 s' returning 1")
+    async with world.database.transaction() as session:
+        heir = await store.claim(session, whole_too=True)
+    assert slow is not None
+    assert heir is not None
+    assert (slow.attempt, heir.attempt) == (1, 2)
+    with pytest.raises(store.LeaseLostError):
+        await importing.run_import(context, slow)
+    assert (await world.levels())[100] == 10
+    await importing.run_import(context, heir)
+    assert (await world.levels())[100] == 12
+    with pytest.raises(store.LeaseLostError):
+        await importing.run_import(context, slow)
+    assert (await world.levels())[100] == 12
+    await world.assert_the_ledger_explains_every_level()
+
+
+async def add_by_hand(session: Session, mode: str) -> None:
+    """An import of two rows, one unit of 100 each, that is received."""
+    import_id = await store.add_import(
+        session,
+        supplier_id=SUPPLIER,
+        kind="csv_import",
+        source="csv",
+        actor="key 7",
+        mode=mode,
+        dry_run=False,
+        writes=None,
+        location="main",
+        traceparent=None,
+    )
+    rows = [Row(number, number + 1, sku="T01-S", quantity=1) for number in (1, 2)]
+    await store.add_chunk(session, import_id, rows)
+    await store.finish_receiving(session, import_id, len(rows), "adjustment")
 
 
 async def test_an_import_that_cannot_be_carried_out_fails_and_the_next_is_carried_out(

@@ -444,9 +444,12 @@ class TestDyingWorkers:
         await self.end_lease(world)
         heir = await self.claim(world)
         assert heir.attempt == 2
+        with pytest.raises(LeaseLostError):  # who was only slow
+            await self.carry_out(world, dead)
+        assert await world.stock_at("main") == (10, 4)
         await self.carry_out(world, heir)
         assert await world.stock_at("main") == (17, 1)
-        with pytest.raises(LeaseLostError):  # who was only slow
+        with pytest.raises(LeaseLostError):
             await self.carry_out(world, dead)
         await world.assert_the_ledger_explains_every_level()
 
