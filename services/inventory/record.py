@@ -26,11 +26,20 @@ async def record(session: Session, stock: Stock, events: Mapping[str, Event] | N
         by_item.setdefault(entry.product_id, []).append(entry)
     codes = stock.location_codes()
     now = clock.utc_now()
-    for product_id, entries in by_item.items():
-        item = stock.items[product_id]
-        removed_now = item.is_removed and any(entry.cause.kind == "removed" for entry in entries)
-        event = _stock_removed(item, entries, now) if removed_now else _stock_changed(item, entries, codes, now)
-        publish(session, event, caused_by=events.get(entries[0].cause.reference) if events else None)
+    told = [_told(stock.items[product_id], entries, codes, now) for product_id, entries in by_item.items()]
+    if events is None:
+        publish(session, *told)
+        return
+    for event, entries in zip(told, by_item.values(), strict=True):
+        publish(session, event, caused_by=events.get(entries[0].cause.reference))
+
+
+def _told(
+    item: Item, entries: Sequence[Entry], codes: Mapping[int, str], now: datetime
+) -> StockChanged | StockRemoved:
+    if any(entry.cause.kind == "removed" for entry in entries) and item.is_removed:
+        return _stock_removed(item, entries, now)
+    return _stock_changed(item, entries, codes, now)
 
 
 def _stock_changed(item: Item, entries: Sequence[Entry], codes: Mapping[int, str], now: datetime) -> StockChanged:

@@ -6,7 +6,7 @@ An import is locked before anything else, and only by who works on it (`hold`).
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic_core import from_json, to_json
 from sqlalchemy import RowMapping, text
@@ -152,8 +152,7 @@ class Job:
         return self.mode == "all" and not self.dry_run
 
 
-@dataclass(frozen=True, slots=True)
-class RowResult:
+class RowResult(NamedTuple):
     """What came of one row: units before and after at its location, or why it was refused, by column."""
 
     row: Row
