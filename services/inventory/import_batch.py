@@ -1,6 +1,6 @@
 """Some rows of an import: find what they name, lock it, write it, record it, and say what came of each row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.inventory.as_of import as_of_now
@@ -44,9 +44,18 @@ async def _find_named(session: Session, supplier_id: int, rows: Sequence[Row]) -
     )
 
 
-async def write_rows(session: Session, job: Job, rows: Sequence[Row]) -> list[RowResult]:
-    """Write these rows, one after the other, and tell of it; in a dry run only say what would come of each."""
-    results, stock, _ = await _decide(session, job, rows)
+def _no_matter() -> None:
+    """Nobody waits for it."""
+
+
+async def write_rows(
+    session: Session, job: Job, rows: Sequence[Row], on_locked: Callable[[], None] = _no_matter
+) -> list[RowResult]:
+    """Write these rows, one after the other, and tell of it; in a dry run only say what would come of each.
+
+    `on_locked` is called once their items are locked.
+    """
+    results, stock, _ = await _decide(session, job, rows, on_locked)
     if not job.dry_run:
         await record(session, stock)
     return results
@@ -54,13 +63,16 @@ async def write_rows(session: Session, job: Job, rows: Sequence[Row]) -> list[Ro
 
 async def look_at_rows(session: Session, job: Job, rows: Sequence[Row]) -> tuple[list[RowResult], set[int]]:
     """What would come of each of these rows, and the items that they name."""
-    results, _, named = await _decide(session, job, rows)
+    results, _, named = await _decide(session, job, rows, _no_matter)
     return results, named.product_ids
 
 
-async def _decide(session: Session, job: Job, rows: Sequence[Row]) -> tuple[list[RowResult], Stock, Named]:
+async def _decide(
+    session: Session, job: Job, rows: Sequence[Row], on_locked: Callable[[], None]
+) -> tuple[list[RowResult], Stock, Named]:
     named = await _find_named(session, job.supplier_id, rows)
     stock = await stock_store.lock_stock(session, named.product_ids)
+    on_locked()
     # Of a supplier none of whose items is named there are none.
     locations = {location.code: location.location_id for location in stock.locations.get(job.supplier_id, ())}
     cause = Cause(job.kind, job.actor, job.source, str(job.import_id))

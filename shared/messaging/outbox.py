@@ -86,13 +86,14 @@ def forget_pending(session: AsyncSession, but_first: int) -> None:
 
 
 async def write(session: AsyncSession) -> set[bool]:
-    """Write what was published in this transaction, events of one type together.
+    """Write what was published in this transaction and is not written yet, events of one type together.
 
-    Returns what `urgent` is of it: nothing where nothing was published.
+    Returns what `urgent` is of all that the transaction has written: nothing where nothing was published.
     """
     pending: list[Pending] = session.info.pop("outbox", [])
+    wrote: set[bool] = session.info.setdefault("outbox_wrote", set())
     if not pending:
-        return set()
+        return wrote
     by_type: dict[type[Event], list[Pending]] = defaultdict(list)
     for item in pending:
         by_type[type(item.event)].append(item)
@@ -114,7 +115,8 @@ async def write(session: AsyncSession) -> set[bool]:
             "urgent": [urgent for _, urgent in written],
         },
     )
-    return {urgent for _, urgent in written}
+    wrote |= {urgent for _, urgent in written}
+    return wrote
 
 
 async def count_waiting(session: AsyncSession) -> int:

@@ -242,7 +242,7 @@ async def fan_out(session: Session, least_products: int, most_products: int, slo
     So many products that they have `slots` slots at most, but `least_products` to `most_products`.
     """
     limits = {"least_products": least_products, "most_products": most_products, "slots": slots}
-    changed = [row.product_id for row in await session.execute(LOCK_CHANGED, limits)]
+    changed = list((await session.execute(LOCK_CHANGED, limits)).scalars())
     if changed:
         await session.execute(FAN_OUT, {"product_ids": changed})
     return len(changed)
