@@ -34,9 +34,7 @@ async def record(session: Session, stock: Stock, events: Mapping[str, Event] | N
         publish(session, event, caused_by=events.get(entries[0].cause.reference))
 
 
-def _told(
-    item: Item, entries: Sequence[Entry], codes: Mapping[int, str], now: datetime
-) -> StockChanged | StockRemoved:
+def _told(item: Item, entries: Sequence[Entry], codes: Mapping[int, str], now: datetime) -> StockChanged | StockRemoved:
     if any(entry.cause.kind == "removed" for entry in entries) and item.is_removed:
         return _stock_removed(item, entries, now)
     return _stock_changed(item, entries, codes, now)

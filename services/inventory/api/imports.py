@@ -11,10 +11,12 @@ from sqlalchemy import RowMapping
 from starlette.requests import ClientDisconnect
 
 from services.inventory.api.requests import ID_LIMIT, Calling, Cursor, Here, Limit, SupplierId
+from services.inventory.as_of import Moment
 from services.inventory.domain.imports import Writes
 from services.inventory.domain.stock import DEFAULT_LOCATION
 from services.inventory.stock_files.rows import Row, StockReader
 from services.inventory.store import imports as store
+from services.inventory.store import ledger
 from services.inventory.store import locations as location_store
 from services.inventory.store.imports import LeaseLostError
 from services.inventory.tables.imports import ImportState, Mode, RowStatus
@@ -22,7 +24,7 @@ from services.inventory.writing import Text
 from shared import clock
 from shared.access import Caller
 from shared.csv_files import MEDIA_TYPE, FileError
-from shared.database import Database
+from shared.database import Database, Session
 from shared.errors import FieldError, ProblemError
 from shared.logs import current_traceparent
 
@@ -37,6 +39,10 @@ CHUNK_ROWS = 2_000
 OPEN_IMPORTS_LIMIT = 20
 
 BROKEN_OFF = "The file did not come in whole; nothing was changed. Send it again."
+NOT_OF_ADJUSTMENTS = (
+    "as_of is for files of quantity_available and on_hand; an adjustment is the same whenever it comes. Nothing was "
+    "changed."
+)
 BODY = {"requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}}
 
 ImportId = Annotated[int, Path(gt=0, lt=ID_LIMIT)]
@@ -57,6 +63,7 @@ class StockImport(BaseModel):
     dry_run: bool
     writes: Writes | None
     location: str
+    as_of: datetime | None
     state: ImportState
     reason: str | None
     rows: int
@@ -122,6 +129,9 @@ async def import_stock(  # noqa: PLR0913 - each says how
     mode: Annotated[Mode, Query(description="`rows`: good rows go in; `all`: nothing unless all are good.")] = "rows",
     dry_run: Annotated[bool, Query(description="Change nothing, only say what would come of each row.")] = False,
     location: Annotated[Text, Query(description="Of rows that name none.")] = DEFAULT_LOCATION,
+    as_of: Annotated[
+        Moment | None, Query(description="When that many were there: what moved since is added; now when left out.")
+    ] = None,
     supplier_id: SupplierId = None,
 ) -> StockImport:
     """Take a CSV file of stock: `sku`, `barcode` or `id`; `quantity_available`, `on_hand` or `adjustment`.
@@ -130,8 +140,8 @@ async def import_stock(  # noqa: PLR0913 - each says how
     """
     caller.require("supplier")
     supplier, database = caller.company(supplier_id), context.database
-    import_id = await _add(database, caller, supplier, mode=mode, dry_run=dry_run, location=location)
-    await _receive(database, import_id, request)
+    import_id = await _add(database, caller, supplier, mode=mode, dry_run=dry_run, location=location, as_of=as_of)
+    await _receive(database, import_id, request, as_of)
     response.headers["Location"] = f"{IMPORTS_PATH}/{import_id}"
     return await _show(database, import_id, None)
 
@@ -183,10 +193,18 @@ async def list_stock_import_rows(
     return StockImportRowPage(items=items, next_cursor=items[-1].row if len(rows) > limit else None)
 
 
-async def _add(
-    database: Database, caller: Caller, supplier_id: int, *, mode: Mode, dry_run: bool, location: str
+async def _add(  # noqa: PLR0913 - each says how
+    database: Database,
+    caller: Caller,
+    supplier_id: int,
+    *,
+    mode: Mode,
+    dry_run: bool,
+    location: str,
+    as_of: datetime | None,
 ) -> int:
     async with database.transaction() as session:
+        await _check_as_of(session, as_of)
         if await location_store.find_id(session, supplier_id, location) is None:
             detail = f"The supplier has no location {location!r}."
             raise ProblemError(422, "unknown_location", detail, errors=[FieldError(field="location", detail=detail)])
@@ -203,14 +221,22 @@ async def _add(
             dry_run=dry_run,
             writes=None,
             location=location,
+            as_of=as_of,
             traceparent=current_traceparent(),
         )
 
 
-async def _receive(database: Database, import_id: int, request: Request) -> None:
+async def _check_as_of(session: Session, as_of: datetime | None) -> None:
+    now = None if as_of is None else await ledger.now(session)
+    if as_of is not None and now is not None and as_of > now:
+        detail = f"{as_of.isoformat()} is in the future: it is {now.isoformat()} here."
+        raise ProblemError(422, "as_of_to_come", detail, errors=[FieldError(field="as_of", detail=detail)])
+
+
+async def _receive(database: Database, import_id: int, request: Request, as_of: datetime | None) -> None:
     """Keep the rows of the body; what breaks off leaves a failed import, and ends the request."""
     try:
-        await _stage(database, import_id, request.stream())
+        await _stage(database, import_id, request.stream(), as_of)
     except FileError as error:
         await _give_up(database, import_id, str(error))
         raise ProblemError(422, "invalid_file", str(error), errors=error.errors) from error
@@ -225,12 +251,14 @@ async def _receive(database: Database, import_id: int, request: Request) -> None
         raise
 
 
-async def _stage(database: Database, import_id: int, pieces: AsyncIterator[bytes]) -> None:
+async def _stage(database: Database, import_id: int, pieces: AsyncIterator[bytes], as_of: datetime | None) -> None:
     reader = StockReader()
     waiting: list[Row] = []
     staged_at = clock.monotonic()
     async for piece in pieces:
         waiting += reader.feed(piece)
+        if as_of is not None and reader.writes == "adjustment":
+            raise FileError(NOT_OF_ADJUSTMENTS, (FieldError(field="as_of", detail=NOT_OF_ADJUSTMENTS),))
         # Also where a slow sender's lease would end.
         while len(waiting) >= CHUNK_ROWS or clock.monotonic() - staged_at > store.LEASE_SECONDS / 3:
             async with database.transaction() as session:

@@ -6,6 +6,7 @@ An import is locked before anything else, and only by who works on it (`hold`).
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from pydantic_core import from_json, to_json
@@ -32,10 +33,10 @@ COUNT_OPEN = text("""
     where supplier_id = :supplier_id and state in ('receiving', 'received', 'running')
 """)
 ADD_IMPORT = text("""
-    insert into stock_imports (supplier_id, kind, source, actor, mode, dry_run, writes, location, traceparent, state,
-        leased_until)
-    values (:supplier_id, :kind, :source, :actor, :mode, :dry_run, :writes, :location, :traceparent, 'receiving',
-        clock_timestamp() + make_interval(secs => :lease_seconds))
+    insert into stock_imports (supplier_id, kind, source, actor, mode, dry_run, writes, location, as_of, traceparent,
+        state, leased_until)
+    values (:supplier_id, :kind, :source, :actor, :mode, :dry_run, :writes, :location, :as_of, :traceparent,
+        'receiving', clock_timestamp() + make_interval(secs => :lease_seconds))
     returning import_id
 """)
 HOLD = text("""
@@ -143,6 +144,7 @@ class Job:
     dry_run: bool
     writes: Writes
     location: str
+    as_of: datetime | None
     rows_done: int
     traceparent: str | None
 

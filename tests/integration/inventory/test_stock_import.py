@@ -168,6 +168,60 @@ class TestRowByRow:
         assert (await rows_of(callers.supplier, job))[0]["errors"][0]["field"] == "adjustment"
 
 
+class TestAsOf:
+    """The file was counted at a moment; what has moved since then comes on top, as for single writes."""
+
+    async def counted_at(self, world: World) -> str:
+        (row,) = await world.rows("select clock_timestamp()")
+        moment: str = row[0].isoformat().replace("+00:00", "Z")
+        return moment
+
+    async def test_what_was_sold_since_the_count_stays_sold(self, world: World, callers: Callers) -> None:
+        counted_at = await self.counted_at(world)
+        await world.hear(order((102, "T01-S", 3)))
+        job = await imported(callers.supplier, "sku,on_hand\nT01-S,50\nT01-L,20\n", as_of=counted_at)
+        assert (counts(job), job["as_of"]) == (("done", 2, 0, 0), counted_at)
+        assert ((await world.levels())[100], (await world.levels())[101]) == (47, 20)
+        again = await imported(callers.supplier, "sku,quantity_available\nT01-S,50\nT01-L,20\n", as_of=counted_at)
+        assert counts(again) == ("done", 0, 2, 0)
+        await world.assert_the_ledger_explains_every_level()
+
+    async def test_a_row_in_a_later_chunk_has_the_last_word(
+        self, world: World, callers: Callers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(api, "CHUNK_ROWS", 1)
+        counted_at = await self.counted_at(world)
+        await world.hear(order((102, "T01-S", 3)))
+        job = await imported(callers.supplier, "sku,on_hand\nT01-S,50\nT01-S,60\n", as_of=counted_at)
+        assert counts(job) == ("done", 2, 0, 0)
+        assert (await world.levels())[100] == 57
+
+    async def test_a_later_statement_wins(self, world: World, callers: Callers) -> None:
+        counted_at = await self.counted_at(world)
+        await callers.supplier.post("/v1/stock/100/adjustments", {"on_hand": 7, "reason": "recount"})
+        job = await imported(callers.supplier, "sku,on_hand\nT01-S,50\n", as_of=counted_at)
+        assert counts(job) == ("done", 0, 1, 0)
+        assert (await world.levels())[100] == 7
+
+    async def test_what_was_removed_since_stays_removed(self, world: World, callers: Callers) -> None:
+        counted_at = await self.counted_at(world)
+        await callers.supplier.delete("/v1/stock/100")
+        await imported(callers.supplier, "sku,on_hand\nT01-S,50\n", as_of=counted_at)
+        levels = (await callers.supplier.get("/v1/stock/100")).body["levels"]
+        assert [level["removed_at"] is not None for level in levels] == [True]
+
+    async def test_adjustments_have_no_moment(self, world: World, callers: Callers) -> None:
+        answer = await send(callers.supplier, "sku,adjustment\nT01-S,5\n", as_of=await self.counted_at(world))
+        assert (answer.status, answer.body["errors"][0]["field"]) == (422, "as_of"), answer.body
+        assert (await world.levels())[100] == 10
+
+    @pytest.mark.parametrize("as_of", ["7", "yesterday", "2026-11-24T02:00:00", "2999-01-01T00:00:00Z", "\0", "9" * 99])
+    async def test_other_moments_are_refused_before_the_file_is_read(self, callers: Callers, as_of: str) -> None:
+        answer = await send(callers.supplier, "sku,on_hand\nT01-S,5\n", as_of=as_of)
+        assert (answer.status, answer.body["errors"][0]["field"]) == (422, "as_of"), answer.body
+        assert (await callers.supplier.get(IMPORTS)).body["items"] == []
+
+
 @pytest.mark.parametrize(
     "content",
     [
