@@ -26,11 +26,12 @@ from shared.access import Caller
 from shared.csv_files import MEDIA_TYPE, FileError
 from shared.database import Database, Session
 from shared.errors import FieldError, ProblemError
+from shared.idempotency import OnceUploadRoute, ReplayError, Upload
 from shared.logs import current_traceparent
 
 log = structlog.get_logger()
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=OnceUploadRoute)
 
 IMPORTS_PATH = "/v1/stock/imports"
 FILE_LIMIT_BYTES = 256 * 1024 * 1024
@@ -141,9 +142,8 @@ async def import_stock(  # noqa: PLR0913 - each says how
     caller.require("supplier")
     supplier, database = caller.company(supplier_id), context.database
     import_id = await _add(database, caller, supplier, mode=mode, dry_run=dry_run, location=location, as_of=as_of)
-    await _receive(database, import_id, request, as_of)
     response.headers["Location"] = f"{IMPORTS_PATH}/{import_id}"
-    return await _show(database, import_id, None)
+    return await _receive(database, import_id, Upload(request), response, as_of)
 
 
 @router.get("/stock/imports")
@@ -233,10 +233,13 @@ async def _check_as_of(session: Session, as_of: datetime | None) -> None:
         raise ProblemError(422, "as_of_to_come", detail, errors=[FieldError(field="as_of", detail=detail)])
 
 
-async def _receive(database: Database, import_id: int, request: Request, as_of: datetime | None) -> None:
+async def _receive(
+    database: Database, import_id: int, upload: Upload, response: Response, as_of: datetime | None
+) -> StockImport:
     """Keep the rows of the body; what breaks off leaves a failed import, and ends the request."""
     try:
-        await _stage(database, import_id, request.stream(), as_of)
+        reader, rest = await _stage(database, import_id, upload.pieces(), as_of)
+        return await _finish(database, import_id, upload, response, reader, rest)
     except FileError as error:
         await _give_up(database, import_id, str(error))
         raise ProblemError(422, "invalid_file", str(error), errors=error.errors) from error
@@ -246,12 +249,19 @@ async def _receive(database: Database, import_id: int, request: Request, as_of: 
     except ClientDisconnect as error:
         await _give_up(database, import_id, BROKEN_OFF)
         raise ProblemError(400, "broken_off", BROKEN_OFF) from error
-    except ProblemError as error:  # it is too long
+    except ReplayError:
+        async with database.transaction() as session:
+            await store.forget_upload(session, import_id)
+        raise
+    except ProblemError as error:  # it is too long, or its key was used for another one
         await _give_up(database, import_id, f"{error.detail} Nothing was changed.")
         raise
 
 
-async def _stage(database: Database, import_id: int, pieces: AsyncIterator[bytes], as_of: datetime | None) -> None:
+async def _stage(
+    database: Database, import_id: int, pieces: AsyncIterator[bytes], as_of: datetime | None
+) -> tuple[StockReader, list[Row]]:
+    """Keep the rows in chunks as they come; returns the reader at the end of the file, and the rows that are left."""
     reader = StockReader()
     waiting: list[Row] = []
     staged_at = clock.monotonic()
@@ -264,13 +274,23 @@ async def _stage(database: Database, import_id: int, pieces: AsyncIterator[bytes
             async with database.transaction() as session:
                 await store.add_chunk(session, import_id, waiting[:CHUNK_ROWS])
             waiting, staged_at = waiting[CHUNK_ROWS:], clock.monotonic()
-    waiting += reader.end()
+    return reader, waiting + reader.end()
+
+
+async def _finish(
+    database: Database, import_id: int, upload: Upload, response: Response, reader: StockReader, rest: list[Row]
+) -> StockImport:
+    """The file is there: its last rows, its key and the answer are one transaction."""
     assert reader.writes is not None  # noqa: S101 - the header has been read
     async with database.transaction() as session:
-        while waiting:
-            await store.add_chunk(session, import_id, waiting[:CHUNK_ROWS])
-            waiting = waiting[CHUNK_ROWS:]
+        await upload.enter(session)
+        while rest:
+            await store.add_chunk(session, import_id, rest[:CHUNK_ROWS])
+            rest = rest[CHUNK_ROWS:]
         await store.finish_receiving(session, import_id, reader.rows, reader.writes)
+        answer = await _find(session, import_id, None)
+        await upload.keep(session, response, answer)
+    return answer
 
 
 async def _give_up(database: Database, import_id: int, reason: str) -> None:
@@ -281,7 +301,11 @@ async def _give_up(database: Database, import_id: int, reason: str) -> None:
 
 async def _show(database: Database, import_id: int, supplier_id: int | None) -> StockImport:
     async with database.transaction() as session:
-        found = await store.find_import(session, import_id, supplier_id)
+        return await _find(session, import_id, supplier_id)
+
+
+async def _find(session: Session, import_id: int, supplier_id: int | None) -> StockImport:
+    found = await store.find_import(session, import_id, supplier_id)
     if found is None:
         raise ProblemError(404, "import_not_found", f"You have no import {import_id}.")
     return StockImport.of(found)

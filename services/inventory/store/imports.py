@@ -109,6 +109,7 @@ PURGE_ROWS = text("""
     delete from stock_import_rows where import_id = :import_id and row_number in (
         select row_number from stock_import_rows where import_id = :import_id order by row_number limit :limit)
 """)
+FORGET_UPLOAD = text("delete from stock_imports where import_id = :import_id and state = 'receiving'")
 PURGE_IMPORT = text("delete from stock_imports where import_id = :import_id")
 FIND_IMPORT = text("""
     select * from stock_imports where import_id = :import_id
@@ -277,6 +278,11 @@ async def finish(
     if (await session.execute(FINISH, values)).one_or_none() is None:
         raise LeaseLostError
     await session.execute(FORGET_CHUNKS, {"import_id": import_id})
+
+
+async def forget_upload(session: Session, import_id: int) -> None:
+    """It was uploaded before, under the same key."""
+    await session.execute(FORGET_UPLOAD, {"import_id": import_id})
 
 
 async def fail_lost_uploads(session: Session, reason: str) -> None:

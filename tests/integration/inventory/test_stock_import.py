@@ -15,6 +15,7 @@ from services.inventory.store import imports as store
 from shared import clock
 from shared.events.inventory import StockChanged
 from shared.http import BODY_LIMIT_BYTES
+from shared.idempotency import HEADER, REPLAYED
 from tests.app import Answer, Client
 from tests.end_to_end.system import eventually
 from tests.integration.inventory.callers import OTHER_SUPPLIER, Callers
@@ -374,6 +375,48 @@ async def test_a_big_import_stops_no_small_one_of_another_company(
     assert still["state"] in {"received", "running"}, still
     assert counts(await ended(callers.supplier, big)) == ("done", 2_000, 0, 0)
     assert (await world.levels())[100] == 2_010
+
+
+class TestUnderAKey:
+    """`Idempotency-Key`: a file of adjustments whose answer was lost can be sent again."""
+
+    async def deliver(self, client: Client, content: str, key: str = "k1", **query: str) -> Answer:
+        headers = {"Content-Type": "text/csv", HEADER: key}
+        return await client.post(IMPORTS, params=query, data=io.BytesIO(content.encode()), headers=headers)
+
+    async def test_the_same_file_again_is_answered_the_same_and_adds_nothing(
+        self, world: World, callers: Callers
+    ) -> None:
+        first = await self.deliver(callers.supplier, "sku,adjustment\nT01-S,5\n")
+        await ended(callers.supplier, first)
+        again = await self.deliver(callers.supplier, "sku,adjustment\nT01-S,5\n")
+        assert (again.status, again.body, again.headers.get(REPLAYED)) == (202, first.body, "true")
+        assert again.headers["Location"] == first.headers["Location"]
+        assert [one["id"] for one in (await callers.supplier.get(IMPORTS)).body["items"]] == [first.body["id"]]
+        assert (await world.levels())[100] == 15
+
+    async def test_another_file_or_query_under_the_key_is_refused(self, world: World, callers: Callers) -> None:
+        await ended(callers.supplier, await self.deliver(callers.supplier, "sku,adjustment\nT01-S,5\n"))
+        for content, query in (("sku,adjustment\nT01-S,6\n", {}), ("sku,adjustment\nT01-S,5\n", {"mode": "all"})):
+            other = await self.deliver(callers.supplier, content, **query)
+            assert (other.status, other.body["code"]) == (422, "idempotency_key_reused"), other.body
+        assert (await world.levels())[100] == 15
+        states = [one["state"] for one in (await callers.supplier.get(IMPORTS)).body["items"]]
+        assert states == ["failed", "failed", "done"]
+
+    async def test_a_file_that_was_refused_leaves_its_key_free(self, world: World, callers: Callers) -> None:
+        assert (await self.deliver(callers.supplier, "sku,amount\nT01-S,5\n")).status == 422
+        await ended(callers.supplier, await self.deliver(callers.supplier, "sku,adjustment\nT01-S,5\n"))
+        assert (await world.levels())[100] == 15
+
+    async def test_two_at_once_are_one_import(self, world: World, callers: Callers) -> None:
+        answers = await asyncio.gather(
+            *(self.deliver(callers.supplier, "sku,adjustment\n" + "T01-S,1\n" * 5) for _ in range(3))
+        )
+        assert {answer.body["id"] for answer in answers} == {answers[0].body["id"]}
+        assert sorted(answer.headers.get(REPLAYED, "") for answer in answers) == ["", "true", "true"]
+        await ended(callers.supplier, answers[0])
+        assert (await world.levels())[100] == 15
 
 
 async def test_companies_see_their_own_imports_only(callers: Callers) -> None:
