@@ -38,8 +38,9 @@ async def once_and_again(step: Step, client: Client, key: str) -> list[str]:
     """What is wrong with the two answers to the same request under one key."""
     method, template = step.operation.split(" ")
     path, query = template.format_map(dict(step.ask.path)), {k: str(v) for k, v in step.ask.query.items()}
+    file = {} if step.ask.file is None else {"data": step.ask.file}
     first, second = [
-        await client.call(method, path, step.ask.body, params=query, headers={HEADER: key}) for _ in range(2)
+        await client.call(method, path, step.ask.body, params=query, headers={HEADER: key}, **file) for _ in range(2)
     ]
     wrong = []
     if not 200 <= first.status < 300 or REPLAYED in first.headers:

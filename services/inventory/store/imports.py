@@ -18,7 +18,7 @@ from services.inventory.stock_files.rows import Row
 from services.inventory.tables.imports import Mode, RowStatus
 from shared.database import Session, copy_in
 
-# A chunk takes less than a second; while one is under way the import is locked as well, which a claim passes over.
+# Each chunk that is committed begins it anew; one takes less than a second.
 LEASE_SECONDS = 20
 # Forgotten by one statement.
 PURGE_ROWS_AT_ONCE = 20_000
