@@ -13,6 +13,7 @@ from services.inventory.import_batch import write_rows
 from services.inventory.service import SERVICE
 from services.inventory.store import imports as store
 from shared import clock
+from shared.database import Session
 from shared.events.inventory import StockChanged
 from shared.http import BODY_LIMIT_BYTES
 from shared.idempotency import HEADER, REPLAYED
@@ -368,13 +369,13 @@ async def test_a_big_import_stops_no_small_one_of_another_company(
 ) -> None:
     monkeypatch.setattr(api, "CHUNK_ROWS", 2)
     monkeypatch.setattr(importing, "TURN_SECONDS", 0)
-    big = await send(callers.supplier, "sku,adjustment\n" + "T01-S,1\n" * 2_000)
+    big = await send(callers.supplier, "sku,adjustment\n" + "T01-S,1\n" * 400)
     small = await imported(callers.other_supplier, "sku,on_hand\nT01-S,3\n")
     assert counts(small) == ("done", 1, 0, 0)
     still = (await callers.supplier.get(big.headers["Location"])).body
     assert still["state"] in {"received", "running"}, still
-    assert counts(await ended(callers.supplier, big)) == ("done", 2_000, 0, 0)
-    assert (await world.levels())[100] == 2_010
+    assert counts(await ended(callers.supplier, big)) == ("done", 400, 0, 0)
+    assert (await world.levels())[100] == 410
 
 
 class TestUnderAKey:
@@ -504,6 +505,39 @@ async def test_a_worker_that_died_is_followed_by_one_that_goes_on_and_its_late_w
     assert reached.is_set()
     assert counts(job) == ("done", 3, 0, 0)
     assert (await world.levels())[100] == 13
+    await world.assert_the_ledger_explains_every_level()
+
+
+async def test_a_chunk_is_not_committed_when_the_one_before_it_fails(
+    world: World, callers: Callers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third chunk is decided while the second one is saved, which fails: neither has had any effect."""
+    monkeypatch.setattr(api, "CHUNK_ROWS", 1)
+    monkeypatch.setattr(store, "LEASE_SECONDS", 1)
+    third_is_written, failed = asyncio.Event(), asyncio.Event()
+    hold = store.hold
+
+    async def watched(*arguments: Any) -> Any:  # noqa: ANN401 - of `write_rows`
+        results = await write_rows(*arguments)
+        if arguments[2][0].number == 3:
+            third_is_written.set()
+        return results
+
+    async def failing(session: Session, import_id: int, attempt: int) -> None:
+        if attempt == 1 and await world.rows("select 1 from stock_imports where rows_done = 1"):
+            await asyncio.wait_for(third_is_written.wait(), DEADLINE_SECONDS)
+            failed.set()
+            raise store.LeaseLostError
+        await hold(session, import_id, attempt)
+
+    monkeypatch.setattr(importing, "write_rows", watched)
+    monkeypatch.setattr(store, "hold", failing)
+    monkeypatch.setattr(importing, "TURN_SECONDS", DEADLINE_SECONDS)
+    job = await imported(callers.supplier, "sku,adjustment\nT01-S,1\nT01-L,1\nS7,1\n")
+    assert failed.is_set()
+    assert counts(job) == ("done", 3, 0, 0)
+    entries = await world.rows("select product_id from stock_ledger where kind = 'csv_import' order by entry_id")
+    assert [entry[0] for entry in entries] == [100, 101, 200]
     await world.assert_the_ledger_explains_every_level()
 
 
