@@ -8,7 +8,7 @@ from services.inventory.store import stock as stock_store
 from shared import clock
 from shared.database import Session
 from shared.events import Event
-from shared.events.inventory import Level, StockChanged, StockRemoved
+from shared.events.inventory import StockChanged, StockRemoved
 from shared.messaging.outbox import publish
 
 
@@ -53,35 +53,38 @@ def _stock_changed(item: Item, entries: Sequence[Entry], codes: Mapping[int, str
         safety_stock += level.safety_stock
         available += level_available
         levels.append(
-            Level(
-                location=codes[location_id],
-                on_hand=level.on_hand,
-                allocated=level.allocated,
-                reserved=level.reserved,
-                available=level_available,
-                safety_stock=level.safety_stock,
-            )
+            {
+                "location": codes[location_id],
+                "on_hand": level.on_hand,
+                "allocated": level.allocated,
+                "reserved": level.reserved,
+                "available": level_available,
+                "safety_stock": level.safety_stock,
+            }
         )
-    return StockChanged(
-        base_stock_product_id=item.product_id,
-        supplier_id=item.supplier_id,
-        sku=item.sku,
-        on_hand=on_hand,
-        allocated=allocated,
-        reserved=reserved,
-        available=available,
-        previous_available=item.previous_available,
-        levels=tuple(levels),
-        changes=len(entries),
-        causes=tuple(dict.fromkeys(entry.cause.kind for entry in entries)),
-        occurred_at=now,
-        version=item.version + 1,
-        safety_stock=safety_stock,
-        policy=item.policy,
-        low_stock_threshold=item.low_stock_threshold,
-        lead_time_days=item.lead_time_days,
-        daily_capacity=item.daily_capacity,
-        crossings=crossings(item, available),
+    # Its levels are checked with it: made one by one, they would cost as much again.
+    return StockChanged.model_validate(
+        {
+            "base_stock_product_id": item.product_id,
+            "supplier_id": item.supplier_id,
+            "sku": item.sku,
+            "on_hand": on_hand,
+            "allocated": allocated,
+            "reserved": reserved,
+            "available": available,
+            "previous_available": item.previous_available,
+            "levels": levels,
+            "changes": len(entries),
+            "causes": list(dict.fromkeys(entry.cause.kind for entry in entries)),
+            "occurred_at": now,
+            "version": item.version + 1,
+            "safety_stock": safety_stock,
+            "policy": item.policy,
+            "low_stock_threshold": item.low_stock_threshold,
+            "lead_time_days": item.lead_time_days,
+            "daily_capacity": item.daily_capacity,
+            "crossings": crossings(item, available),
+        }
     )
 
 
