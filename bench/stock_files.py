@@ -101,7 +101,7 @@ async def _measure(
     beside = f"processor time {cpu:.0f} s, of PostgreSQL {database_cpu:.0f} s; COPY alone {copied:.2f} s"
     print(
         f"{who}, {rows:,} rows: processor time until imported {cpu:.1f} s, of PostgreSQL {database_cpu:.1f} s; "
-        f"COPY alone {copied:.2f} s; uploaded {uploaded:.1f} s, imported {imported:.1f} s, the same again {again:.1f} s, "
+        f"COPY alone {copied:.2f} s; uploaded {uploaded:.1f} s, imported {imported:.1f} s, the same {again:.1f} s, "
         f"exported {exported:.1f} s; peak {import_mib:.0f} MiB after the import, "
         f"{export_mib:.0f} MiB after all ({idle_mib:.0f} before); load {os.getloadavg()[0]:.1f}"
     )
