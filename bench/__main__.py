@@ -35,6 +35,9 @@ async def measure(names: Sequence[str]) -> dict[str, Sequence[report.Row]]:
         if "stock_files" in names:
             dsn = await orders_queue.fresh_database(server, "stock_files")
             rows["stock_files"] = await stock_files.measure(dsn)
+            with RabbitNode() as broker:
+                dsn = await orders_queue.fresh_database(server, "stock_files_alone")
+                rows["stock_files"] = [*rows["stock_files"], *await stock_files.measure_alone(dsn, broker.url)]
     return rows
 
 

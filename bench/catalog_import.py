@@ -58,19 +58,19 @@ async def measure(dsn: str) -> list[dict[str, object]]:
     body = b"".join(json.dumps(row).encode() + b"\n" for row in products())
     async with running_system(dsn) as (process_id, url), client_of(url) as client:
         await _post(client, "/v1/companies", {"id": 1, "ref": "s", "name": "Supplier", "role": "supplier"})
-        postmaster = await _postmaster(dsn)
+        postmaster = await postmaster_of(dsn)
         idle_mib, idle_cpu, idle_database_cpu = (
             peak_mib(process_id),
-            _cpu_seconds(process_id),
-            _database_cpu_seconds(postmaster),
+            cpu_seconds(process_id),
+            database_cpu_seconds(postmaster),
         )
         started = clock.monotonic()
         job = await _post(client, "/v1/products/import?owner_id=1", body)
         uploaded = clock.monotonic() - started
         imported = await _until_imported(client, job["id"]) - started
         known = await _until_known(dsn, client) - started
-        cpu = _cpu_seconds(process_id) - idle_cpu
-        database_cpu = _database_cpu_seconds(postmaster) - idle_database_cpu
+        cpu = cpu_seconds(process_id) - idle_cpu
+        database_cpu = database_cpu_seconds(postmaster) - idle_database_cpu
         most_mib = peak_mib(process_id)
         again = await _time_to_import_again(client, body)
         exported, exported_mib = await _time_to_export(client)
@@ -199,11 +199,13 @@ def _stat(process_id: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[1:]]
 
 
-def _cpu_seconds(process_id: int) -> float:
+def cpu_seconds(process_id: int) -> float:
+    """Processor time of a process so far."""
     return sum(_stat(process_id)[10:12]) / os.sysconf("SC_CLK_TCK")
 
 
-async def _postmaster(dsn: str) -> int:
+async def postmaster_of(dsn: str) -> int:
+    """The process id of the server of this database."""
     connection = await asyncpg.connect(dsn)
     try:
         return _stat(await connection.fetchval("select pg_backend_pid()"))[0]
@@ -211,7 +213,7 @@ async def _postmaster(dsn: str) -> int:
         await connection.close()
 
 
-def _database_cpu_seconds(postmaster: int) -> float:
+def database_cpu_seconds(postmaster: int) -> float:
     """All of a PostgreSQL's processes, also those that have ended."""
     ticks = sum(_stat(postmaster)[10:14])
     for folder in Path("/proc").glob("[0-9]*"):

@@ -1,23 +1,37 @@
 """How long a file of 1,000,000 levels takes, in and out, beside `COPY` of the same file alone (bar S7).
 
-`python -m bench stock_files` or `python -m bench.stock_files DSN [ROWS]` (an empty database). All four services run in
-one process on the in-process bus, as `basestock up` runs them; the products are put into inventory's tables directly.
+`python -m bench stock_files`, or `python -m bench.stock_files DSN [ROWS]` (an empty database) for all four services in
+one process on the in-process bus, as `basestock up` runs them. With `measure_alone` inventory is a process of its own,
+and what it tells waits in RabbitMQ. The products are put into inventory's tables directly.
 """
 
 import asyncio
 import io
 import os
 import sys
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import aiohttp
 import asyncpg
 
-from bench.catalog_import import client_of, peak_mib, running_system
+from bench.catalog_import import (
+    ADMIN_KEY,
+    client_of,
+    cpu_seconds,
+    database_cpu_seconds,
+    peak_mib,
+    postmaster_of,
+    running_system,
+)
 from bench.servers import private_postgres
 from shared import clock
+from shared.machine import free_ports
+from shared.migrations import upgrade
 
 ROWS = 1_000_000
 IMPORT_SECONDS, EXPORT_SECONDS, TARGET_MIB = 60, 20, 300
+START_SECONDS = 60
 SUPPLIER = 1
 IMPORTS = "/v1/stock/imports"
 PRODUCTS = (
@@ -32,27 +46,70 @@ PRODUCTS = (
 
 
 async def measure(dsn: str, rows: int = ROWS) -> list[dict[str, object]]:
-    """The figures, as rows of the bench's table. `dsn` is an empty database."""
+    """All four services in one process: the figures, as rows of the bench's table. `dsn` is an empty database."""
+    return await _measure(running_system(dsn), dsn, rows, "all four services")
+
+
+async def measure_alone(dsn: str, broker_url: str, rows: int = ROWS) -> list[dict[str, object]]:
+    """Inventory alone in its process: the same figures. `dsn` is an empty database."""
+    return await _measure(_inventory(dsn, broker_url), dsn, rows, "inventory alone")
+
+
+@asynccontextmanager
+async def _inventory(dsn: str, broker_url: str) -> AsyncIterator[tuple[int, str]]:
+    """`basestock serve inventory`; yields its process id and URL."""
+    await upgrade("inventory", dsn)
+    [port] = free_ports(1)
+    command = [sys.executable, "-m", "services", "serve", "inventory", "--port", str(port)]
+    servers = {"BASESTOCK_DSN": dsn, "BASESTOCK_BROKER_URL": broker_url}
+    said = {"BASESTOCK_ADMIN_KEY": ADMIN_KEY, "BASESTOCK_LOG_LEVEL": "warning", "PATH": "/usr/bin:/bin"}
+    process = await asyncio.create_subprocess_exec(*command, env=said | servers)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        async with asyncio.timeout(START_SECONDS):
+            while not await _is_ready(url):
+                await clock.sleep(0.1)
+        yield process.pid, url
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def _is_ready(url: str) -> bool:
+    try:
+        async with aiohttp.ClientSession(url) as client, client.get("/readyz") as response:
+            return response.ok
+    except aiohttp.ClientError:
+        return False
+
+
+async def _measure(
+    running: AbstractAsyncContextManager[tuple[int, str]], dsn: str, rows: int, who: str
+) -> list[dict[str, object]]:
     body = b"sku,quantity_available\n" + b"".join(b"SKU-%d,%d\n" % (n, n % 1000 + 1) for n in range(1, rows + 1))
-    async with running_system(dsn) as (process_id, url), client_of(url) as client:
+    async with running as (process_id, url), client_of(url) as client:
         copied = await _copy(dsn, body, rows)
         idle_mib = peak_mib(process_id)
+        postmaster = await postmaster_of(dsn)
+        idle_cpu, idle_database_cpu = cpu_seconds(process_id), database_cpu_seconds(postmaster)
         imported, uploaded = await _import(client, body, changed=rows)
+        cpu, database_cpu = cpu_seconds(process_id) - idle_cpu, database_cpu_seconds(postmaster) - idle_database_cpu
         import_mib = peak_mib(process_id)
         again, _ = await _import(client, body, changed=0)
         exported, size_mib = await _export(client, rows)
         export_mib = peak_mib(process_id)
-    beside = f"COPY alone {copied:.2f} s; load {os.getloadavg()[0]:.1f}"
+    beside = f"processor time {cpu:.0f} s, of PostgreSQL {database_cpu:.0f} s; COPY alone {copied:.2f} s"
     print(
-        f"{rows:,} rows: COPY alone {copied:.2f} s; uploaded {uploaded:.1f} s, imported {imported:.1f} s, the same "
-        f"again {again:.1f} s, exported {exported:.1f} s; peak {import_mib:.0f} MiB after the import, "
+        f"{who}, {rows:,} rows: processor time until imported {cpu:.1f} s, of PostgreSQL {database_cpu:.1f} s; "
+        f"COPY alone {copied:.2f} s; uploaded {uploaded:.1f} s, imported {imported:.1f} s, the same {again:.1f} s, "
+        f"exported {exported:.1f} s; peak {import_mib:.0f} MiB after the import, "
         f"{export_mib:.0f} MiB after all ({idle_mib:.0f} before); load {os.getloadavg()[0]:.1f}"
     )
     return [
-        _row(f"S7 {rows:,} levels imported", imported, IMPORT_SECONDS, "s", beside),
-        _row("the same file again, unchanged", again, IMPORT_SECONDS, "s", beside),
-        _row(f"S7 {rows:,} levels exported", exported, EXPORT_SECONDS, "s", f"{size_mib:.0f} MiB of CSV"),
-        _row("memory of all four services", export_mib, TARGET_MIB, "MiB", f"{idle_mib:.0f} MiB before"),
+        _row(f"S7 {rows:,} levels imported, {who}", imported, IMPORT_SECONDS, "s", beside),
+        _row(f"the same file again, unchanged, {who}", again, IMPORT_SECONDS, "s", beside),
+        _row(f"S7 {rows:,} levels exported, {who}", exported, EXPORT_SECONDS, "s", f"{size_mib:.0f} MiB of CSV"),
+        _row(f"memory, {who}", export_mib, TARGET_MIB, "MiB", f"{idle_mib:.0f} MiB before"),
     ]
 
 

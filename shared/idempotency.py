@@ -6,13 +6,17 @@ commit, then gives the stored answer, or does the work itself where the other wa
 
 Every route of a router with `route_class=OnceRoute` takes a key, without further ado: `caller_of` begins the
 transaction (keys belong to a caller), and all transactions that the route opens are parts of it.
+
+An upload has `OnceUploadRoute` instead: it may take long, and its body is never held whole. So its key is entered by
+`Upload` in the transaction that finishes it, with the digest of what came in.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from fastapi import Request, Response
@@ -129,12 +133,12 @@ class ReplayError(Exception):
 class Once:
     """A write under a key, from when its caller is known until its answer is stored.
 
-    Until `begin`, and after `commit_with`, transactions of the route are ordinary ones.
+    Until `begin`, and after `commit_with`, transactions of the route are ordinary ones; those of an upload always are.
     """
 
-    def __init__(self, key: str, stack: AsyncExitStack, *, shows_secret: bool) -> None:
+    def __init__(self, key: str, stack: AsyncExitStack, *, shows_secret: bool, is_upload: bool) -> None:
         """Work under `key`; `stack` ends the transaction."""
-        self._key, self._stack, self._shows_secret = key, stack, shows_secret
+        self._key, self._stack, self._shows_secret, self._is_upload = key, stack, shows_secret, is_upload
         self._session: Session | None = None
         self._owner = Owner(NO_COMPANY, "", key)
 
@@ -143,30 +147,42 @@ class Once:
         return database.within(lambda: self._session)
 
     async def begin(self, request: Request, database: Database, company_id: int | None, actor: str) -> None:
-        """Enter the key of this caller, after whoever is at work under it.
+        """Enter the key of this caller, after whoever is at work under it; that of an upload waits for its end.
 
         Raises `ReplayError` when the request was carried out before, and a 422 problem when another one was.
         """
         self._owner = Owner(NO_COMPANY if company_id is None else company_id, actor, self._key)
+        if self._is_upload:
+            return
         session = await self._stack.enter_async_context(database.transaction())
-        await _claim(session, self._owner, await _sha256_of(request))
+        await _claim(session, self._owner, _digest_of(request, await request.body()).digest())
         self._session = session
 
     async def commit_with(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Store the answer and commit; nothing happens when that was done before, or `begin` was not."""
         if self._session is None:
             return
+        await self.keep(self._session, status, headers, body)
+        await self._stack.aclose()
+        self._session = None
+
+    async def enter(self, session: Session, request_sha256: bytes) -> None:
+        """Enter the key of an upload that has come in whole. Raises what `begin` does."""
+        await _claim(session, self._owner, request_sha256)
+
+    async def keep(self, session: Session, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Store the answer, in the transaction in which the key was entered."""
         if self._shows_secret:
             body = str(json.loads(body)["id"]).encode()
         kept = {name.replace("-", "_"): headers.get(name) for name in KEPT_HEADERS}
         answer = {"status": status, "body": body, "secret": self._shows_secret, **kept}
-        await self._session.execute(KEEP, self._owner._asdict() | answer)
-        await self._stack.aclose()
-        self._session = None
+        await session.execute(KEEP, self._owner._asdict() | answer)
 
 
 class OnceRoute(APIRoute):
     """A route that takes an `Idempotency-Key` when it writes; a router has it as its `route_class`."""
+
+    is_upload = False
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:  # noqa: ANN401 - APIRoute's
         """As `APIRoute`, with the header in the document."""
@@ -187,7 +203,9 @@ class OnceRoute(APIRoute):
             if not given or request.method not in WRITES:
                 return await answer(request)
             async with AsyncExitStack() as stack:
-                request.state.once = once = Once(_checked(given), stack, shows_secret=shows_secret)
+                request.state.once = once = Once(
+                    _checked(given), stack, shows_secret=shows_secret, is_upload=self.is_upload
+                )
                 try:
                     response = await answer(request)
                     await once.commit_with(response.status_code, response.headers, bytes(response.body))
@@ -196,6 +214,42 @@ class OnceRoute(APIRoute):
                 return response
 
         return answer_once
+
+
+class OnceUploadRoute(OnceRoute):
+    """A route that takes a file, and enters its key, if it has one, by `Upload`."""
+
+    is_upload = True
+
+
+class Upload:
+    """A body that comes in piece by piece, and the key of its request, if it has one."""
+
+    def __init__(self, request: Request) -> None:
+        """Nothing is read yet."""
+        self._request, self._digest = request, _digest_of(request)
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body."""
+        async for piece in self._request.stream():
+            self._digest.update(piece)
+            yield piece
+
+    async def enter(self, session: Session) -> None:
+        """Enter the key in the transaction that finishes the upload, before anything else of it is written.
+
+        Raises `ReplayError` when the same was uploaded before, and a 422 problem when something else was.
+        """
+        once = once_of(self._request)
+        if once is not None:
+            await once.enter(session, self._digest.digest())
+
+    async def keep(self, session: Session, response: Response, answer: BaseModel) -> None:
+        """Store the answer in that transaction; `response` has the headers, its status is 202."""
+        once = once_of(self._request)
+        if once is not None:
+            headers = {"content-type": "application/json", **response.headers}
+            await once.keep(session, HTTPStatus.ACCEPTED, headers, answer.model_dump_json().encode())
 
 
 def once_of(request: Request) -> Once | None:
@@ -229,9 +283,10 @@ def _checked(given: list[str]) -> str:
     raise ProblemError(422, "invalid_idempotency_key", detail, errors=[FieldError(field=HEADER, detail=detail)])
 
 
-async def _sha256_of(request: Request) -> bytes:
+def _digest_of(request: Request, body: bytes = b"") -> "hashlib._Hash":
+    """What was asked, with as much of the body as there is."""
     asked = f"{request.method} {request.url.path}?{request.url.query}\n"
-    return hashlib.sha256(asked.encode("utf-8", "surrogateescape") + await request.body()).digest()
+    return hashlib.sha256(asked.encode("utf-8", "surrogateescape") + body)
 
 
 async def _claim(session: Session, owner: Owner, request_sha256: bytes) -> None:

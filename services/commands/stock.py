@@ -24,13 +24,16 @@ def import_command(  # noqa: PLR0913 - each is an option
         bool, typer.Option("--all-or-nothing", help="Change nothing unless all rows are good.")
     ] = False,
     location: Annotated[str, typer.Option(help="Of rows that name none.")] = "main",
+    as_of: Annotated[
+        str, typer.Option(help="When that many were there, like 2026-11-24T02:00:00Z: what moved since is added.")
+    ] = "",
     owner: Owner = None,
     url: Url = "http://127.0.0.1:8000",
     key: Key = "",
 ) -> None:
     """Write the levels that a file names; exit status 1 when any row is refused."""
     query = {"mode": "all" if all_or_nothing else "rows", "dry_run": str(dry_run).lower(), "location": location}
-    query |= {"supplier_id": str(owner)} if owner else {}
+    query |= ({"as_of": as_of} if as_of else {}) | ({"supplier_id": str(owner)} if owner else {})
     if not run_to_end(_import(file, query, url, key)):
         raise typer.Exit(1)
 

@@ -14,6 +14,7 @@ from shared.database import Session
 
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
 VERSION_LIMIT = 2**63
+HOW_MOMENT = "state a time with its offset like 2026-11-24T02:00:00Z (in a URL + is written %2B)"
 HOW = "state a version of the item (a whole number), or a time with its offset like 2026-11-24T02:00:00+01:00"
 
 
@@ -30,11 +31,21 @@ def parse(value: object) -> int | datetime:
     raise ValueError(HOW)
 
 
+def parse_moment(value: object) -> datetime:
+    """A moment in UTC, as it stands in a query; raises `ValueError`."""
+    moment = parse(value)
+    if isinstance(moment, datetime):
+        return moment
+    raise ValueError(HOW_MOMENT)
+
+
 AsOf = Annotated[
     int | datetime,
     PlainValidator(parse),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "format": "date-time"}]}),
 ]
+
+Moment = Annotated[datetime, PlainValidator(parse_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
 
 # A level by product id and location id, and what a statement on it is as of; `None` is now.
 Asked = tuple[int, int, int | datetime | None]

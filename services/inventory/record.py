@@ -8,7 +8,7 @@ from services.inventory.store import stock as stock_store
 from shared import clock
 from shared.database import Session
 from shared.events import Event
-from shared.events.inventory import Level, StockChanged, StockRemoved
+from shared.events.inventory import StockChanged, StockRemoved
 from shared.messaging.outbox import publish
 
 
@@ -26,11 +26,18 @@ async def record(session: Session, stock: Stock, events: Mapping[str, Event] | N
         by_item.setdefault(entry.product_id, []).append(entry)
     codes = stock.location_codes()
     now = clock.utc_now()
-    for product_id, entries in by_item.items():
-        item = stock.items[product_id]
-        removed_now = item.is_removed and any(entry.cause.kind == "removed" for entry in entries)
-        event = _stock_removed(item, entries, now) if removed_now else _stock_changed(item, entries, codes, now)
-        publish(session, event, caused_by=events.get(entries[0].cause.reference) if events else None)
+    told = [_told(stock.items[product_id], entries, codes, now) for product_id, entries in by_item.items()]
+    if events is None:
+        publish(session, *told)
+        return
+    for event, entries in zip(told, by_item.values(), strict=True):
+        publish(session, event, caused_by=events.get(entries[0].cause.reference))
+
+
+def _told(item: Item, entries: Sequence[Entry], codes: Mapping[int, str], now: datetime) -> StockChanged | StockRemoved:
+    if any(entry.cause.kind == "removed" for entry in entries) and item.is_removed:
+        return _stock_removed(item, entries, now)
+    return _stock_changed(item, entries, codes, now)
 
 
 def _stock_changed(item: Item, entries: Sequence[Entry], codes: Mapping[int, str], now: datetime) -> StockChanged:
@@ -46,35 +53,38 @@ def _stock_changed(item: Item, entries: Sequence[Entry], codes: Mapping[int, str
         safety_stock += level.safety_stock
         available += level_available
         levels.append(
-            Level(
-                location=codes[location_id],
-                on_hand=level.on_hand,
-                allocated=level.allocated,
-                reserved=level.reserved,
-                available=level_available,
-                safety_stock=level.safety_stock,
-            )
+            {
+                "location": codes[location_id],
+                "on_hand": level.on_hand,
+                "allocated": level.allocated,
+                "reserved": level.reserved,
+                "available": level_available,
+                "safety_stock": level.safety_stock,
+            }
         )
-    return StockChanged(
-        base_stock_product_id=item.product_id,
-        supplier_id=item.supplier_id,
-        sku=item.sku,
-        on_hand=on_hand,
-        allocated=allocated,
-        reserved=reserved,
-        available=available,
-        previous_available=item.previous_available,
-        levels=tuple(levels),
-        changes=len(entries),
-        causes=tuple(dict.fromkeys(entry.cause.kind for entry in entries)),
-        occurred_at=now,
-        version=item.version + 1,
-        safety_stock=safety_stock,
-        policy=item.policy,
-        low_stock_threshold=item.low_stock_threshold,
-        lead_time_days=item.lead_time_days,
-        daily_capacity=item.daily_capacity,
-        crossings=crossings(item, available),
+    # Its levels are checked with it: made one by one, they would cost as much again.
+    return StockChanged.model_validate(
+        {
+            "base_stock_product_id": item.product_id,
+            "supplier_id": item.supplier_id,
+            "sku": item.sku,
+            "on_hand": on_hand,
+            "allocated": allocated,
+            "reserved": reserved,
+            "available": available,
+            "previous_available": item.previous_available,
+            "levels": levels,
+            "changes": len(entries),
+            "causes": list(dict.fromkeys(entry.cause.kind for entry in entries)),
+            "occurred_at": now,
+            "version": item.version + 1,
+            "safety_stock": safety_stock,
+            "policy": item.policy,
+            "low_stock_threshold": item.low_stock_threshold,
+            "lead_time_days": item.lead_time_days,
+            "daily_capacity": item.daily_capacity,
+            "crossings": crossings(item, available),
+        }
     )
 
 

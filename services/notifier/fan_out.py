@@ -11,8 +11,8 @@ from shared.faults import is_infrastructure
 
 log = structlog.get_logger()
 
-# Each product of a chunk has a slot per retailer, and is locked against new changes while they are marked.
-CHUNK_PRODUCTS = 50
+# The products of a chunk are locked against new changes while their slots are marked, one per retailer at most.
+LEAST_PRODUCTS, MOST_PRODUCTS, CHUNK_SLOTS = 50, 1_000, 10_000
 # Handlers of stock events may run in another process than this, and know nothing but their transaction. Asking an
 # index that is empty when there is nothing to do costs less than telling every replica of every commit.
 POLL_SECONDS = 0.05
@@ -22,7 +22,7 @@ PAUSE_SECONDS = 1.0
 async def fan_out_chunk(database: Database) -> int:
     """Mark who must be told of the next changed products; returns how many products there were."""
     async with database.transaction() as session:
-        return await slot_store.fan_out(session, CHUNK_PRODUCTS)
+        return await slot_store.fan_out(session, LEAST_PRODUCTS, MOST_PRODUCTS, CHUNK_SLOTS)
 
 
 async def run(database: Database, woken: asyncio.Event) -> None:
@@ -38,5 +38,5 @@ async def run(database: Database, woken: asyncio.Event) -> None:
             continue
         if products:
             woken.set()
-        if products < CHUNK_PRODUCTS:
+        if products < LEAST_PRODUCTS:
             await clock.sleep(POLL_SECONDS)

@@ -7,7 +7,7 @@ Source of the format: https://github.com/cloudevents/spec (v1.0, JSON and JSON b
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -74,17 +74,28 @@ class Event(BaseModel):
 
 def encode(event: Event, event_id: str, time: datetime, traceparent: str | None) -> bytes:
     """The event as one structured CloudEvent; `sequence` is zero padded, as the extension's order is of strings."""
-    envelope: dict[str, object] = {
-        "id": event_id,
-        "subject": event.subject(),
-        "time": time,
-        "sequence": f"{event.sequence():020d}",
-    }
-    if traceparent:
-        envelope["traceparent"] = traceparent
-    # What all events of a type have in common is rendered once; the data is serialised by its own model, last.
+    # What events have in common is rendered once; the data is serialised by its own model, last.
+    own = (
+        f'"id":{_quoted(event_id)},"subject":{_quoted(event.subject())},"time":{_rendered(time)},'
+        f'"sequence":"{event.sequence():020d}"{_member_of_trace(traceparent)},"data":'
+    )
     data = event.__pydantic_serializer__.to_json(event)
-    return b"".join((_envelope_start(type(event)), to_json(envelope)[1:-1], b',"data":', data, b"}"))
+    return b"".join((_envelope_start(type(event)), own.encode(), data, b"}"))
+
+
+def _quoted(text: str) -> str:
+    return to_json(text).decode()
+
+
+@lru_cache(maxsize=8)
+def _rendered(time: datetime) -> str:
+    """The same for all that is encoded together."""
+    return to_json(time).decode()
+
+
+@lru_cache(maxsize=8)
+def _member_of_trace(traceparent: str | None) -> str:
+    return f',"traceparent":{_quoted(traceparent)}' if traceparent else ""
 
 
 @cache

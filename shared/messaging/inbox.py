@@ -26,7 +26,7 @@ async def claim(session: AsyncSession, event_ids: Sequence[str]) -> set[str]:
     """Enter these ids and return those that were not there: the caller's transaction alone handles them."""
     # Sorted: two consumers that enter the same ids wait for each other in one order.
     result = await session.execute(CLAIM, {"event_ids": sorted(set(event_ids))})
-    return {row.event_id for row in result}
+    return set(result.scalars())
 
 
 async def note_try(session: AsyncSession, what: str, limit: int) -> bool:

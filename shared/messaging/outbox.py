@@ -8,8 +8,7 @@ commits late is not skipped.
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -58,22 +57,22 @@ DELETE = text("delete from outbox where message_id = any(cast(:message_ids as uu
 AGE = text("select coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0) from outbox")
 
 
-@dataclass(slots=True)
-class Pending:
+class Pending(NamedTuple):
     """An event published in a transaction that has not written its outbox rows yet."""
 
     event: Event
     traceparent: str
 
 
-def publish(session: AsyncSession, event: Event, *, caused_by: Event | None = None) -> None:
-    """Publish `event` if and when the caller's transaction commits.
+def publish(session: AsyncSession, *events: Event, caused_by: Event | None = None) -> None:
+    """Publish `events` if and when the caller's transaction commits.
 
-    `caused_by` is the event that is being handled, whose trace goes on; in a request the request's trace does.
+    `caused_by` is the event that is being handled, whose trace goes on; in a request the request's trace does. What is
+    published together is one span of it.
     """
-    parent = caused_by.traceparent if caused_by else current_traceparent()
+    traceparent = new_traceparent(caused_by.traceparent if caused_by else current_traceparent())
     pending: list[Pending] = session.info.setdefault("outbox", [])
-    pending.append(Pending(event, new_traceparent(parent)))
+    pending += [Pending(event, traceparent) for event in events]
 
 
 def count_pending(session: AsyncSession) -> int:
@@ -87,13 +86,14 @@ def forget_pending(session: AsyncSession, but_first: int) -> None:
 
 
 async def write(session: AsyncSession) -> set[bool]:
-    """Write what was published in this transaction, events of one type together.
+    """Write what was published in this transaction and is not written yet, events of one type together.
 
-    Returns what `urgent` is of it: nothing where nothing was published.
+    Returns what `urgent` is of all that the transaction has written: nothing where nothing was published.
     """
     pending: list[Pending] = session.info.pop("outbox", [])
+    wrote: set[bool] = session.info.setdefault("outbox_wrote", set())
     if not pending:
-        return set()
+        return wrote
     by_type: dict[type[Event], list[Pending]] = defaultdict(list)
     for item in pending:
         by_type[type(item.event)].append(item)
@@ -115,7 +115,8 @@ async def write(session: AsyncSession) -> set[bool]:
             "urgent": [urgent for _, urgent in written],
         },
     )
-    return {urgent for _, urgent in written}
+    wrote |= {urgent for _, urgent in written}
+    return wrote
 
 
 async def count_waiting(session: AsyncSession) -> int:

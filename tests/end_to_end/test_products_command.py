@@ -8,7 +8,7 @@ import pytest
 
 from tests.app import Client
 from tests.end_to_end.system import ADMIN_KEY, RETAILER, SUPPLIER, System, eventually
-from tests.end_to_end.test_command_line import output_of, up
+from tests.end_to_end.test_command_line import end_leases, output_of, up
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 OTHER = 7
@@ -104,6 +104,7 @@ async def test_an_import_that_dies_with_its_process_is_carried_out_by_the_next_a
             assert job["state"] in {"received", "running"}, job
             await asyncio.sleep(0.01)
         await first.end(signal.SIGKILL)
+    await end_leases(tmp_path / "data", "catalog.imports")
     async with up(tmp_path / "data", **environment) as second, Client(second.url, ADMIN_KEY) as admin:
 
         async def is_done() -> bool:

@@ -24,14 +24,15 @@ from services.catalog.store.product_lists import ProductFilter, list_products
 from shared import clock
 from shared.csv_files import MEDIA_TYPE as CSV
 from shared.csv_files import FileError
-from shared.database import Database
+from shared.database import Database, Session
 from shared.errors import FieldError, ProblemError
 from shared.events.catalog import ProductType
+from shared.idempotency import OnceUploadRoute, ReplayError, Upload
 from shared.logs import current_traceparent
 
 log = structlog.get_logger()
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=OnceUploadRoute)
 
 IMPORT_PATH = "/v1/products/import"
 FILE_LIMIT_BYTES = 256 * 1024 * 1024
@@ -40,6 +41,7 @@ BYTES_AT_ONCE = 256 * 1024
 # Exported by one transaction.
 PRODUCTS_AT_ONCE = 500
 
+UPLOADED_BEFORE = "The same file was received before, under the same key; nothing was changed by this one."
 BROKEN_OFF = "The file did not come in whole; nothing was changed. Send it again."
 MEDIA_TYPES: dict[str, Format] = {
     CSV: "csv",
@@ -136,9 +138,8 @@ async def import_products(  # noqa: PLR0913 - each says how
             ids_allowed=caller.is_admin,
             traceparent=current_traceparent(),
         )
-    await _receive(database, import_id, file_format, request)
     response.headers["Location"] = f"/v1/products/imports/{import_id}"
-    return await _show(database, import_id, None)
+    return await _receive(database, import_id, file_format, Upload(request), response)
 
 
 @router.get("/products/imports/{import_id}")
@@ -198,10 +199,13 @@ def _format_of(request: Request) -> Format:
     return MEDIA_TYPES[media_type]
 
 
-async def _receive(database: Database, import_id: int, file_format: Format, request: Request) -> None:
+async def _receive(
+    database: Database, import_id: int, file_format: Format, upload: Upload, response: Response
+) -> Import:
     """Stage the body row by row; what breaks off leaves a failed import, and ends the request."""
     try:
-        await _stage(database, import_id, file_format, request.stream())
+        count, rest = await _stage(database, import_id, file_format, upload.pieces())
+        return await _finish(database, import_id, upload, response, count, rest)
     except FileError as error:
         await _give_up(database, import_id, str(error))
         raise ProblemError(422, "invalid_file", str(error), errors=error.errors) from error
@@ -211,12 +215,18 @@ async def _receive(database: Database, import_id: int, file_format: Format, requ
     except ClientDisconnect as error:
         await _give_up(database, import_id, BROKEN_OFF)
         raise ProblemError(400, "broken_off", BROKEN_OFF) from error
-    except ProblemError as error:  # it is too long
+    except ReplayError:
+        await _give_up(database, import_id, UPLOADED_BEFORE)
+        raise
+    except ProblemError as error:  # it is too long, or its key was used for another one
         await _give_up(database, import_id, f"{error.detail} Nothing was changed.")
         raise
 
 
-async def _stage(database: Database, import_id: int, file_format: Format, pieces: AsyncIterator[bytes]) -> None:
+async def _stage(
+    database: Database, import_id: int, file_format: Format, pieces: AsyncIterator[bytes]
+) -> tuple[Count, list[ReadRow]]:
+    """Stage the rows as they come; returns their count at the end of the file, and those that are left."""
     reader = csv_format.CsvReader() if file_format == "csv" else ndjson.NdjsonReader()
     waiting: list[ReadRow] = []
     count, waiting_bytes = Count(), 0
@@ -233,9 +243,20 @@ async def _stage(database: Database, import_id: int, file_format: Format, pieces
             waiting, waiting_bytes, staged_at = [], 0, clock.monotonic()
     rows = reader.end()
     count.add(rows)
+    return count, [*waiting, *rows]
+
+
+async def _finish(
+    database: Database, import_id: int, upload: Upload, response: Response, count: Count, rest: list[ReadRow]
+) -> Import:
+    """The file is there: its last rows, its key and the answer are one transaction."""
     async with database.transaction() as session:
-        await store.add_rows(session, import_id, [*waiting, *rows])
+        await upload.enter(session)
+        await store.add_rows(session, import_id, rest)
         await store.finish_receiving(session, import_id, count.rows, count.without_product)
+        answer = await _find(session, import_id, None)
+        await upload.keep(session, response, answer)
+    return answer
 
 
 async def _give_up(database: Database, import_id: int, reason: str) -> None:
@@ -246,7 +267,11 @@ async def _give_up(database: Database, import_id: int, reason: str) -> None:
 
 async def _show(database: Database, import_id: int, company_id: int | None) -> Import:
     async with database.transaction() as session:
-        found = await store.find_import(session, import_id, company_id)
+        return await _find(session, import_id, company_id)
+
+
+async def _find(session: Session, import_id: int, company_id: int | None) -> Import:
+    found = await store.find_import(session, import_id, company_id)
     if found is None:
         raise ProblemError(404, "import_not_found", f"You have no import {import_id}.")
     return Import.of(found)

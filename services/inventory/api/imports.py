@@ -11,10 +11,12 @@ from sqlalchemy import RowMapping
 from starlette.requests import ClientDisconnect
 
 from services.inventory.api.requests import ID_LIMIT, Calling, Cursor, Here, Limit, SupplierId
+from services.inventory.as_of import Moment
 from services.inventory.domain.imports import Writes
 from services.inventory.domain.stock import DEFAULT_LOCATION
 from services.inventory.stock_files.rows import Row, StockReader
 from services.inventory.store import imports as store
+from services.inventory.store import ledger
 from services.inventory.store import locations as location_store
 from services.inventory.store.imports import LeaseLostError
 from services.inventory.tables.imports import ImportState, Mode, RowStatus
@@ -22,13 +24,14 @@ from services.inventory.writing import Text
 from shared import clock
 from shared.access import Caller
 from shared.csv_files import MEDIA_TYPE, FileError
-from shared.database import Database
+from shared.database import Database, Session
 from shared.errors import FieldError, ProblemError
+from shared.idempotency import OnceUploadRoute, ReplayError, Upload
 from shared.logs import current_traceparent
 
 log = structlog.get_logger()
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=OnceUploadRoute)
 
 IMPORTS_PATH = "/v1/stock/imports"
 FILE_LIMIT_BYTES = 256 * 1024 * 1024
@@ -37,6 +40,10 @@ CHUNK_ROWS = 2_000
 OPEN_IMPORTS_LIMIT = 20
 
 BROKEN_OFF = "The file did not come in whole; nothing was changed. Send it again."
+NOT_OF_ADJUSTMENTS = (
+    "as_of is for files of quantity_available and on_hand; an adjustment is the same whenever it comes. Nothing was "
+    "changed."
+)
 BODY = {"requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}}
 
 ImportId = Annotated[int, Path(gt=0, lt=ID_LIMIT)]
@@ -57,6 +64,7 @@ class StockImport(BaseModel):
     dry_run: bool
     writes: Writes | None
     location: str
+    as_of: datetime | None
     state: ImportState
     reason: str | None
     rows: int
@@ -122,6 +130,9 @@ async def import_stock(  # noqa: PLR0913 - each says how
     mode: Annotated[Mode, Query(description="`rows`: good rows go in; `all`: nothing unless all are good.")] = "rows",
     dry_run: Annotated[bool, Query(description="Change nothing, only say what would come of each row.")] = False,
     location: Annotated[Text, Query(description="Of rows that name none.")] = DEFAULT_LOCATION,
+    as_of: Annotated[
+        Moment | None, Query(description="When that many were there: what moved since is added; now when left out.")
+    ] = None,
     supplier_id: SupplierId = None,
 ) -> StockImport:
     """Take a CSV file of stock: `sku`, `barcode` or `id`; `quantity_available`, `on_hand` or `adjustment`.
@@ -130,10 +141,9 @@ async def import_stock(  # noqa: PLR0913 - each says how
     """
     caller.require("supplier")
     supplier, database = caller.company(supplier_id), context.database
-    import_id = await _add(database, caller, supplier, mode=mode, dry_run=dry_run, location=location)
-    await _receive(database, import_id, request)
+    import_id = await _add(database, caller, supplier, mode=mode, dry_run=dry_run, location=location, as_of=as_of)
     response.headers["Location"] = f"{IMPORTS_PATH}/{import_id}"
-    return await _show(database, import_id, None)
+    return await _receive(database, import_id, Upload(request), response, as_of)
 
 
 @router.get("/stock/imports")
@@ -183,10 +193,18 @@ async def list_stock_import_rows(
     return StockImportRowPage(items=items, next_cursor=items[-1].row if len(rows) > limit else None)
 
 
-async def _add(
-    database: Database, caller: Caller, supplier_id: int, *, mode: Mode, dry_run: bool, location: str
+async def _add(  # noqa: PLR0913 - each says how
+    database: Database,
+    caller: Caller,
+    supplier_id: int,
+    *,
+    mode: Mode,
+    dry_run: bool,
+    location: str,
+    as_of: datetime | None,
 ) -> int:
     async with database.transaction() as session:
+        await _check_as_of(session, as_of)
         if await location_store.find_id(session, supplier_id, location) is None:
             detail = f"The supplier has no location {location!r}."
             raise ProblemError(422, "unknown_location", detail, errors=[FieldError(field="location", detail=detail)])
@@ -203,14 +221,25 @@ async def _add(
             dry_run=dry_run,
             writes=None,
             location=location,
+            as_of=as_of,
             traceparent=current_traceparent(),
         )
 
 
-async def _receive(database: Database, import_id: int, request: Request) -> None:
+async def _check_as_of(session: Session, as_of: datetime | None) -> None:
+    now = None if as_of is None else await ledger.now(session)
+    if as_of is not None and now is not None and as_of > now:
+        detail = f"{as_of.isoformat()} is in the future: it is {now.isoformat()} here."
+        raise ProblemError(422, "as_of_to_come", detail, errors=[FieldError(field="as_of", detail=detail)])
+
+
+async def _receive(
+    database: Database, import_id: int, upload: Upload, response: Response, as_of: datetime | None
+) -> StockImport:
     """Keep the rows of the body; what breaks off leaves a failed import, and ends the request."""
     try:
-        await _stage(database, import_id, request.stream())
+        reader, rest = await _stage(database, import_id, upload.pieces(), as_of)
+        return await _finish(database, import_id, upload, response, reader, rest)
     except FileError as error:
         await _give_up(database, import_id, str(error))
         raise ProblemError(422, "invalid_file", str(error), errors=error.errors) from error
@@ -220,29 +249,48 @@ async def _receive(database: Database, import_id: int, request: Request) -> None
     except ClientDisconnect as error:
         await _give_up(database, import_id, BROKEN_OFF)
         raise ProblemError(400, "broken_off", BROKEN_OFF) from error
-    except ProblemError as error:  # it is too long
+    except ReplayError:
+        async with database.transaction() as session:
+            await store.forget_upload(session, import_id)
+        raise
+    except ProblemError as error:  # it is too long, or its key was used for another one
         await _give_up(database, import_id, f"{error.detail} Nothing was changed.")
         raise
 
 
-async def _stage(database: Database, import_id: int, pieces: AsyncIterator[bytes]) -> None:
+async def _stage(
+    database: Database, import_id: int, pieces: AsyncIterator[bytes], as_of: datetime | None
+) -> tuple[StockReader, list[Row]]:
+    """Keep the rows in chunks as they come; returns the reader at the end of the file, and the rows that are left."""
     reader = StockReader()
     waiting: list[Row] = []
     staged_at = clock.monotonic()
     async for piece in pieces:
         waiting += reader.feed(piece)
+        if as_of is not None and reader.writes == "adjustment":
+            raise FileError(NOT_OF_ADJUSTMENTS, (FieldError(field="as_of", detail=NOT_OF_ADJUSTMENTS),))
         # Also where a slow sender's lease would end.
         while len(waiting) >= CHUNK_ROWS or clock.monotonic() - staged_at > store.LEASE_SECONDS / 3:
             async with database.transaction() as session:
                 await store.add_chunk(session, import_id, waiting[:CHUNK_ROWS])
             waiting, staged_at = waiting[CHUNK_ROWS:], clock.monotonic()
-    waiting += reader.end()
+    return reader, waiting + reader.end()
+
+
+async def _finish(
+    database: Database, import_id: int, upload: Upload, response: Response, reader: StockReader, rest: list[Row]
+) -> StockImport:
+    """The file is there: its last rows, its key and the answer are one transaction."""
     assert reader.writes is not None  # noqa: S101 - the header has been read
     async with database.transaction() as session:
-        while waiting:
-            await store.add_chunk(session, import_id, waiting[:CHUNK_ROWS])
-            waiting = waiting[CHUNK_ROWS:]
+        await upload.enter(session)
+        while rest:
+            await store.add_chunk(session, import_id, rest[:CHUNK_ROWS])
+            rest = rest[CHUNK_ROWS:]
         await store.finish_receiving(session, import_id, reader.rows, reader.writes)
+        answer = await _find(session, import_id, None)
+        await upload.keep(session, response, answer)
+    return answer
 
 
 async def _give_up(database: Database, import_id: int, reason: str) -> None:
@@ -253,7 +301,11 @@ async def _give_up(database: Database, import_id: int, reason: str) -> None:
 
 async def _show(database: Database, import_id: int, supplier_id: int | None) -> StockImport:
     async with database.transaction() as session:
-        found = await store.find_import(session, import_id, supplier_id)
+        return await _find(session, import_id, supplier_id)
+
+
+async def _find(session: Session, import_id: int, supplier_id: int | None) -> StockImport:
+    found = await store.find_import(session, import_id, supplier_id)
     if found is None:
         raise ProblemError(404, "import_not_found", f"You have no import {import_id}.")
     return StockImport.of(found)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from services.inventory.domain.stock import Cause, Stock
+from services.inventory.domain.stock import Cause, Level, Stock
 
 # What a version is as of that was there before the first entry of the ledger.
 BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
@@ -85,11 +85,9 @@ def state(  # noqa: PLR0913 - what is stated, where, as of when and why
     if last is not None and last > since.as_of and not since.is_now:
         return Superseded(last, since.entry_id if since.entry_as_of == last else None)
     if on_hand is not None:
-        moved = 0 if since.is_now else since.on_hand + level.moved_on_hand
-        delta = on_hand + moved - level.on_hand
+        delta = on_hand + moved_on_hand(level, since) - level.on_hand
     elif available is not None:
-        moved = 0 if since.is_now else since.available + level.moved_available
-        delta = available + moved - level.available
+        delta = available + moved_available(level, since) - level.available
     else:
         message = "one of on_hand and available must be stated"
         raise ValueError(message)
@@ -100,6 +98,16 @@ def state(  # noqa: PLR0913 - what is stated, where, as of when and why
         _list_again(stock, product_id, location_id, cause)
     stock.move(product_id, location_id, cause, on_hand=delta, stated_as_of=level.stated_as_of)
     return None
+
+
+def moved_on_hand(level: Level, since: Since) -> int:
+    """Units that have come since then, statements apart."""
+    return 0 if since.is_now else since.on_hand + level.moved_on_hand
+
+
+def moved_available(level: Level, since: Since) -> int:
+    """Units that have become available since then, statements apart."""
+    return 0 if since.is_now else since.available + level.moved_available
 
 
 def adjust(stock: Stock, product_id: int, location_id: int, delta: int, cause: Cause) -> None:

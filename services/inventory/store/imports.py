@@ -6,7 +6,8 @@ An import is locked before anything else, and only by who works on it (`hold`).
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
 
 from pydantic_core import from_json, to_json
 from sqlalchemy import RowMapping, text
@@ -17,7 +18,7 @@ from services.inventory.stock_files.rows import Row
 from services.inventory.tables.imports import Mode, RowStatus
 from shared.database import Session, copy_in
 
-# A chunk takes less than a second; while one is under way the import is locked as well, which a claim passes over.
+# Each chunk that is committed begins it anew; one takes less than a second.
 LEASE_SECONDS = 20
 # Forgotten by one statement.
 PURGE_ROWS_AT_ONCE = 20_000
@@ -32,10 +33,10 @@ COUNT_OPEN = text("""
     where supplier_id = :supplier_id and state in ('receiving', 'received', 'running')
 """)
 ADD_IMPORT = text("""
-    insert into stock_imports (supplier_id, kind, source, actor, mode, dry_run, writes, location, traceparent, state,
-        leased_until)
-    values (:supplier_id, :kind, :source, :actor, :mode, :dry_run, :writes, :location, :traceparent, 'receiving',
-        clock_timestamp() + make_interval(secs => :lease_seconds))
+    insert into stock_imports (supplier_id, kind, source, actor, mode, dry_run, writes, location, as_of, traceparent,
+        state, leased_until)
+    values (:supplier_id, :kind, :source, :actor, :mode, :dry_run, :writes, :location, :as_of, :traceparent,
+        'receiving', clock_timestamp() + make_interval(secs => :lease_seconds))
     returning import_id
 """)
 HOLD = text("""
@@ -108,6 +109,7 @@ PURGE_ROWS = text("""
     delete from stock_import_rows where import_id = :import_id and row_number in (
         select row_number from stock_import_rows where import_id = :import_id order by row_number limit :limit)
 """)
+FORGET_UPLOAD = text("delete from stock_imports where import_id = :import_id and state = 'receiving'")
 PURGE_IMPORT = text("delete from stock_imports where import_id = :import_id")
 FIND_IMPORT = text("""
     select * from stock_imports where import_id = :import_id
@@ -143,6 +145,7 @@ class Job:
     dry_run: bool
     writes: Writes
     location: str
+    as_of: datetime | None
     rows_done: int
     traceparent: str | None
 
@@ -152,8 +155,7 @@ class Job:
         return self.mode == "all" and not self.dry_run
 
 
-@dataclass(frozen=True, slots=True)
-class RowResult:
+class RowResult(NamedTuple):
     """What came of one row: units before and after at its location, or why it was refused, by column."""
 
     row: Row
@@ -276,6 +278,11 @@ async def finish(
     if (await session.execute(FINISH, values)).one_or_none() is None:
         raise LeaseLostError
     await session.execute(FORGET_CHUNKS, {"import_id": import_id})
+
+
+async def forget_upload(session: Session, import_id: int) -> None:
+    """It was uploaded before, under the same key."""
+    await session.execute(FORGET_UPLOAD, {"import_id": import_id})
 
 
 async def fail_lost_uploads(session: Session, reason: str) -> None:

@@ -80,7 +80,7 @@ async def list_items(
 async def find_by_sku(session: Session, supplier_id: int, skus: Sequence[str]) -> dict[str, int]:
     """The supplier's items by these SKUs, exact in case (rule 9)."""
     rows = await session.execute(FIND_BY_SKU, {"supplier_id": supplier_id, "codes": list(skus)})
-    return {row.code: row.product_id for row in rows}
+    return {row[0]: row[1] for row in rows.all()}
 
 
 async def find_by_barcode(session: Session, supplier_id: int, barcodes: Sequence[str]) -> dict[str, list[int]]:

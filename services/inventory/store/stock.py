@@ -57,13 +57,16 @@ ADD_LEVELS = text("""
     select * from unnest(cast(:product_ids as bigint[]), cast(:location_ids as bigint[]), cast(:on_hand as bigint[]),
         cast(:allocated as bigint[]), cast(:reserved as bigint[]))
 """)
+# All of a level by one statement: a second one would write each row once more.
 RESTATE_LEVELS = text("""
-    update stock_levels l set safety_stock = n.safety_stock,
+    update stock_levels l set on_hand = n.on_hand, allocated = n.allocated, reserved = n.reserved,
+        safety_stock = n.safety_stock,
         removed_at = case when n.removed then coalesce(l.removed_at, clock_timestamp()) end,
         stated_as_of = n.stated_as_of
-    from unnest(cast(:product_ids as bigint[]), cast(:location_ids as bigint[]), cast(:safety_stock as bigint[]),
+    from unnest(cast(:product_ids as bigint[]), cast(:location_ids as bigint[]), cast(:on_hand as bigint[]),
+        cast(:allocated as bigint[]), cast(:reserved as bigint[]), cast(:safety_stock as bigint[]),
         cast(:removed as boolean[]), cast(:stated_as_of as timestamptz[]))
-        as n (product_id, location_id, safety_stock, removed, stated_as_of)
+        as n (product_id, location_id, on_hand, allocated, reserved, safety_stock, removed, stated_as_of)
     where l.product_id = n.product_id and l.location_id = n.location_id
 """)
 SAVE_SETTINGS = text("""
@@ -154,12 +157,12 @@ async def save_stock(session: Session, stock: Stock) -> None:
     items = stock.items
     changed = dict.fromkeys((entry.product_id, entry.location_id) for entry in stock.entries)
     levels = [(key, items[key[0]].levels[key[1]]) for key in dict.fromkeys([*changed, *sorted(stock.restated)])]
-    for statement, some in (
-        (SAVE_LEVELS, [pair for pair in levels if pair[1].stored and pair[0] in changed]),
-        (ADD_LEVELS, [pair for pair in levels if not pair[1].stored]),
-    ):
-        if some:
-            await session.execute(statement, _level_columns(some))
+    added = [pair for pair in levels if not pair[1].stored]
+    if added:
+        await session.execute(ADD_LEVELS, _level_columns(added))
+    moved = [pair for pair in levels if pair[1].stored and pair[0] not in stock.restated]
+    if moved:
+        await session.execute(SAVE_LEVELS, _level_columns(moved))
     if stock.restated:
         await _restate(session, stock)
     if not changed:
@@ -189,16 +192,12 @@ async def save_settings(session: Session, *items: Item) -> None:
 
 async def _restate(session: Session, stock: Stock) -> None:
     levels = [(key, stock.items[key[0]].levels[key[1]]) for key in sorted(stock.restated)]
-    await session.execute(
-        RESTATE_LEVELS,
-        {
-            "product_ids": [key[0] for key, _ in levels],
-            "location_ids": [key[1] for key, _ in levels],
-            "safety_stock": [level.safety_stock for _, level in levels],
-            "removed": [level.removed for _, level in levels],
-            "stated_as_of": [level.stated_as_of for _, level in levels],
-        },
-    )
+    more: dict[str, list[Any]] = {
+        "safety_stock": [level.safety_stock for _, level in levels],
+        "removed": [level.removed for _, level in levels],
+        "stated_as_of": [level.stated_as_of for _, level in levels],
+    }
+    await session.execute(RESTATE_LEVELS, _level_columns(levels) | more)
 
 
 def _level_columns(levels: Sequence[tuple[tuple[int, int], Level]]) -> dict[str, list[Any]]:

@@ -51,6 +51,8 @@ class StockImport(Table, table=True):
     writes: str | None = Field(sa_type=Text)
     # The code of the location of rows that name none.
     location: str = Field(sa_type=Text)
+    # When that many were there; null is when they are written.
+    as_of: datetime | None = Field(sa_type=MOMENT)
     traceparent: str | None = Field(sa_type=Text)
     state: str = Field(sa_type=Text)
     reason: str | None = Field(sa_type=Text)

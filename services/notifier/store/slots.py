@@ -26,10 +26,13 @@ KEEP_STOCK = text("""
     where old.version < excluded.version
 """)
 # Products of a supplier whose connections are being resumed wait: fan-out would not see who is connected just now.
+# The fewer endpoints there are the more products, since each of them may have a slot at each endpoint.
 LOCK_CHANGED = text("""
     select product_id from stock_products where fanned_out_version < version
       and pg_try_advisory_xact_lock_shared(hashtextextended('basestock.notifier.supplier.' || supplier_id, 0))
-    order by product_id limit :limit for no key update skip locked
+    order by product_id
+    limit (select greatest(:least_products, least(:most_products, :slots / greatest(1, count(*)))) from endpoints)
+    for no key update skip locked
 """)
 LOCK_FAN_OUT = text("""
     select pg_advisory_xact_lock(hashtextextended('basestock.notifier.supplier.' || cast(:supplier_id as bigint), 0))
@@ -233,9 +236,13 @@ async def keep_stock(session: Session, events: Sequence[StockChanged | StockRemo
     )
 
 
-async def fan_out(session: Session, limit: int) -> int:
-    """Mark the slots of at most `limit` changed products; returns how many products there were."""
-    changed = [row.product_id for row in await session.execute(LOCK_CHANGED, {"limit": limit})]
+async def fan_out(session: Session, least_products: int, most_products: int, slots: int) -> int:
+    """Mark the slots of some changed products; returns how many products there were.
+
+    So many products that they have `slots` slots at most, but `least_products` to `most_products`.
+    """
+    limits = {"least_products": least_products, "most_products": most_products, "slots": slots}
+    changed = list((await session.execute(LOCK_CHANGED, limits)).scalars())
     if changed:
         await session.execute(FAN_OUT, {"product_ids": changed})
     return len(changed)

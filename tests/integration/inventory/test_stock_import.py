@@ -17,6 +17,7 @@ from shared import clock
 from shared.database import Session
 from shared.events.inventory import StockChanged
 from shared.http import BODY_LIMIT_BYTES
+from shared.idempotency import HEADER, REPLAYED
 from shared.messaging.in_process import InProcessBus
 from shared.service_context import Context
 from shared.settings import Settings
@@ -173,6 +174,60 @@ class TestRowByRow:
         assert (await rows_of(callers.supplier, job))[0]["errors"][0]["field"] == "adjustment"
 
 
+class TestAsOf:
+    """The file was counted at a moment; what has moved since then comes on top, as for single writes."""
+
+    async def counted_at(self, world: World) -> str:
+        (row,) = await world.rows("select clock_timestamp()")
+        moment: str = row[0].isoformat().replace("+00:00", "Z")
+        return moment
+
+    async def test_what_was_sold_since_the_count_stays_sold(self, world: World, callers: Callers) -> None:
+        counted_at = await self.counted_at(world)
+        await world.hear(order((102, "T01-S", 3)))
+        job = await imported(callers.supplier, "sku,on_hand\nT01-S,50\nT01-L,20\n", as_of=counted_at)
+        assert (counts(job), job["as_of"]) == (("done", 2, 0, 0), counted_at)
+        assert ((await world.levels())[100], (await world.levels())[101]) == (47, 20)
+        again = await imported(callers.supplier, "sku,quantity_available\nT01-S,50\nT01-L,20\n", as_of=counted_at)
+        assert counts(again) == ("done", 0, 2, 0)
+        await world.assert_the_ledger_explains_every_level()
+
+    async def test_a_row_in_a_later_chunk_has_the_last_word(
+        self, world: World, callers: Callers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(api, "CHUNK_ROWS", 1)
+        counted_at = await self.counted_at(world)
+        await world.hear(order((102, "T01-S", 3)))
+        job = await imported(callers.supplier, "sku,on_hand\nT01-S,50\nT01-S,60\n", as_of=counted_at)
+        assert counts(job) == ("done", 2, 0, 0)
+        assert (await world.levels())[100] == 57
+
+    async def test_a_later_statement_wins(self, world: World, callers: Callers) -> None:
+        counted_at = await self.counted_at(world)
+        await callers.supplier.post("/v1/stock/100/adjustments", {"on_hand": 7, "reason": "recount"})
+        job = await imported(callers.supplier, "sku,on_hand\nT01-S,50\n", as_of=counted_at)
+        assert counts(job) == ("done", 0, 1, 0)
+        assert (await world.levels())[100] == 7
+
+    async def test_what_was_removed_since_stays_removed(self, world: World, callers: Callers) -> None:
+        counted_at = await self.counted_at(world)
+        await callers.supplier.delete("/v1/stock/100")
+        await imported(callers.supplier, "sku,on_hand\nT01-S,50\n", as_of=counted_at)
+        levels = (await callers.supplier.get("/v1/stock/100")).body["levels"]
+        assert [level["removed_at"] is not None for level in levels] == [True]
+
+    async def test_adjustments_have_no_moment(self, world: World, callers: Callers) -> None:
+        answer = await send(callers.supplier, "sku,adjustment\nT01-S,5\n", as_of=await self.counted_at(world))
+        assert (answer.status, answer.body["errors"][0]["field"]) == (422, "as_of"), answer.body
+        assert (await world.levels())[100] == 10
+
+    @pytest.mark.parametrize("as_of", ["7", "yesterday", "2026-11-24T02:00:00", "2999-01-01T00:00:00Z", "\0", "9" * 99])
+    async def test_other_moments_are_refused_before_the_file_is_read(self, callers: Callers, as_of: str) -> None:
+        answer = await send(callers.supplier, "sku,on_hand\nT01-S,5\n", as_of=as_of)
+        assert (answer.status, answer.body["errors"][0]["field"]) == (422, "as_of"), answer.body
+        assert (await callers.supplier.get(IMPORTS)).body["items"] == []
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -327,6 +382,48 @@ async def test_a_big_import_stops_no_small_one_of_another_company(
     assert (await world.levels())[100] == 410
 
 
+class TestUnderAKey:
+    """`Idempotency-Key`: a file of adjustments whose answer was lost can be sent again."""
+
+    async def deliver(self, client: Client, content: str, key: str = "k1", **query: str) -> Answer:
+        headers = {"Content-Type": "text/csv", HEADER: key}
+        return await client.post(IMPORTS, params=query, data=io.BytesIO(content.encode()), headers=headers)
+
+    async def test_the_same_file_again_is_answered_the_same_and_adds_nothing(
+        self, world: World, callers: Callers
+    ) -> None:
+        first = await self.deliver(callers.supplier, "sku,adjustment\nT01-S,5\n")
+        await ended(callers.supplier, first)
+        again = await self.deliver(callers.supplier, "sku,adjustment\nT01-S,5\n")
+        assert (again.status, again.body, again.headers.get(REPLAYED)) == (202, first.body, "true")
+        assert again.headers["Location"] == first.headers["Location"]
+        assert [one["id"] for one in (await callers.supplier.get(IMPORTS)).body["items"]] == [first.body["id"]]
+        assert (await world.levels())[100] == 15
+
+    async def test_another_file_or_query_under_the_key_is_refused(self, world: World, callers: Callers) -> None:
+        await ended(callers.supplier, await self.deliver(callers.supplier, "sku,adjustment\nT01-S,5\n"))
+        for content, query in (("sku,adjustment\nT01-S,6\n", {}), ("sku,adjustment\nT01-S,5\n", {"mode": "all"})):
+            other = await self.deliver(callers.supplier, content, **query)
+            assert (other.status, other.body["code"]) == (422, "idempotency_key_reused"), other.body
+        assert (await world.levels())[100] == 15
+        states = [one["state"] for one in (await callers.supplier.get(IMPORTS)).body["items"]]
+        assert states == ["failed", "failed", "done"]
+
+    async def test_a_file_that_was_refused_leaves_its_key_free(self, world: World, callers: Callers) -> None:
+        assert (await self.deliver(callers.supplier, "sku,amount\nT01-S,5\n")).status == 422
+        await ended(callers.supplier, await self.deliver(callers.supplier, "sku,adjustment\nT01-S,5\n"))
+        assert (await world.levels())[100] == 15
+
+    async def test_two_at_once_are_one_import(self, world: World, callers: Callers) -> None:
+        answers = await asyncio.gather(
+            *(self.deliver(callers.supplier, "sku,adjustment\n" + "T01-S,1\n" * 5) for _ in range(3))
+        )
+        assert {answer.body["id"] for answer in answers} == {answers[0].body["id"]}
+        assert sorted(answer.headers.get(REPLAYED, "") for answer in answers) == ["", "true", "true"]
+        await ended(callers.supplier, answers[0])
+        assert (await world.levels())[100] == 15
+
+
 async def test_companies_see_their_own_imports_only(callers: Callers) -> None:
     job = await imported(callers.supplier, "sku,on_hand\nT01-S,5\nNONE,1\n")
     for path in (f"{IMPORTS}/{job['id']}", f"{IMPORTS}/{job['id']}/rows"):
@@ -457,6 +554,39 @@ async def add_by_hand(session: Session, mode: str) -> None:
     rows = [Row(number, number + 1, sku="T01-S", quantity=1) for number in (1, 2)]
     await store.add_chunk(session, import_id, rows)
     await store.finish_receiving(session, import_id, len(rows), "adjustment")
+
+
+async def test_a_chunk_is_not_committed_when_the_one_before_it_fails(
+    world: World, callers: Callers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third chunk is decided while the second one is saved, which fails: neither has had any effect."""
+    monkeypatch.setattr(api, "CHUNK_ROWS", 1)
+    monkeypatch.setattr(store, "LEASE_SECONDS", 1)
+    third_is_written, failed = asyncio.Event(), asyncio.Event()
+    hold = store.hold
+
+    async def watched(*arguments: Any) -> Any:  # noqa: ANN401 - of `write_rows`
+        results = await write_rows(*arguments)
+        if arguments[2][0].number == 3:
+            third_is_written.set()
+        return results
+
+    async def failing(session: Session, import_id: int, attempt: int) -> None:
+        if attempt == 1 and await world.rows("select 1 from stock_imports where rows_done = 1"):
+            await asyncio.wait_for(third_is_written.wait(), DEADLINE_SECONDS)
+            failed.set()
+            raise store.LeaseLostError
+        await hold(session, import_id, attempt)
+
+    monkeypatch.setattr(importing, "write_rows", watched)
+    monkeypatch.setattr(store, "hold", failing)
+    monkeypatch.setattr(importing, "TURN_SECONDS", DEADLINE_SECONDS)
+    job = await imported(callers.supplier, "sku,adjustment\nT01-S,1\nT01-L,1\nS7,1\n")
+    assert failed.is_set()
+    assert counts(job) == ("done", 3, 0, 0)
+    entries = await world.rows("select product_id from stock_ledger where kind = 'csv_import' order by entry_id")
+    assert [entry[0] for entry in entries] == [100, 101, 200]
+    await world.assert_the_ledger_explains_every_level()
 
 
 async def test_an_import_that_cannot_be_carried_out_fails_and_the_next_is_carried_out(
