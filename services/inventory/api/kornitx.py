@@ -100,8 +100,8 @@ async def poll_stock(  # noqa: PLR0913 - each says how
 ) -> Response:
     """The stock of connected suppliers, and what draws on it that the retailer owns or may see.
 
-    `Link` leads to the next page; `Basestock-Read-At` is what to send as `changed_since` the next time. A change may be
-    told twice, and none is left out; what is not stocked any more has 0 then.
+    `Link` leads to the next page; `Basestock-Read-At` is what to send as `changed_since` the next time, of pages that of
+    the first one. A change may be told twice, and none is left out; what is not stocked any more has 0 then.
     """
     caller.require("retailer")
     since = None if changed_since is None else _time(changed_since)
@@ -110,7 +110,8 @@ async def poll_stock(  # noqa: PLR0913 - each says how
         wanted = await _wanted(session, caller.company(retailer_id), dropship_ref, since)
         if limit is not None:
             items, after = await stock_feed.read_page(session, wanted, cursor or 0, limit)
-    headers = {"Basestock-Read-At": read_at.strftime("%Y-%m-%d %H:%M:%S")}
+    # Whoever asked next for changes since a later page was read would miss those of the pages before it.
+    headers = {"Basestock-Read-At": read_at.strftime("%Y-%m-%d %H:%M:%S")} if cursor is None else {}
     if limit is None:
         everything = stock_feed.read_all(context.database, wanted)
         return StreamingResponse(everything, media_type="application/json", headers=headers)

@@ -258,6 +258,14 @@ class TestChangedSince:
         read_at = (await callers.retailer.get("/stock")).headers["Basestock-Read-At"]
         assert (await callers.retailer.get("/stock", params={"changed_since": read_at})).status == 200
 
+    async def test_what_to_send_next_stands_on_the_first_page_so_no_change_between_pages_is_missed(
+        self, callers: Callers
+    ) -> None:
+        pages = [await callers.retailer.get("/stock", params={"limit": "2"})]
+        while "Link" in pages[-1].headers:
+            pages.append(await callers.retailer.get(pages[-1].headers["Link"].split(">")[0].removeprefix("<")))
+        assert ["Basestock-Read-At" in page.headers for page in pages] == [True, False]
+
     async def test_a_change_that_is_committed_late_is_not_missed(self, world: World, callers: Callers) -> None:
         """It is stamped before the reader reads, and can be read only afterwards."""
         async with world.database.transaction() as session:
