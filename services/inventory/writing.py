@@ -8,8 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.inventory.as_of import AsOf, look_up
 from services.inventory.domain import writing as domain
-from services.inventory.domain.stock import DEFAULT_LOCATION, Cause, Location, Stock
-from services.inventory.domain.stock import Level as StockLevel
+from services.inventory.domain.stock import DEFAULT_LOCATION, LEVEL_LIMIT, TOO_MUCH, Cause, Location, Stock
 from services.inventory.domain.writing import Since
 from services.inventory.record import record
 from services.inventory.store import reading
@@ -133,14 +132,18 @@ async def write(
 ) -> Superseded | None:
     """Make one write to an item that exists; returns what supersedes it, if it changed nothing for that.
 
-    Raises a 412 problem unless the item is at one of `versions`, 422 for an unknown location or a moment to come, 409
-    when on hand is not as expected.
+    Raises a 412 problem unless the item is at one of `versions`, 422 for an unknown location, a moment to come or far
+    too many units, 409 when on hand is not as expected.
     """
     stock = await _lock(session, product_id, versions)
     location_id = _location(stock, product_id, body.location).location_id
-    detail = _unexpected(stock.level(product_id, location_id), body)
+    on_hand = stock.on_hand(product_id, location_id)
+    detail = _unexpected(on_hand, body)
     if detail is not None:
         raise ProblemError(409, "on_hand_changed", f"{detail} Look again and decide anew.")
+    if _is_too_much(on_hand, body):
+        error = FieldError(field="adjustment", detail=f"{TOO_MUCH}.")
+        raise ProblemError(422, "too_many_units", error.detail, errors=[error])
     (since,) = await look_up(session, stock, [(product_id, location_id, body.as_of)])
     if isinstance(since, str):
         error = FieldError(field="as_of", detail=f"{since}.")
@@ -217,15 +220,18 @@ async def write_rows(
 
 def _write_row(stock: Stock, number: int, at: Level, row: BulkRow, since: Since | str, cause: Cause) -> RowResult:
     product_id, _ = at
-    level, version = stock.level(*at), stock.items[product_id].version
+    on_hand, version = stock.on_hand(*at), stock.items[product_id].version
     if row.expected_version not in {None, version}:
         return _refused(number, "expected_version", f"The item is at version {version}, not {row.expected_version}.")
-    detail = _unexpected(level, row)
+    detail = _unexpected(on_hand, row)
     if detail is not None:
         return _refused(number, "expected_on_hand", detail)
+    if _is_too_much(on_hand, row):
+        return _refused(number, "adjustment", f"{TOO_MUCH}.")
     if isinstance(since, str):
         return _refused(number, "as_of", f"{since}.")
     superseded = _apply(stock, at, row, since, cause)
+    level = stock.level(*at)
     return RowResult(
         row=number,
         product_id=product_id,
@@ -250,11 +256,16 @@ async def _lock(session: Session, product_id: int, versions: Versions) -> Stock:
     return stock
 
 
-def _unexpected(level: StockLevel, target: _Target) -> str | None:
+def _unexpected(on_hand: int, target: _Target) -> str | None:
     """What is on hand, where that is not what was expected."""
-    if target.expected_on_hand in {None, level.on_hand}:
+    if target.expected_on_hand in {None, on_hand}:
         return None
-    return f"{level.on_hand} are on hand at {target.location!r}, not {target.expected_on_hand}."
+    return f"{on_hand} are on hand at {target.location!r}, not {target.expected_on_hand}."
+
+
+def _is_too_much(on_hand: int, target: _Target) -> bool:
+    """Whether an adjustment would take the level beyond its limit; what is stated is far below it."""
+    return target.adjustment is not None and abs(on_hand + target.adjustment) > LEVEL_LIMIT
 
 
 def _apply(stock: Stock, at: Level, target: _Target, since: Since, cause: Cause) -> Superseded | None:

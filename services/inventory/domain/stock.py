@@ -156,6 +156,11 @@ class Stock:
             level = levels[location_id] = Level(stored=False)
         return level
 
+    def on_hand(self, product_id: int, location_id: int) -> int:
+        """What is on hand of an item at a location: none where it has no level, and it is given none by this."""
+        level = self.items[product_id].levels.get(location_id)
+        return 0 if level is None else level.on_hand
+
     def move(  # noqa: PLR0913 - a level has three quantities
         self,
         product_id: int,

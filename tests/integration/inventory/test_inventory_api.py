@@ -232,6 +232,24 @@ class TestBulk:
         assert (answer.status, answer.body["code"]) == (422, "no_row_written")
         assert [error["field"] for error in answer.body["errors"]] == ["[0].sku", "[1]"]
 
+    async def test_no_adjustment_takes_a_level_beyond_the_limit(
+        self, world: World, callers: Callers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("services.inventory.writing.LEVEL_LIMIT", 1_500_000_000)
+        row = {"id": 100, "adjustment": 900_000_000}
+        answer = await callers.supplier.post("/v1/stock/bulk", [row, row])
+        assert (answer.status, answer.body["rows"][1]["errors"][0]["field"]) == (207, "[1].adjustment")
+        alone = await callers.supplier.post("/v1/stock/100/adjustments", {"adjustment": 900_000_000, "reason": "?"})
+        assert (alone.status, alone.body["code"]) == (422, "too_many_units")
+        assert (await world.levels())[100] == 900_000_010
+
+    async def test_a_refused_row_tells_of_no_level_that_is_not_there(self, world: World, callers: Callers) -> None:
+        await world.locate("shop")
+        refused = {"id": 100, "location": "shop", "on_hand": 5, "expected_on_hand": 3}
+        assert (await callers.supplier.post("/v1/stock/bulk", [refused, {"id": 100, "adjustment": 1}])).status == 207
+        (event,) = await world.told()
+        assert [level.location for level in event.levels] == ["main"]
+
     @pytest.mark.parametrize("body", [[], {"sku": "T01-S"}, [{"sku": "T01-S", "on_hand": 1}] * 10_001])
     async def test_neither_nothing_nor_too_much(self, callers: Callers, body: object) -> None:
         assert (await callers.supplier.post("/v1/stock/bulk", body)).status == 422
