@@ -67,6 +67,8 @@ class Database:
     def __init__(self, service: str, dsn: str, *, pool_size: int) -> None:
         """Connect lazily to `dsn`, at most `pool_size` connections, in the schema named like the service."""
         self.service = service
+        self._dsn = dsn
+        self._aside: Database | None = None
         self.outbox_written, self.urgent_written = asyncio.Event(), asyncio.Event()
         settings = {
             "search_path": service,
@@ -105,6 +107,16 @@ class Database:
             if True in wrote:
                 self.urgent_written.set()
 
+    @property
+    def aside(self) -> "Database":
+        """The same database over one connection more, for what is committed in the midst of a transaction.
+
+        Whoever holds locks must not wait here for a connection: those who wait for the locks may have them all.
+        """
+        if self._aside is None:
+            self._aside = Database(self.service, self._dsn, pool_size=1)
+        return self._aside
+
     def within(self, open_session: Callable[[], Session | None]) -> "Database":
         """The same database, whose transactions are parts of the open one of this session, while there is one.
 
@@ -130,6 +142,8 @@ class Database:
     async def close(self) -> None:
         """Close all connections."""
         await self._engine.dispose()
+        if self._aside is not None:
+            await self._aside.close()
 
 
 @asynccontextmanager

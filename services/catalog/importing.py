@@ -198,7 +198,7 @@ async def _save_all(context: Context, session: Session, job: Job) -> None:
     """Save batch after batch in this transaction, and their results in others; raises `_UndoError`."""
     at = 0
     while True:
-        async with context.database.transaction() as aside:
+        async with context.database.aside.transaction() as aside:
             batch = await store.next_products(aside, job.import_id, at, BATCH_PRODUCTS)
         if not batch:
             break
@@ -208,7 +208,7 @@ async def _save_all(context: Context, session: Session, job: Job) -> None:
         await outbox.write(session)  # so that no more events are held than a batch has
         at = batch[-1].place
         await _keep_aside(context, job, at, results)
-    async with context.database.transaction() as aside:
+    async with context.database.aside.transaction() as aside:
         refused_products = await store.count_refused(aside, job.import_id)
     if job.dry_run:
         raise _UndoError
@@ -218,7 +218,7 @@ async def _save_all(context: Context, session: Session, job: Job) -> None:
 
 
 async def _keep_aside(context: Context, job: Job, place: int, results: Sequence[Sequence[RowResult]]) -> None:
-    async with context.database.transaction() as session:
+    async with context.database.aside.transaction() as session:
         await store.hold(session, job.import_id, job.attempt)
         await store.keep_results(session, job.import_id, place, results)
 

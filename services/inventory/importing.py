@@ -193,7 +193,7 @@ async def _write_all(context: Context, job: Job, product_ids: set[int]) -> None:
 
 
 async def _count_aside(context: Context, job: Job, results: Sequence[RowResult]) -> None:
-    async with context.database.transaction() as session:
+    async with context.database.aside.transaction() as session:
         await store.hold(session, job.import_id, job.attempt)
         await store.keep_results(session, job, results)
         await store.count_results(session, job.import_id, results)

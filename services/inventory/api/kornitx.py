@@ -100,8 +100,8 @@ async def poll_stock(  # noqa: PLR0913 - each says how
 ) -> Response:
     """The stock of connected suppliers, and what draws on it that the retailer owns or may see.
 
-    `Link` leads to the next page; `Basestock-Read-At` is what to send as `changed_since` the next time, of pages that of
-    the first one. A change may be told twice, and none is left out; what is not stocked any more has 0 then.
+    `Link` leads to the next page; `Basestock-Read-At`, on the first page alone, is what to send as `changed_since` the
+    next time. A change may be told twice, and none is left out; what is not stocked any more has 0 then.
     """
     caller.require("retailer")
     since = None if changed_since is None else _time(changed_since)

@@ -14,7 +14,7 @@ from services.inventory.service import SERVICE
 from services.inventory.stock_files.rows import Row
 from services.inventory.store import imports as store
 from shared import clock
-from shared.database import Session
+from shared.database import Database, Session
 from shared.events.inventory import StockChanged
 from shared.http import BODY_LIMIT_BYTES
 from shared.idempotency import HEADER, REPLAYED
@@ -537,6 +537,23 @@ async def test_what_a_worker_writes_after_another_has_its_import_is_undone(
     await world.assert_the_ledger_explains_every_level()
 
 
+async def test_a_file_in_one_transaction_needs_no_connection_that_its_waiters_may_have(
+    world: World, database_dsn: str
+) -> None:
+    """With one connection in all, which it has itself: as if those who wait for its items had all others."""
+    database = Database("inventory", database_dsn, pool_size=1)
+    bus = InProcessBus(publish_timeout_seconds=10)
+    context = Context("inventory", Settings(dsn=database_dsn), database, bus)
+    async with database.transaction() as session:
+        await add_by_hand(session, "all")
+        job = await store.claim(session, whole_too=True)
+    assert job is not None
+    async with asyncio.timeout(5):  # who waits for a connection waits 10 seconds
+        await importing.run_import(context, job)
+    await database.close()
+    assert (await world.levels())[100] == 12
+
+
 async def add_by_hand(session: Session, mode: str) -> None:
     """An import of two rows, one unit of 100 each, that is received."""
     import_id = await store.add_import(
@@ -549,6 +566,7 @@ async def add_by_hand(session: Session, mode: str) -> None:
         dry_run=False,
         writes=None,
         location="main",
+        as_of=None,
         traceparent=None,
     )
     rows = [Row(number, number + 1, sku="T01-S", quantity=1) for number in (1, 2)]
