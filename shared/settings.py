@@ -45,7 +45,9 @@ class Settings(BaseSettings):
     orders_dsn: str | None = Field(None, description="PostgreSQL of orders, when it has its own.")
     inventory_dsn: str | None = Field(None, description="PostgreSQL of inventory, when it has its own.")
     notifier_dsn: str | None = Field(None, description="PostgreSQL of notifier, when it has its own.")
-    database_pool_size: int = Field(8, ge=2, description="Connections per service and process.")
+    database_pool_size: int = Field(
+        8, ge=2, description="Connections per service and process; one more while a file is one transaction."
+    )
 
     broker_url: str | None = Field(None, description="RabbitMQ, amqp://...; empty uses the in-process bus.")
     # RabbitMQ's own default of 60 s would notice a dead peer only after three minutes.

@@ -637,6 +637,29 @@ async def test_a_bug_does_not_end_the_workers(
     await database.close()
 
 
+async def test_a_file_in_one_transaction_needs_no_connection_that_its_waiters_may_have(
+    companies: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one connection in all, which it has itself: as if those who wait for its rows had all others."""
+    supplier = await companies.client_of(SUPPLIER_A)
+    claim = store.claim
+
+    async def leave_it(_: object) -> None:
+        """The service's own workers take nothing."""
+
+    monkeypatch.setattr(store, "claim", leave_it)
+    started = await send(supplier, ndjson(*SEEDS_BY_SKU), mode="all")
+    database = Database("catalog", companies.dsn, pool_size=1)
+    context = Context("catalog", Settings(dsn=companies.dsn), database, InProcessBus(publish_timeout_seconds=0.1))
+    async with database.transaction() as session:
+        job = await claim(session)
+    assert job is not None
+    async with asyncio.timeout(5):  # who waits for a connection waits 10 seconds
+        await importing.run_import(context, job)
+    await database.close()
+    assert counts(await ended(supplier, started)) == {"created": 6}
+
+
 def test_the_service_forgets_and_carries_out_imports() -> None:
     assert {importing.carry_out_imports, importing.tidy_imports} <= set(SERVICE.workers)
 
