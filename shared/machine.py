@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+# For an installation by somebody else that is under way.
+_INSTALL_WAIT_SECONDS = 300
 # Servers' programs lie there too, but not everybody's PATH says so.
 SEARCH_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 
@@ -77,13 +79,16 @@ def install_on_debian(package: str) -> bool:
     """Install a server's package where we are root on Debian; gives whether that was tried. Raises `InstallError`."""
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         return False
-    for arguments in (["update"], ["install", "-y", "--no-install-recommends", package]):
-        command = ["apt-get", *arguments]
-        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own commands
-        if done.returncode != 0:
-            message = f"Installing {package} failed: {' '.join(command)}\n{done.stderr}"
-            raise InstallError(message)
+    # Two that need a server at once would refuse each other: apt waits for nobody when it updates its lists.
+    with Path("/var/lib/apt/basestock-install.lock").open("ab") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        for arguments in (["update"], ["install", "-y", "--no-install-recommends", package]):
+            command = ["apt-get", "-o", f"DPkg::Lock::Timeout={_INSTALL_WAIT_SECONDS}", *arguments]
+            environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own commands
+            if done.returncode != 0:
+                message = f"Installing {package} failed: {' '.join(command)}\n{done.stderr}"
+                raise InstallError(message)
     # The package starts a server of the system's own. Ours shares nothing with it; it would only take memory. Where no
     # service manager runs (containers) it was never started, and this says so with an exit code.
     subprocess.run(["service", package, "stop"], capture_output=True, check=False)  # noqa: S603, S607 - our own command

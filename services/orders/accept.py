@@ -6,8 +6,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from services.orders import store
-from services.orders.domain import (
+from services.orders.domain.orders import (
     Refusal,
     SubmittedOrder,
     SubmittedReturn,
@@ -15,6 +14,10 @@ from services.orders.domain import (
     check_returned,
     was_checked,
 )
+from services.orders.store import orders as order_store
+from services.orders.store import returns as return_store
+from services.orders.store.companies import find_suppliers, find_unknown_companies
+from services.orders.store.orders import Known
 from shared import clock
 from shared.catalog_view import Link, find_links
 from shared.database import Session
@@ -66,15 +69,17 @@ async def accept_orders(
     again: it was accepted when it came. Raises `UnknownCompanyError`.
     """
     await _require_companies(session, {order.seller_id for order in submitted})
-    known = await store.find_known_orders(session, [order.key for order in submitted])
+    known = await order_store.find_known_orders(session, [order.key for order in submitted])
     new = [order for order in submitted if order.key not in known]
     links = await find_links(session, {line.part for order in new for line in order.lines})
     refusals = await _refusals(session, new, links)
     wanted = [order for order in submitted if order.key not in known and not refusals[order.order_id]]
     received_at = clock.utc_now()
-    created = await store.insert_orders(session, wanted, received_at)
+    created = await order_store.insert_orders(session, wanted, received_at)
     # Somebody else may have brought the same reference in the meantime, or it stands twice in this batch.
-    known |= await store.find_known_orders(session, [order.key for order in wanted if order.order_id not in created])
+    known |= await order_store.find_known_orders(
+        session, [order.key for order in wanted if order.order_id not in created]
+    )
     verdicts = []
     for order in submitted:
         if order.order_id in created:
@@ -90,21 +95,21 @@ async def accept_orders(
 async def accept_return(session: Session, returned: SubmittedReturn) -> Verdict:
     """Accept a new return and publish it; raises `UnknownCompanyError`."""
     await _require_companies(session, {returned.seller_id})
-    known = await store.find_known_return(session, returned)
+    known = await return_store.find_known_return(session, returned)
     if known:
         return _compared(known, returned.fingerprint())
     refusals = await _refusals_of_return(session, returned)
     if refusals:
         return Verdict("refused", returned.return_id, refusals)
     received_at = clock.utc_now()
-    if await store.insert_return(session, returned, received_at):
+    if await return_store.insert_return(session, returned, received_at):
         publish(session, _returned(returned, received_at))
         return Verdict("created", returned.return_id)
     return await accept_return(session, returned)  # somebody else brought it in the meantime: compare with theirs
 
 
 async def _require_companies(session: Session, company_ids: set[int]) -> None:
-    unknown = await store.find_unknown_companies(session, company_ids)
+    unknown = await find_unknown_companies(session, company_ids)
     if unknown:
         listed = ", ".join(str(company_id) for company_id in sorted(unknown))
         message = (
@@ -117,7 +122,7 @@ async def _refusals(
     session: Session, orders: Sequence[SubmittedOrder], links: Links
 ) -> dict[UUID, tuple[Refusal, ...]]:
     """Why each of these orders may not be accepted, by its id."""
-    suppliers = await store.find_suppliers(session, {order.seller_id for order in orders})
+    suppliers = await find_suppliers(session, {order.seller_id for order in orders})
     return {
         order.order_id: tuple(check_ordered(order.lines, links, order.seller_id, suppliers[order.seller_id]))
         for order in orders
@@ -126,17 +131,17 @@ async def _refusals(
 
 async def _refusals_of_return(session: Session, returned: SubmittedReturn) -> tuple[Refusal, ...]:
     links = await find_links(session, {line.part for line in returned.lines})
-    suppliers = await store.find_suppliers(session, {returned.seller_id}, also_ended=True)
+    suppliers = await find_suppliers(session, {returned.seller_id}, also_ended=True)
     refusals = check_returned(returned.lines, links, returned.seller_id, suppliers[returned.seller_id])
     if returned.order_id:
         own = {"order_id": returned.order_id, "seller_id": returned.seller_id}
-        if not await store.find_orders(session, own, limit=1):
+        if not await order_store.find_orders(session, own, limit=1):
             detail = f"company {returned.seller_id} has no order {returned.order_id}"
             refusals.append(Refusal("order_id", detail))
     return tuple(refusals)
 
 
-def _compared(known: store.Known, fingerprint: bytes) -> Verdict:
+def _compared(known: Known, fingerprint: bytes) -> Verdict:
     return Verdict("existing" if known.fingerprint == fingerprint else "conflict", known.id)
 
 

@@ -7,9 +7,9 @@ from uuid import UUID
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
-from services.orders import store
 from services.orders.accept import Verdict, accept_orders
-from services.orders.domain import SubmittedOrder
+from services.orders.domain.orders import SubmittedOrder
+from services.orders.store.companies import find_unknown_companies
 from services.orders.submissions import OrderRequest
 from shared.access import Caller
 from shared.database import Session
@@ -44,7 +44,7 @@ async def accept_rows(session: Session, rows: Sequence[object], caller: Caller, 
             orders[number] = read
         else:
             results[number] = _refused(number, _ref_of(row), read)
-    unknown = await store.find_unknown_companies(session, {order.seller_id for order in orders.values()})
+    unknown = await find_unknown_companies(session, {order.seller_id for order in orders.values()})
     known = {number: order for number, order in orders.items() if order.seller_id not in unknown}
     for number in orders.keys() - known.keys():
         detail = f"no company {orders[number].seller_id} is known to orders: create it in catalog"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from services.orders import store
+from services.orders.store import orders as store
 from shared.catalog_view import keep_api_keys, keep_companies, keep_connections, keep_products
 from shared.database import Session
 from shared.events.catalog import ApiKeyChanged, CompanyChanged, ConnectionChanged, ProductChanged, ProductRemoved

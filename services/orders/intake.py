@@ -13,9 +13,9 @@ from typing import Any, Self
 from pydantic import PrivateAttr, ValidationError
 from pydantic_core import from_json, to_json
 
-from services.orders import store
 from services.orders.accept import UnknownCompanyError, Verdict, accept_orders
-from services.orders.domain import SubmittedOrder
+from services.orders.domain.orders import SubmittedOrder
+from services.orders.store.companies import find_company_ids
 from services.orders.submissions import OrderBody
 from shared.database import Session
 from shared.errors import field_errors
@@ -101,7 +101,7 @@ async def accept_received(session: Session, events: Sequence[ReceivedOrder]) -> 
     Raises `EventError` with all that was refused, and why; for what may pass, so that it is tried again,
     `UnknownCompanyError` (a sender who may yet turn up) and `NotConnectedError` (nothing but connections is missing).
     """
-    companies = await store.find_company_ids(session, {event.sender for event in events if event.sender is not None})
+    companies = await find_company_ids(session, {event.sender for event in events if event.sender is not None})
     submitted = [event.submitted(_seller_of(event, companies), "amqp") for event in events]
     causes = {order.order_id: event for order, event in zip(submitted, events, strict=True)}
     verdicts = await accept_orders(session, submitted, causes)

@@ -1,6 +1,7 @@
 """Orders as a service."""
 
-from services.orders import api, bulk_api, handlers, intake
+from services.orders import handlers, intake
+from services.orders.api import BODY_LIMITS_BYTES, ROUTERS
 from services.orders.tables import METADATA
 from shared.events.orders import ApiKeyUsedAtOrders
 from shared.key_uses import publishing
@@ -10,8 +11,8 @@ SERVICE = Service(
     name="orders",
     summary="Orders and returns, from every source through one intake path",
     metadata=METADATA,
-    routers=(bulk_api.router, api.router),
-    body_limits_bytes={bulk_api.PATH: bulk_api.STREAM_LIMIT_BYTES},
+    routers=ROUTERS,
+    body_limits_bytes=BODY_LIMITS_BYTES,
     note_key_uses=publishing(ApiKeyUsedAtOrders),
     subscriptions=handlers.SUBSCRIPTIONS,
     intake=intake.sources,

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, StrictBool, field_validator
 
-from services.orders.domain import Line, ReturnedLine, SubmittedOrder, SubmittedReturn
+from services.orders.domain.orders import Line, ReturnedLine, SubmittedOrder, SubmittedReturn
 from shared import clock
 from shared.events.orders import OrderSource, OrderSubmitted, SubmittedLine
 

@@ -41,6 +41,10 @@ async def test_confirmed_messages_outlive_a_kill_of_the_node() -> None:
         async with await aio_pika.connect(node.url) as connection:
             channel = await connection.channel()
             await channel.declare_queue("orders", durable=True)
+        node.stop()  # a node that is killed may forget queues, not messages, that are a few seconds old
+        node.start()
+        async with await aio_pika.connect(node.url) as connection:
+            channel = await connection.channel()
             await channel.default_exchange.publish(
                 aio_pika.Message(b"A-1", delivery_mode=aio_pika.DeliveryMode.PERSISTENT), routing_key="orders"
             )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.orders.accept import UnknownCompanyError, accept_orders
-from services.orders.domain import SubmittedOrder
+from services.orders.domain.orders import SubmittedOrder
 from services.orders.intake import NotConnectedError, ReceivedOrder, accept_received, order_decoder
 from services.orders.submissions import OrderBody
 from shared.events import BATCH, SINGLE

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.orders import store
+from services.orders.store import orders as store
 from shared.events.inventory import LineDecision, OrderShort, Take
 from shared.events.orders import OrderCreated
 from tests.app import Answer

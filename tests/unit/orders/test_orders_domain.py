@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.orders.domain import (
+from services.orders.domain.orders import (
     Line,
     OrderStatus,
     Refusal,

@@ -1,38 +1,29 @@
-"""The HTTP side: submit orders and returns, see what became of them."""
+"""Orders over HTTP: submit them, see what became of them."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import AfterValidator, BaseModel, computed_field
 
-from services.orders import store
-from services.orders.accept import UnknownCompanyError, Verdict, accept_orders, accept_return
-from services.orders.domain import OrderStatus, status_of
-from services.orders.submissions import NamedSource, OrderRequest, ReturnBody, storable
+from services.orders.accept import UnknownCompanyError, accept_orders
+from services.orders.api.requests import Calling, Here, raise_unless_accepted, unknown_company
+from services.orders.domain.orders import OrderStatus, status_of
+from services.orders.store import orders as store
+from services.orders.submissions import OrderRequest, storable
 from shared import clock
-from shared.access import Caller, caller_of
-from shared.errors import FieldError, ProblemError
+from shared.errors import ProblemError
 from shared.events.inventory import LineOutcome, Take
 from shared.events.orders import OrderSource, OrderState
 from shared.idempotency import OnceRoute, commit_with_answer
-from shared.service_context import Context, context_of
+from shared.service_context import Context
 
 router = APIRouter(prefix="/v1", route_class=OnceRoute)
-
-Calling = Annotated[Caller, Depends(caller_of("orders"))]
-Here = Annotated[Context, Depends(context_of("orders"))]
 
 WAIT_LIMIT_SECONDS = 10
 # Inventory mostly answers within tens of milliseconds; who waits for longer asks rarely.
 FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS = 0.01, 0.25
-
-
-class ReturnRequest(ReturnBody):
-    """A return to submit; only the platform admin needs to say whose (`seller_id`)."""
-
-    source: NamedSource = "api"
 
 
 class OrderLine(BaseModel):
@@ -77,30 +68,6 @@ class OrderPage(BaseModel):
     next_cursor: UUID | None
 
 
-class ReturnLine(BaseModel):
-    """A line of a return."""
-
-    line_id: int
-    product_id: int
-    variant_sku: str | None
-    quantity: int
-    restock: bool
-    location: str | None
-
-
-class Return(BaseModel):
-    """A return as it was accepted."""
-
-    return_id: UUID
-    seller_id: int
-    external_ref: str
-    source: OrderSource
-    order_id: UUID | None
-    returned_at: datetime
-    received_at: datetime
-    lines: list[ReturnLine]
-
-
 @router.post("/orders", status_code=201, responses={200: {"model": Order, "description": "It was here already"}})
 async def submit_order(
     body: OrderRequest,
@@ -119,8 +86,8 @@ async def submit_order(
         try:
             (verdict,) = await accept_orders(session, [order])
         except UnknownCompanyError as error:
-            raise _unknown_company(error) from error
-    _raise_unless_accepted(verdict, "order")
+            raise unknown_company(error) from error
+    raise_unless_accepted(verdict, "order")
     response.status_code = 201 if verdict.kind == "created" else 200
     response.headers["Location"] = f"{router.prefix}/orders/{verdict.id}"
     if wait:  # inventory only hears of what is committed
@@ -158,37 +125,6 @@ async def show_order(order_id: UUID, caller: Calling, context: Here) -> Order:
     if not rows:
         raise ProblemError(404, "order_not_found", f"You have no order {order_id}.")
     return Order.model_validate(rows[0])
-
-
-@router.post("/returns", status_code=201, responses={200: {"model": Return, "description": "It was here already"}})
-async def submit_return(body: ReturnRequest, response: Response, caller: Calling, context: Here) -> Return:
-    """State that items came back, with or without a known order. The same return again answers 200."""
-    returned = body.submitted(caller.company(body.seller_id), body.source)
-    async with context.database.transaction() as session:
-        try:
-            verdict = await accept_return(session, returned)
-        except UnknownCompanyError as error:
-            raise _unknown_company(error) from error
-        _raise_unless_accepted(verdict, "return")
-        row = await store.find_return(session, verdict.id)
-    response.status_code = 201 if verdict.kind == "created" else 200
-    return Return.model_validate(row)
-
-
-def _unknown_company(error: UnknownCompanyError) -> ProblemError:
-    detail = str(error)
-    return ProblemError(422, "unknown_company", detail, errors=[FieldError(field="seller_id", detail=detail)])
-
-
-def _raise_unless_accepted(verdict: Verdict, what: Literal["order", "return"]) -> None:
-    if verdict.kind == "conflict":
-        detail = verdict.conflict(what)
-        error = FieldError(field="external_ref", detail=detail)
-        raise ProblemError(409, f"{what}_ref_conflict", detail, errors=[error])
-    if verdict.kind == "refused":
-        errors = [FieldError(field=refusal.field, detail=refusal.detail) for refusal in verdict.refusals]
-        detail = "; ".join(f"{error.field}: {error.detail}" for error in errors)
-        raise ProblemError(422, f"{what}_refused", detail, errors=errors)
 
 
 async def _when_decided(context: Context, order_id: UUID, wait_seconds: float) -> Order:

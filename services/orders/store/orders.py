@@ -1,4 +1,4 @@
-"""All SQL of orders."""
+"""SQL of orders and their lines."""
 
 import json
 from collections.abc import Collection, Sequence
@@ -9,16 +9,9 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from services.orders.domain import Line, SubmittedOrder, SubmittedReturn
+from services.orders.domain.orders import Line, SubmittedOrder
 from shared.database import Session
 from shared.events.inventory import OrderAllocated, OrderShort
-
-COMPANIES_BY_REF = text("select ref, company_id from companies where ref = any(cast(:refs as text[]))")
-COMPANY_IDS = text("select company_id from companies where company_id = any(cast(:ids as bigint[]))")
-CONNECTED_SUPPLIERS = text("""
-    select retailer_id, supplier_id from connections
-    where retailer_id = any(cast(:retailer_ids as bigint[])) and (state = 'active' or :also_ended)
-""")
 
 ORDERS_BY_REF = text("""
     select order_id, seller_id, external_ref, fingerprint
@@ -79,30 +72,6 @@ UPDATE_LINES = text("""
     returning l.order_id, l.line_id
 """)
 
-INSERT_RETURN = text("""
-    insert into returns (return_id, seller_id, external_ref, fingerprint, source, order_id, returned_at, received_at)
-    values (:return_id, :seller_id, :external_ref, :fingerprint, :source, :order_id, :returned_at, :received_at)
-    on conflict (external_ref, seller_id) do nothing
-    returning return_id
-""")
-INSERT_RETURN_LINES = text("""
-    insert into return_lines (return_id, line_id, product_id, variant_sku, quantity, location, restock)
-    select * from unnest(cast(:owner_ids as uuid[]), cast(:line_ids as integer[]), cast(:product_ids as bigint[]),
-        cast(:variant_skus as text[]), cast(:quantities as bigint[]), cast(:locations as text[]),
-        cast(:restocks as boolean[]))
-""")
-RETURN_BY_REF = text("""
-    select return_id, fingerprint from returns where external_ref = :external_ref and seller_id = :seller_id
-""")
-SELECT_RETURN = text("""
-    select r.return_id, r.seller_id, r.external_ref, r.source, r.order_id, r.returned_at, r.received_at, (
-            select jsonb_agg(jsonb_build_object('line_id', l.line_id, 'product_id', l.product_id,
-                'variant_sku', l.variant_sku, 'quantity', l.quantity, 'location', l.location, 'restock', l.restock)
-                order by l.line_id)
-            from return_lines l where l.return_id = r.return_id) as lines
-    from returns r where r.return_id = :return_id
-""")
-
 
 class UnknownOrderError(LookupError):
     """Inventory decided on an order, or on a line, that is not here."""
@@ -114,32 +83,6 @@ class Known:
 
     id: UUID
     fingerprint: bytes
-
-
-async def find_company_ids(session: Session, refs: Collection[str]) -> dict[str, int]:
-    """`{ref: company id}` of those that are known here."""
-    rows = await session.execute(COMPANIES_BY_REF, {"refs": sorted(refs)})
-    return {row.ref: row.company_id for row in rows}
-
-
-async def find_unknown_companies(session: Session, company_ids: Collection[int]) -> set[int]:
-    """Which of these ids are no companies known here."""
-    rows = await session.execute(COMPANY_IDS, {"ids": sorted(company_ids)})
-    return set(company_ids) - {row.company_id for row in rows}
-
-
-async def find_suppliers(
-    session: Session, retailer_ids: Collection[int], *, also_ended: bool = False
-) -> dict[int, set[int]]:
-    """`{retailer: suppliers with which it has an active connection}`, with an entry for each retailer.
-
-    With `also_ended` those with which it ever had one.
-    """
-    suppliers: dict[int, set[int]] = {retailer_id: set() for retailer_id in retailer_ids}
-    parameters = {"retailer_ids": sorted(suppliers), "also_ended": also_ended}
-    for row in await session.execute(CONNECTED_SUPPLIERS, parameters):
-        suppliers[row.retailer_id].add(row.supplier_id)
-    return suppliers
 
 
 async def find_known_orders(session: Session, keys: Collection[tuple[int, str]]) -> dict[tuple[int, str], Known]:
@@ -172,7 +115,7 @@ async def insert_orders(session: Session, orders: Sequence[SubmittedOrder], rece
         if order.order_id in created
         for line_id, line in enumerate(order.lines, 1)
     ]
-    await session.execute(INSERT_ORDER_LINES, _line_columns(numbered))
+    await session.execute(INSERT_ORDER_LINES, line_columns(numbered))
     return created
 
 
@@ -215,45 +158,7 @@ async def record_decisions(session: Session, decided: Sequence[OrderAllocated | 
         raise UnknownOrderError(message)
 
 
-async def find_known_return(session: Session, returned: SubmittedReturn) -> Known | None:
-    """The return that has this reference already."""
-    found = await session.execute(
-        RETURN_BY_REF, {"external_ref": returned.external_ref, "seller_id": returned.seller_id}
-    )
-    row = found.one_or_none()
-    return Known(row.return_id, row.fingerprint) if row else None
-
-
-async def insert_return(session: Session, returned: SubmittedReturn, received_at: datetime) -> bool:
-    """Insert a return with its lines; says whether its reference was free."""
-    inserted = await session.execute(
-        INSERT_RETURN,
-        {
-            "return_id": returned.return_id,
-            "seller_id": returned.seller_id,
-            "external_ref": returned.external_ref,
-            "fingerprint": returned.fingerprint(),
-            "source": returned.source,
-            "order_id": returned.order_id,
-            "returned_at": returned.returned_at or received_at,
-            "received_at": received_at,
-        },
-    )
-    if inserted.one_or_none() is None:
-        return False
-    numbered = [(returned.return_id, line_id, line) for line_id, line in enumerate(returned.lines, 1)]
-    restocks = [line.restock for line in returned.lines]
-    await session.execute(INSERT_RETURN_LINES, _line_columns(numbered) | {"restocks": restocks})
-    return True
-
-
-async def find_return(session: Session, return_id: UUID) -> dict[str, Any]:
-    """A return with its lines."""
-    rows = await session.execute(SELECT_RETURN, {"return_id": return_id})
-    return dict(rows.mappings().one())
-
-
-def _line_columns(numbered: Sequence[tuple[UUID, int, Line]]) -> dict[str, list[Any]]:
+def line_columns(numbered: Sequence[tuple[UUID, int, Line]]) -> dict[str, list[Any]]:
     """`(id of the order or return, line id, line)` as the arrays that `unnest` takes."""
     return {
         "owner_ids": [owner_id for owner_id, _, _ in numbered],

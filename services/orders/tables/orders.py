@@ -1,35 +1,16 @@
-"""The tables of orders: orders, returns, and the copies of what catalog tells."""
+"""The tables of orders and their lines."""
 
 from datetime import datetime
 from typing import Any, ClassVar, get_args
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, Index, LargeBinary, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
-from shared.catalog_view import add_access_tables, add_product_tables
-from shared.database import registry_in
+from services.orders.tables.table import MOMENT, Table, one_of
 from shared.events.inventory import LineOutcome
 from shared.events.orders import QUANTITY_LIMIT, OrderSource, OrderState
-from shared.idempotency import add_idempotency_table
-from shared.messaging.tables import add_messaging_tables
-
-
-class Table(SQLModel, registry=registry_in("orders")):
-    """Base of this service's own tables."""
-
-    __abstract__ = True
-
-
-METADATA = Table.metadata
-
-MOMENT = DateTime(timezone=True)
-
-
-def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
-    listed = ", ".join(f"'{value}'" for value in values)
-    return CheckConstraint(f"{column} in ({listed})", name=f"{column}_known")
 
 
 class Order(Table, table=True):
@@ -42,8 +23,8 @@ class Order(Table, table=True):
         UniqueConstraint("external_ref", "seller_id"),
         # A seller's orders, newest first: ids are UUIDv7.
         Index("ix_orders_seller_id_order_id", "seller_id", "order_id"),
-        _one_of("source", get_args(OrderSource)),
-        _one_of("state", get_args(OrderState)),
+        one_of("source", get_args(OrderSource)),
+        one_of("state", get_args(OrderState)),
         CheckConstraint("octet_length(fingerprint) = 32", name="fingerprint_is_sha256"),
         CheckConstraint("external_ref <> ''", name="external_ref_given"),
         # Inventory applies an order by its version: the first is 1, so that 0 can mean "never seen".
@@ -72,7 +53,7 @@ class OrderLine(Table, table=True):
         # A line of nothing, or of less, would give stock away.
         CheckConstraint(f"quantity between 1 and {QUANTITY_LIMIT}", name="quantity_in_range"),
         CheckConstraint("variant_sku <> ''", name="variant_sku_not_empty"),
-        _one_of("outcome", get_args(LineOutcome)),
+        one_of("outcome", get_args(LineOutcome)),
         CheckConstraint("shortfall >= 0", name="shortfall_not_negative"),
         # What nobody has decided has taken nothing.
         CheckConstraint(
@@ -91,52 +72,3 @@ class OrderLine(Table, table=True):
     takes: list[dict[str, Any]] = Field(sa_type=JSONB, sa_column_kwargs={"server_default": text("'[]'")})
     shortfall: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": text("0")})
     reason: str | None = Field(sa_type=Text)
-
-
-class Return(Table, table=True):
-    """Items that came back; stated once, never changed."""
-
-    __tablename__ = "returns"
-    __table_args__: ClassVar[Any] = (
-        # As for orders: what is stated twice is one return.
-        UniqueConstraint("external_ref", "seller_id"),
-        Index("ix_returns_order_id", "order_id"),
-        _one_of("source", get_args(OrderSource)),
-        CheckConstraint("octet_length(fingerprint) = 32", name="fingerprint_is_sha256"),
-        CheckConstraint("external_ref <> ''", name="external_ref_given"),
-    )
-
-    return_id: UUID = Field(primary_key=True)
-    seller_id: int = Field(sa_type=BigInteger)
-    external_ref: str = Field(sa_type=Text)
-    fingerprint: bytes = Field(sa_type=LargeBinary)
-    source: str = Field(sa_type=Text)
-    # A return may stand alone (rule 15).
-    order_id: UUID | None = Field(foreign_key="orders.orders.order_id")
-    returned_at: datetime = Field(sa_type=MOMENT)
-    received_at: datetime = Field(sa_type=MOMENT)
-
-
-class ReturnLine(Table, table=True):
-    """A line of a return."""
-
-    __tablename__ = "return_lines"
-    __table_args__: ClassVar[Any] = (
-        CheckConstraint("line_id >= 1", name="line_id_counts_from_1"),
-        CheckConstraint(f"quantity between 1 and {QUANTITY_LIMIT}", name="quantity_in_range"),
-        CheckConstraint("variant_sku <> ''", name="variant_sku_not_empty"),
-    )
-
-    return_id: UUID = Field(primary_key=True, foreign_key="orders.returns.return_id")
-    line_id: int = Field(primary_key=True)
-    product_id: int = Field(sa_type=BigInteger)
-    variant_sku: str | None = Field(sa_type=Text)
-    quantity: int = Field(sa_type=BigInteger)
-    restock: bool
-    location: str | None = Field(sa_type=Text)
-
-
-add_messaging_tables(METADATA)
-add_idempotency_table(METADATA)
-add_access_tables(METADATA)
-add_product_tables(METADATA)

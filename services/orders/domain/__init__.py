@@ -1,0 +1,1 @@
+"""What orders decides, without any I/O."""

@@ -1,0 +1,73 @@
+"""SQL of returns and their lines."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from services.orders.domain.orders import SubmittedReturn
+from services.orders.store.orders import Known, line_columns
+from shared.database import Session
+
+INSERT_RETURN = text("""
+    insert into returns (return_id, seller_id, external_ref, fingerprint, source, order_id, returned_at, received_at)
+    values (:return_id, :seller_id, :external_ref, :fingerprint, :source, :order_id, :returned_at, :received_at)
+    on conflict (external_ref, seller_id) do nothing
+    returning return_id
+""")
+INSERT_RETURN_LINES = text("""
+    insert into return_lines (return_id, line_id, product_id, variant_sku, quantity, location, restock)
+    select * from unnest(cast(:owner_ids as uuid[]), cast(:line_ids as integer[]), cast(:product_ids as bigint[]),
+        cast(:variant_skus as text[]), cast(:quantities as bigint[]), cast(:locations as text[]),
+        cast(:restocks as boolean[]))
+""")
+RETURN_BY_REF = text("""
+    select return_id, fingerprint from returns where external_ref = :external_ref and seller_id = :seller_id
+""")
+SELECT_RETURN = text("""
+    select r.return_id, r.seller_id, r.external_ref, r.source, r.order_id, r.returned_at, r.received_at, (
+            select jsonb_agg(jsonb_build_object('line_id', l.line_id, 'product_id', l.product_id,
+                'variant_sku', l.variant_sku, 'quantity', l.quantity, 'location', l.location, 'restock', l.restock)
+                order by l.line_id)
+            from return_lines l where l.return_id = r.return_id) as lines
+    from returns r where r.return_id = :return_id
+""")
+
+
+async def find_known_return(session: Session, returned: SubmittedReturn) -> Known | None:
+    """The return that has this reference already."""
+    found = await session.execute(
+        RETURN_BY_REF, {"external_ref": returned.external_ref, "seller_id": returned.seller_id}
+    )
+    row = found.one_or_none()
+    return Known(row.return_id, row.fingerprint) if row else None
+
+
+async def insert_return(session: Session, returned: SubmittedReturn, received_at: datetime) -> bool:
+    """Insert a return with its lines; says whether its reference was free."""
+    inserted = await session.execute(
+        INSERT_RETURN,
+        {
+            "return_id": returned.return_id,
+            "seller_id": returned.seller_id,
+            "external_ref": returned.external_ref,
+            "fingerprint": returned.fingerprint(),
+            "source": returned.source,
+            "order_id": returned.order_id,
+            "returned_at": returned.returned_at or received_at,
+            "received_at": received_at,
+        },
+    )
+    if inserted.one_or_none() is None:
+        return False
+    numbered = [(returned.return_id, line_id, line) for line_id, line in enumerate(returned.lines, 1)]
+    restocks = [line.restock for line in returned.lines]
+    await session.execute(INSERT_RETURN_LINES, line_columns(numbered) | {"restocks": restocks})
+    return True
+
+
+async def find_return(session: Session, return_id: UUID) -> dict[str, Any]:
+    """A return with its lines."""
+    rows = await session.execute(SELECT_RETURN, {"return_id": return_id})
+    return dict(rows.mappings().one())
