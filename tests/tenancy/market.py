@@ -83,6 +83,7 @@ class Company:
     # For retailers: a variant of what their version is based on.
     suppliers_variant: str = ""
     order: str = ""
+    spare_order: str = ""
     order_ref: str = ""
     return_id: str = ""
     reservation: str = ""
@@ -358,6 +359,8 @@ async def _sell(company: Company, product_id: int, variant_sku: str) -> None:
         return bool(made(answer)["status"] == "allocated")
 
     await eventually(f"{company.name} has sold something", allocated)
+    spare = {"external_ref": company.said("spare-order"), "lines": lines}
+    company.spare_order = company.mark(made(await company.client.post("/v1/orders", spare))["order_id"])
     back = {
         "external_ref": company.said("return"),
         "order_id": company.order,

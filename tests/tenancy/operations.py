@@ -248,9 +248,17 @@ ENTRIES: Mapping[str, Entry] = {
         Ask(lists=True),
         Ask(query={"seller_id": company.id}),
         Ask(query={"external_ref": company.order_ref}, lists=True),
+        Ask(query={"product_id": company.product}, lists=True),
+        # Of oneself as the supplier; a stranger asks what it sold of this one's products.
+        Ask(query={"supplier_id": company.id}, lists=True, names_own=company.role == SUPPLIER),
         Ask(query={"cursor": LAST_UUID}, lists=True),
     ],
     "GET /v1/orders/{order_id}": lambda company: [Ask({"order_id": company.order})],
+    "GET /v1/orders/{order_id}/history": lambda company: [Ask({"order_id": company.order})],
+    "PATCH /v1/orders/{order_id}": lambda company: [
+        Ask({"order_id": company.order}, body={"lines": [{"line_id": 1, "quantity": 2}]})
+    ],
+    "POST /v1/orders/{order_id}/cancel": lambda company: [Ask({"order_id": company.spare_order})],
     "POST /v1/returns": _returns,
     # Inventory
     "GET /v1/stock": only(

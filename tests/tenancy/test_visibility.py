@@ -149,6 +149,11 @@ THINGS: Mapping[str, Thing] = {
     "row of an import": Thing("supplier", "ImportRow", get(IMPORT + "/rows"), first("items")),
     "order": Thing("retailer", "Order", get("/v1/orders/{company.order}")),
     "order line": Thing("retailer", None, get("/v1/orders/{company.order}"), first("lines")),
+    "part of an order at a supplier": Thing(
+        "retailer", "SupplierPart", get("/v1/orders/{company.order}"), first("suppliers")
+    ),
+    "history of an order": Thing("retailer", "OrderHistory", get("/v1/orders/{company.order}/history")),
+    "change of an order": Thing("retailer", None, get("/v1/orders/{company.order}/history"), first("items")),
     "orders that are sent together": Thing("retailer", "BulkOrdersAnswer", ORDERS),
     "return": Thing("retailer", "Return", post("/v1/returns", a_return)),
     "return line": Thing("retailer", None, post("/v1/returns", a_return), first("lines")),

@@ -27,7 +27,7 @@ from shared.events.catalog import (
     Variant,
 )
 from shared.events.inventory import LineDecision, LineOutcome, OrderAllocated, OrderShort
-from shared.events.orders import ItemsReturned, OrderCreated
+from shared.events.orders import ItemsReturned, OrderAmended, OrderCancelled, OrderCreated, OrderEvent
 from shared.messaging.bus import EVENTS_EXCHANGE, INTAKE_EXCHANGE, Message
 from shared.messaging.in_process import InProcessBus
 from shared.scopes import AREA_SCOPES
@@ -38,7 +38,7 @@ SUPPLIER, RETAILER, STRANGER, OTHER_SUPPLIER = 1, 2, 3, 4
 REFS = {SUPPLIER: "supplier-a", RETAILER: "retailer-a", STRANGER: "retailer-b", OTHER_SUPPLIER: "supplier-b"}
 ADMIN_KEY = "bsk_the-admin-of-the-tests"
 DEADLINE_SECONDS = 30
-HEARD = types_by_wire_name([OrderCreated, ItemsReturned])
+HEARD = types_by_wire_name([OrderCreated, OrderAmended, OrderCancelled, ItemsReturned])
 
 SMALL = {"product_id": 102, "variant_sku": "T01-S", "quantity": 2}
 ORDER: dict[str, Any] = {"external_ref": "R-1", "lines": [SMALL]}
@@ -50,7 +50,7 @@ def key_of(company_id: int) -> str:
     return f"bsk_key-of-{company_id}"
 
 
-def allocated(order: OrderCreated, decision: int = 1, outcome: LineOutcome = "allocated") -> OrderAllocated:
+def allocated(order: OrderEvent, decision: int = 1, outcome: LineOutcome = "allocated") -> OrderAllocated:
     """Inventory's decision that treats all lines alike."""
     lines = tuple(LineDecision(line_id=line.line_id, outcome=outcome) for line in order.lines)
     return OrderAllocated(order_id=order.order_id, order_version=order.version, decision=decision, lines=lines)
