@@ -113,6 +113,11 @@ class CsvRecords:
         self._delimiter, self._is_said = ",", False
         self._has_begun = False
 
+    @property
+    def next_line(self) -> int:
+        """The line, from 1, in which the next record begins."""
+        return self._lines + 1
+
     def feed(self, piece: bytes) -> list[Record]:
         """The records that are complete with this next piece. Raises `FileError`."""
         text = self._rest + self._decoder.decode(piece)
