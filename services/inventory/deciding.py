@@ -319,7 +319,9 @@ async def _tell(
     codes = stock.location_codes()
     to_keep: dict[UUID, list[DecidedLine]] = {}
     for order, outcome in zip(orders, outcomes, strict=True):
-        lines = [_line_decision(line, codes) for line in outcome]
+        suppliers = {line.line_id: line.supplier_id or None for line in order.lines}
+        waits_for = {line.line_id: line.waits_for for line in order.parked}
+        lines = [_line_decision(line, codes, suppliers, waits_for) for line in outcome]
         if order.decided is not None:
             lines = sorted([*lines, *order.decided], key=itemgetter("line_id"))
         kinds = {line["outcome"] for line in lines}
@@ -330,13 +332,16 @@ async def _tell(
         )
         publish(session, event, caused_by=order.event)
         if "parked" in kinds or order.decided is not None:
-            suppliers = {line.line_id: line.supplier_id for line in order.lines}
-            suppliers |= {line["line_id"]: line["supplier_id"] for line in order.decided or ()}
-            to_keep[order.order_id] = [line | {"supplier_id": suppliers[line["line_id"]]} for line in lines]
+            to_keep[order.order_id] = lines
     await order_store.save_decided(session, to_keep)
 
 
-def _line_decision(decided: Decided, codes: Mapping[int, str]) -> DecidedLine:
+def _line_decision(
+    decided: Decided,
+    codes: Mapping[int, str],
+    suppliers: Mapping[int, int | None],
+    waits_for: Mapping[int, int],
+) -> DecidedLine:
     """What the event says of a line (`LineDecision`)."""
     return {
         "line_id": decided.line_id,
@@ -347,4 +352,6 @@ def _line_decision(decided: Decided, codes: Mapping[int, str]) -> DecidedLine:
         ],
         "shortfall": decided.shortfall,
         "reason": decided.reason,
+        "supplier_id": suppliers[decided.line_id],
+        "waits_for": waits_for.get(decided.line_id),
     }

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+from services.orders.domain.life import StoredLine, StoredOrder
 from services.orders.domain.orders import (
     Refusal,
     SubmittedOrder,
@@ -17,12 +18,15 @@ from services.orders.domain.orders import (
 from services.orders.store import orders as order_store
 from services.orders.store import returns as return_store
 from services.orders.store.companies import find_suppliers, find_unknown_companies
+from services.orders.store.life import save_lines
 from services.orders.store.orders import Known
+from services.orders.store.reading import find_orders
+from services.orders.telling import told_as
 from shared import clock
 from shared.catalog_view import Link, find_links
 from shared.database import Session
 from shared.events import Event
-from shared.events.orders import ItemsReturned, OrderCreated, OrderLine, ReturnedLine
+from shared.events.orders import ItemsReturned, OrderCreated, ReturnedLine
 from shared.messaging.outbox import publish
 
 NO_CAUSES: Mapping[UUID, Event] = {}
@@ -76,6 +80,8 @@ async def accept_orders(
     wanted = [order for order in submitted if order.key not in known and not refusals[order.order_id]]
     received_at = clock.utc_now()
     created = await order_store.insert_orders(session, wanted, received_at)
+    stored = {order.order_id: _stored(order, links, received_at) for order in wanted if order.order_id in created}
+    await save_lines(session, list(stored.values()))
     # Somebody else may have brought the same reference in the meantime, or it stands twice in this batch.
     known |= await order_store.find_known_orders(
         session, [order.key for order in wanted if order.order_id not in created]
@@ -83,7 +89,7 @@ async def accept_orders(
     verdicts = []
     for order in submitted:
         if order.order_id in created:
-            publish(session, _created(order, links, received_at), caused_by=causes.get(order.order_id))
+            publish(session, told_as(OrderCreated, stored[order.order_id]), caused_by=causes.get(order.order_id))
             verdicts.append(Verdict("created", order.order_id))
         elif refusals.get(order.order_id):
             verdicts.append(Verdict("refused", order.order_id, refusals[order.order_id]))
@@ -135,7 +141,7 @@ async def _refusals_of_return(session: Session, returned: SubmittedReturn) -> tu
     refusals = check_returned(returned.lines, links, returned.seller_id, suppliers[returned.seller_id])
     if returned.order_id:
         own = {"order_id": returned.order_id, "seller_id": returned.seller_id}
-        if not await order_store.find_orders(session, own, limit=1):
+        if not await find_orders(session, own, limit=1):
             detail = f"company {returned.seller_id} has no order {returned.order_id}"
             refusals.append(Refusal("order_id", detail))
     return tuple(refusals)
@@ -145,25 +151,30 @@ def _compared(known: Known, fingerprint: bytes) -> Verdict:
     return Verdict("existing" if known.fingerprint == fingerprint else "conflict", known.id)
 
 
-def _created(order: SubmittedOrder, links: Links, received_at: datetime) -> OrderCreated:
-    return OrderCreated(
+def _stored(order: SubmittedOrder, links: Links, received_at: datetime) -> StoredOrder:
+    lines = [
+        StoredLine(
+            line_id=line_id,
+            product_id=line.product_id,
+            variant_sku=line.variant_sku,
+            quantity=line.quantity,
+            location=line.location,
+            checked=was_checked(links[line.part]),
+            supplier_id=links[line.part].supplier_id,
+        )
+        for line_id, line in enumerate(order.lines, 1)
+    ]
+    return StoredOrder(
         order_id=order.order_id,
         seller_id=order.seller_id,
         external_ref=order.external_ref,
         source=order.source,
+        state="open",
         placed_at=order.placed_at or received_at,
-        lines=tuple(
-            OrderLine(
-                line_id=line_id,
-                product_id=line.product_id,
-                variant_sku=line.variant_sku,
-                quantity=line.quantity,
-                location=line.location,
-                checked=was_checked(links[line.part]),
-            )
-            for line_id, line in enumerate(order.lines, 1)
-        ),
         version=1,
+        decision=0,
+        decided_version=0,
+        lines=tuple(lines),
     )
 
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from services.orders.store import orders as store
+from services.orders.domain.life import StoredOrder, UnknownOrderError, decided
+from services.orders.store.life import Change, add_changes, lock_orders, save_orders
+from shared import clock
 from shared.catalog_view import keep_api_keys, keep_companies, keep_connections, keep_products
 from shared.database import Session
 from shared.events.catalog import ApiKeyChanged, CompanyChanged, ConnectionChanged, ProductChanged, ProductRemoved
@@ -22,7 +24,22 @@ async def copy_products(session: Session, events: Sequence[ProductChanged | Prod
 
 async def record_decisions(session: Session, events: Sequence[OrderAllocated | OrderShort]) -> None:
     """Show on the orders what inventory decided; the newest decision on an order counts, whatever came when."""
-    await store.record_decisions(session, events)
+    newest = {event.order_id: event for event in sorted(events, key=lambda event: event.decision)}
+    orders = await lock_orders(session, newest)
+    missing = sorted(newest.keys() - orders.keys())
+    if missing:
+        message = f"inventory decided on orders that are not known here: {', '.join(map(str, missing))}"
+        raise UnknownOrderError(message)
+    news = [decided(order, newest[id_]) for id_, order in orders.items() if order.decision < newest[id_].decision]
+    await save_orders(session, news)
+    changes = [
+        Change(order, "decided", "inventory", _decided_units(order), cause=str(order.decision)) for order in news
+    ]
+    await add_changes(session, changes, clock.utc_now())
+
+
+def _decided_units(order: StoredOrder) -> dict[int, int]:
+    return {line.line_id: line.wanted for line in order.lines if line.outcome is not None}
 
 
 SUBSCRIPTIONS = (

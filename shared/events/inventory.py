@@ -104,7 +104,8 @@ class Take(Part):
 class LineDecision(Part):
     """What inventory decided for one order line.
 
-    `reason` says why it is short, refused or parked; `shortfall` counts the units that are missing.
+    `reason` says why it is short, refused or parked; `shortfall` counts the units that are missing. `supplier_id` keeps
+    the stock that the line draws on, where that is known; `waits_for` is the product that a parked line waits for.
     """
 
     line_id: int
@@ -112,6 +113,8 @@ class LineDecision(Part):
     takes: tuple[Take, ...] = ()
     shortfall: int = 0
     reason: str | None = None
+    supplier_id: int | None = None
+    waits_for: int | None = None
 
 
 class _OrderDecided(Event):

@@ -95,7 +95,7 @@ PARK = text("""
 """)
 
 
-# What was decided on a line: the event's `LineDecision`, and its `supplier_id`.
+# What was decided on a line: the event's `LineDecision`.
 DecidedLine = dict[str, Any]
 
 

@@ -9,8 +9,8 @@ from pydantic import AfterValidator, BaseModel, computed_field
 
 from services.orders.accept import UnknownCompanyError, accept_orders
 from services.orders.api.requests import Calling, Here, raise_unless_accepted, unknown_company
-from services.orders.domain.orders import OrderStatus, status_of
-from services.orders.store import orders as store
+from services.orders.domain.life import Status, StoredLine
+from services.orders.store import reading as store
 from services.orders.submissions import OrderRequest, storable
 from shared import clock
 from shared.errors import ProblemError
@@ -34,14 +34,39 @@ class OrderLine(BaseModel):
     variant_sku: str | None
     quantity: int
     location: str | None
+    supplier_id: int | None
     outcome: LineOutcome | None
     takes: list[Take]
     shortfall: int
     reason: str | None
+    waits_for: int | None
+    cancelled: int
+    assigned: int
+    fulfilled: int
+    failed: int
+    returned: int
+
+    @computed_field  # type: ignore[prop-decorator] # mypy knows no decorators above property; pydantic documents this
+    @property
+    def status(self) -> Status:
+        """How the line stands."""
+        fields = {name: getattr(self, name) for name in StoredLine._fields if name in type(self).model_fields}
+        return StoredLine(**fields).status
+
+
+class SupplierPart(BaseModel):
+    """How the lines stand that one supplier keeps the stock of."""
+
+    supplier_id: int
+    status: Status
 
 
 class Order(BaseModel):
-    """An order as it stands. `decision` counts inventory's decisions on it; 0 means that it has not decided yet."""
+    """An order as it stands; `status` is the worst of its lines.
+
+    `decision` counts inventory's decisions on it; 0 means that it has not decided yet. `decided_version` is the version
+    of the order that the newest was about.
+    """
 
     order_id: UUID
     seller_id: int
@@ -52,13 +77,10 @@ class Order(BaseModel):
     received_at: datetime
     version: int
     decision: int
+    decided_version: int
+    status: Status
+    suppliers: list[SupplierPart]
     lines: list[OrderLine]
-
-    @computed_field  # type: ignore[prop-decorator] # mypy knows no decorators above property; pydantic documents this
-    @property
-    def status(self) -> OrderStatus:
-        """How the order stands as a whole: the worst of its lines."""
-        return status_of(self.decision, [line.outcome for line in self.lines])
 
 
 class OrderPage(BaseModel):

@@ -1,18 +1,14 @@
-"""What an order is, whether it is the same order again, whether it may be sold, and how it stands. No I/O."""
+"""What an order is when it comes in, whether it is the same order again, and whether it may be sold. No I/O."""
 
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
 from uuid import UUID
 
 from shared.catalog_view import Link
-from shared.events.inventory import LineOutcome
 from shared.events.orders import OrderSource
-
-OrderStatus = Literal["received", "allocated", "short", "parked", "untracked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,17 +151,6 @@ def _check(
         elif owners and link.reason:
             refusals.append(Refusal(f"lines[{index}].variant_sku", link.reason))
     return refusals
-
-
-def status_of(decision: int, outcomes: Collection[LineOutcome | None]) -> OrderStatus:
-    """How an order stands as a whole: the worst of its lines, as somebody has to act on that one."""
-    if decision == 0:
-        return "received"
-    if "short" in outcomes or "refused" in outcomes:
-        return "short"
-    if "parked" in outcomes:
-        return "parked"
-    return "allocated" if "allocated" in outcomes else "untracked"
 
 
 def _in_utc(moment: datetime | None) -> str | None:

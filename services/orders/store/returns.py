@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from services.orders.domain.orders import SubmittedReturn
-from services.orders.store.orders import Known, line_columns
+from services.orders.store.orders import Known
 from shared.database import Session
 
 INSERT_RETURN = text("""
@@ -61,9 +61,19 @@ async def insert_return(session: Session, returned: SubmittedReturn, received_at
     )
     if inserted.one_or_none() is None:
         return False
-    numbered = [(returned.return_id, line_id, line) for line_id, line in enumerate(returned.lines, 1)]
-    restocks = [line.restock for line in returned.lines]
-    await session.execute(INSERT_RETURN_LINES, line_columns(numbered) | {"restocks": restocks})
+    lines = returned.lines
+    await session.execute(
+        INSERT_RETURN_LINES,
+        {
+            "owner_ids": [returned.return_id] * len(lines),
+            "line_ids": list(range(1, len(lines) + 1)),
+            "product_ids": [line.product_id for line in lines],
+            "variant_skus": [line.variant_sku for line in lines],
+            "quantities": [line.quantity for line in lines],
+            "locations": [line.location for line in lines],
+            "restocks": [line.restock for line in lines],
+        },
+    )
     return True
 
 

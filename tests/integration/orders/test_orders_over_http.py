@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.orders.store import orders as store
+from services.orders.handlers import record_decisions
 from shared.events.inventory import LineDecision, OrderShort, Take
 from shared.events.orders import OrderCreated
 from tests.app import Answer
@@ -42,7 +42,10 @@ async def test_a_new_order_is_received_and_told_once(shop: Shop) -> None:
     assert (order["seller_id"], order["external_ref"], order["source"]) == (RETAILER, "R-1", "pos")
     assert (order["status"], order["state"], order["version"], order["decision"]) == ("received", "open", 1, 0)
     undecided: dict[str, object] = {"location": None, "outcome": None, "takes": [], "shortfall": 0, "reason": None}
-    assert order["lines"] == [{"line_id": 1, **SMALL, **undecided}]
+    nothing_yet = dict.fromkeys(("cancelled", "assigned", "fulfilled", "failed", "returned"), 0)
+    known = {"line_id": 1, "supplier_id": SUPPLIER, "waits_for": None, "status": "received"}
+    assert order["lines"] == [known | SMALL | undecided | nothing_yet]
+    assert order["suppliers"] == [{"supplier_id": SUPPLIER, "status": "received"}]
     (event,) = await shop.told()
     assert isinstance(event, OrderCreated)
     assert (str(event.order_id), event.version, event.seller_id) == (order["order_id"], 1, RETAILER)
@@ -261,7 +264,7 @@ async def test_the_newest_decision_counts_whatever_came_when(shop: Shop) -> None
         async with shop.database.transaction() as session:
             newer = [allocated(event, decision=decision, outcome="untracked") for decision in (4, 3)]
             older = [allocated(event, decision=1, outcome="parked")]
-            await store.record_decisions(session, [*newer, *older])
+            await record_decisions(session, [*newer, *older])
         answer = await retailer.get(f"/v1/orders/{order_id}")
     assert (answer.body["status"], answer.body["decision"]) == ("untracked", 4)
 

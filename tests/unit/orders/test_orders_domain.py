@@ -1,4 +1,4 @@
-"""What is the same order, who may sell what, how an order stands: the decisions, without I/O."""
+"""What is the same order, and who may sell what: the decisions, without I/O."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -8,18 +8,15 @@ import pytest
 
 from services.orders.domain.orders import (
     Line,
-    OrderStatus,
     Refusal,
     ReturnedLine,
     SubmittedOrder,
     SubmittedReturn,
     check_ordered,
     check_returned,
-    status_of,
     was_checked,
 )
 from shared.catalog_view import Link
-from shared.events.inventory import LineOutcome
 
 SUPPLIER, RETAILER, STRANGER = 1, 2, 3
 SMALL = Line(102, "T01-S", 2, None)
@@ -125,18 +122,3 @@ def test_an_unknown_product_is_accepted_to_be_parked() -> None:
     assert check_ordered([SMALL], links, RETAILER, set()) == []
     assert not was_checked(links[SMALL.part])
     assert was_checked(supplied())
-
-
-@pytest.mark.parametrize(
-    ("decision", "outcomes", "status"),
-    [
-        (0, [None, None], "received"),
-        (1, ["allocated", "untracked"], "allocated"),
-        (1, ["untracked", "untracked"], "untracked"),
-        (1, ["allocated", "parked"], "parked"),
-        (1, ["allocated", "parked", "short"], "short"),
-        (2, ["refused", "parked"], "short"),
-    ],
-)
-def test_an_order_stands_as_its_worst_line(decision: int, outcomes: list[LineOutcome], status: OrderStatus) -> None:
-    assert status_of(decision, outcomes) == status

@@ -1,0 +1,72 @@
+"""SQL of orders as they are shown: whole to their seller, the lines that it supplies to a supplier."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from shared.database import Session
+
+SELECT_ORDERS = """
+    select o.order_id, o.seller_id, o.external_ref, o.source, o.state, {status} as status, o.placed_at, o.received_at,
+        o.version, o.decision, o.decided_version, (
+            select jsonb_agg(jsonb_build_object('line_id', l.line_id, 'product_id', l.product_id,
+                'variant_sku', l.variant_sku, 'quantity', l.quantity, 'location', l.location,
+                'supplier_id', l.supplier_id, 'outcome', l.outcome, 'takes', l.takes, 'shortfall', l.shortfall,
+                'reason', l.reason, 'waits_for', l.waits_for, 'cancelled', l.cancelled, 'assigned', l.assigned,
+                'fulfilled', l.fulfilled, 'failed', l.failed, 'returned', l.returned) order by l.line_id)
+            from order_lines l where l.order_id = o.order_id {own_lines}) as lines, (
+            select coalesce(jsonb_agg(jsonb_build_object('supplier_id', p.supplier_id, 'status', p.status)
+                order by p.supplier_id), '[]')
+            from order_parts p where p.order_id = o.order_id {own_parts}) as suppliers
+    from {orders}
+"""
+# As the seller sees it, and as one supplier does: lines that nobody is known to supply are the seller's business.
+WHOLE = SELECT_ORDERS.format(status="o.status", own_lines="", own_parts="", orders="orders o")
+PART = SELECT_ORDERS.format(
+    status="part.status",
+    own_lines="and l.supplier_id = part.supplier_id",
+    own_parts="and p.supplier_id = part.supplier_id",
+    orders="order_parts part join orders o using (order_id)",
+)
+# Of a part the columns of `order_parts` are asked where it has them: its indexes are those of a supplier's lists.
+FILTERS = {
+    "order_id": "{key}.order_id = cast(:order_id as uuid)",
+    "before": "{key}.order_id < cast(:before as uuid)",
+    "from_id": "{key}.order_id >= cast(:from_id as uuid)",
+    "received_from": "o.received_at >= cast(:received_from as timestamptz)",
+    "received_before": "o.received_at < cast(:received_before as timestamptz)",
+    "status": "{key}.status = cast(:status as text)",
+    "seller_id": "o.seller_id = cast(:seller_id as bigint)",
+    "external_ref": "o.external_ref = cast(:external_ref as text)",
+    "source": "o.source = cast(:source as text)",
+    "supplier_id": "exists (select from order_parts p where p.order_id = o.order_id "
+    "and p.supplier_id = cast(:supplier_id as bigint))",
+    "product_id": "exists (select from order_lines l where l.order_id = o.order_id "
+    "and l.product_id = cast(:product_id as bigint))",
+    "part_of": "part.supplier_id = cast(:part_of as bigint)",
+}
+
+
+async def find_orders(session: Session, filters: dict[str, object], limit: int) -> list[dict[str, Any]]:
+    """Orders with their lines, newest first, `limit` at most; `filters` by the names in `FILTERS`.
+
+    With `part_of` as that supplier sees them.
+    """
+    select, key = (PART, "part") if "part_of" in filters else (WHOLE, "o")
+    conditions = " and ".join(FILTERS[name].format(key=key) for name in filters) or "true"
+    statement = f"{select} where {conditions} order by {key}.order_id desc limit :limit"
+    rows = await session.execute(text(statement), {**filters, "limit": limit})
+    return [dict(row) for row in rows.mappings()]
+
+
+CHANGES = text("""
+    select kind, changed_at, version, actor, cause, reason, lines from order_changes
+    where order_id = :order_id order by change_id
+""")
+
+
+async def find_changes(session: Session, order_id: UUID) -> list[dict[str, Any]]:
+    """The history of an order, oldest first."""
+    rows = await session.execute(CHANGES, {"order_id": order_id})
+    return [dict(row) for row in rows.mappings()]
