@@ -15,7 +15,7 @@ async def accept_batch(session: Session, job: Job, orders: Sequence[FileOrder]) 
     """Accept these orders, each whole or not at all; one result for each, in their order."""
     results = {order.place: result for order in orders if (result := _unfit(order)) is not None}
     good = [order for order in orders if order.place not in results]
-    verdicts = await accept_orders(session, [_submitted(job, order) for order in good])
+    verdicts = await accept_orders(session, [_submitted(job, order) for order in good]) if good else []
     for order, verdict in zip(good, verdicts, strict=True):
         results[order.place] = _result(job, order, verdict)
     return [results[order.place] for order in orders]

@@ -3,8 +3,12 @@
 Each batch is one transaction with its results and how far the import is: so nothing is done twice, whatever dies.
 """
 
+from collections.abc import Sequence
+from typing import NoReturn
+
 import structlog
 
+from services.orders.domain.imports import FileOrder
 from services.orders.import_batch import accept_batch
 from services.orders.store import imports as store
 from services.orders.store.imports import Job, OrderResult
@@ -66,17 +70,17 @@ async def run_import(context: Context, job: Job) -> None:
 
 async def _take_turn(context: Context, job: Job) -> bool:
     """Accept batches for `TURN_SECONDS`; says whether the import has come to its end."""
-    at: int | None = job.place_done
     ends_at = clock.monotonic() + TURN_SECONDS
     if job.orders is None:
         async with context.database.transaction() as session:
             await store.hold(session, job.import_id, job.attempt)
             await store.gather(session, job.import_id)
+    at: int | None = job.place_done
     while at is not None:
-        if clock.monotonic() > ends_at:
-            return False
         at = await _do_next(context, job, at)
-    return True
+        if clock.monotonic() > ends_at:
+            break
+    return at is None
 
 
 async def _do_next(context: Context, job: Job, at: int) -> int | None:
@@ -106,9 +110,13 @@ async def _accept_next(context: Context, session: Session, job: Job, at: int) ->
         return await accept_batch(session, job, orders)
     try:
         async with context.database.within(lambda: session).transaction() as part:
-            raise _UndoError(await accept_batch(part, job, orders))
+            await _only_look(part, job, orders)
     except _UndoError as undone:
         return undone.results
+
+
+async def _only_look(session: Session, job: Job, orders: Sequence[FileOrder]) -> NoReturn:
+    raise _UndoError(await accept_batch(session, job, orders))
 
 
 async def tidy_imports(context: Context) -> None:

@@ -4,7 +4,7 @@ An import is locked before anything else, and only by who works on it (`hold`).
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -262,7 +262,7 @@ async def next_orders(
     refs = [one.external_ref for one in found if one.rows <= order_limit_rows]
     rows = await session.execute(ROWS_OF_ORDERS, {"import_id": import_id, "refs": refs})
     lines = {
-        ref: [FileLine(*row[:-1], errors=[(error["field"], error["detail"]) for error in row[-1] or ()]) for row in of_ref]
+        ref: [FileLine._make((*row[:-1], _errors(row.errors))) for row in of_ref]
         for ref, of_ref in groupby(rows, attrgetter("external_ref"))
     }
     return [FileOrder(one.place, one.external_ref, one.rows, lines.get(one.external_ref, ())) for one in found]
@@ -349,3 +349,7 @@ async def list_rows(
 
 def _told(errors: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
     return [{"field": field, "detail": detail} for field, detail in errors]
+
+
+def _errors(told: Sequence[Mapping[str, str]] | None) -> list[tuple[str, str]]:
+    return [(error["field"], error["detail"]) for error in told or ()]
