@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import aiohttp
 import typer
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -24,6 +25,8 @@ from shared.serve import run_to_end
 app = typer.Typer(help="Import orders.", no_args_is_help=True)
 
 IMPORTS = "/v1/orders/imports"
+# Where nobody looks at it as it comes, a reason shall stand in one line.
+WIDTH_IN_FILES = 240
 
 
 @app.callback()
@@ -89,7 +92,7 @@ async def _tell(session: aiohttp.ClientSession, job: dict[str, Any]) -> None:
             cells = (str(row["row"]), str(row["line"]), row["external_ref"] or "", error["field"], error["detail"])
             table.add_row(*map(escape, cells))
     if table.row_count:
-        errors.print(table, soft_wrap=False)
+        Console(stderr=True, width=None if errors.is_terminal else WIDTH_IN_FILES).print(table)
     if is_more:
         errors.print(f"... more of them: GET {rows_path}?status=refused")
     if job["reason"]:
