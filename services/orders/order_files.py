@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
@@ -21,6 +22,7 @@ from shared.csv_files import (
 from shared.errors import FieldError, field_errors
 
 COLUMNS = ("external_ref", "placed_at", "product_id", "variant_sku", "quantity", "location")
+VALUES = attrgetter(*COLUMNS)
 NEEDED = ("external_ref", "product_id", "quantity")
 NUMBERS = ("product_id", "quantity")
 FILE_LIMIT_ROWS = 2_000_000
@@ -136,7 +138,7 @@ def _line(number: int, record: Record, columns: Sequence[str]) -> FileLine:
         except ValidationError as error:
             errors = [(one.field, one.detail) for one in field_errors(error.errors())]
         else:
-            return FileLine(number, record.line, *(getattr(row, name) for name in COLUMNS))
+            return FileLine(number, record.line, *VALUES(row))
     ref = None if any(name == "external_ref" for name, _ in errors) else said["external_ref"]
     return FileLine(number, record.line, ref, errors=tuple(errors))
 
