@@ -84,7 +84,7 @@ async def test_a_transaction_that_fails_publishes_nothing(database_dsn: str) -> 
         with pytest.raises(ValueError, match="the handler failed"):
             await fail_after_publishing()
         assert await rows(database, "select * from outbox") == []
-        assert not database.outbox_written.is_set()
+        assert not database.outbox_written["ordinary"].is_set()
 
 
 async def test_an_effect_and_its_events_are_written_by_one_transaction(database_dsn: str) -> None:
@@ -127,7 +127,7 @@ async def test_a_broker_that_is_away_loses_nothing(database_dsn: str) -> None:
         bus.away = False
         async with asyncio.timeout(10):
             while not bus.published:
-                database.outbox_written.set()
+                database.outbox_written["ordinary"].set()
                 await asyncio.sleep(0.01)
         task.cancel()
         await asyncio.wait([task])
@@ -151,7 +151,7 @@ async def test_a_transaction_that_commits_late_is_not_skipped(database_dsn: str)
 async def test_a_relay_finds_what_another_process_wrote(database_dsn: str) -> None:
     async with kitchen(database_dsn) as database:
         bus = RecordingBus()
-        loop = asyncio.create_task(relay_of(database, bus)._loop(urgent=False))
+        loop = asyncio.create_task(relay_of(database, bus)._loop("ordinary"))
         elsewhere = Database("kitchen", database_dsn, pool_size=1)
         for number, writer in enumerate((database, elsewhere), 1):
             async with writer.transaction() as session:
