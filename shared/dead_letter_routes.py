@@ -3,7 +3,7 @@
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
@@ -94,9 +94,14 @@ def dead_letter_router(service: str, path: str | None = None, whose_of: WhoseOf 
         here: Here,
         cursor: Annotated[UUID | None, Query(description="next_cursor of the page before")] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        user_id: Annotated[str | None, Query(pattern=r"^[^\x00]*$", description="Of this sender alone")] = None,
     ) -> DeadLetterPage:
         """Messages that could not be handled, newest first."""
-        return await _page(service, here, cursor, limit)
+        async with here.context.database.transaction() as session:
+            whose = await here.whose(session)
+            rows = await dead_letters.find_page(session, whose, cursor, limit + 1, user_id)
+        items = [_summary(service, row) for row in rows[:limit]]
+        return DeadLetterPage(items=items, next_cursor=items[-1].id if len(rows) > limit else None)
 
     @router.get("/{dead_letter_id:uuid}")
     async def show_dead_letter(dead_letter_id: UUID, here: Here) -> WholeDeadLetter:
@@ -123,14 +128,8 @@ def dead_letter_router(service: str, path: str | None = None, whose_of: WhoseOf 
     return router
 
 
-async def _page(service: str, here: _Access, cursor: UUID | None, limit: int) -> DeadLetterPage:
-    async with here.context.database.transaction() as session:
-        rows = await dead_letters.find_page(session, await here.whose(session), cursor, limit + 1)
-    items = [
-        DeadLetter.model_validate({**row._mapping, "id": row.dead_letter_id, "service": service})  # noqa: SLF001 - its name
-        for row in rows[:limit]
-    ]
-    return DeadLetterPage(items=items, next_cursor=items[-1].id if len(rows) > limit else None)
+def _summary(service: str, row: Any) -> DeadLetter:  # noqa: ANN401 - a row
+    return DeadLetter.model_validate({**row._mapping, "id": row.dead_letter_id, "service": service})  # noqa: SLF001 - its name
 
 
 async def _redrive(here: _Access, dead_letter_id: UUID) -> None:

@@ -37,6 +37,7 @@ LIST = text(f"""
         correlation_id, reason, dead_at
     from dead_letters
     where {OF_WHOM} and (cast(:before as uuid) is null or dead_letter_id < :before)
+        and (cast(:sender as text) is null or user_id = :sender)
     order by dead_letter_id desc limit :limit
 """)  # noqa: S608 - constants
 FIND = f"select {COLUMNS} from dead_letters where dead_letter_id = :dead_letter_id and {OF_WHOM}"  # noqa: S608 - likewise
@@ -102,9 +103,11 @@ async def bury(session: AsyncSession, queue: str, message: Message, reason: str)
     return entered
 
 
-async def find_page(session: AsyncSession, whose: Whose, before: UUID | None, limit: int) -> Sequence[Any]:
-    """Dead letters without their bodies, newest first, of those before (older than) this id."""
-    parameters = _parameters(whose) | {"before": before, "limit": limit}
+async def find_page(
+    session: AsyncSession, whose: Whose, before: UUID | None, limit: int, sender: str | None = None
+) -> Sequence[Any]:
+    """Dead letters without their bodies, newest first, of those older than this id; of one sender, if named."""
+    parameters = _parameters(whose) | {"before": before, "limit": limit, "sender": sender}
     return (await session.execute(LIST, parameters)).all()
 
 

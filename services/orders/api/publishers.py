@@ -1,4 +1,4 @@
-"""Publishers over HTTP: users of the broker, and the company that each sends orders for. The platform admin's alone."""
+"""Publishers over HTTP: users of the broker, and the company that each sends orders for."""
 
 from datetime import datetime
 from typing import Annotated
@@ -71,10 +71,10 @@ async def add_publisher(body: NewPublisher, response: Response, caller: Calling,
 async def list_publishers(
     caller: Calling, context: Here, company_id: Annotated[int | None, Query(gt=0, lt=2**63)] = None
 ) -> Publishers:
-    """All publishers, or those of a company, by name."""
-    caller.require()
+    """The company's publishers by name; the platform admin sees those of all companies, or of `company_id`."""
+    company = company_id if caller.is_admin else caller.company(company_id)
     async with context.database.transaction() as session:
-        rows = await store.find_publishers(session, company_id=company_id)
+        rows = await store.find_publishers(session, company_id=company)
     return Publishers(items=[Publisher.model_validate(row, from_attributes=True) for row in rows])
 
 

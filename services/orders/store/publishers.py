@@ -30,7 +30,11 @@ ADD = text("""
         where publishers.company_id = excluded.company_id
     returning xmax = 0 as is_new
 """)
-REF_OF_ANOTHER = text("select company_id from companies where ref = :amqp_user and company_id <> :company_id")
+REF_OF_ANOTHER = text("""
+    select company_id from companies
+    where ref = :amqp_user and company_id <> :company_id
+        and not exists (select from publishers where amqp_user = :amqp_user)
+""")
 PUBLISHERS = text("""
     select amqp_user, company_id, created_at from publishers
     where removed_at is null and (cast(:amqp_user as text) is null or amqp_user = :amqp_user)
@@ -55,7 +59,7 @@ async def find_users(session: Session, company_id: int) -> list[str]:
 
 
 async def find_company_with_ref(session: Session, amqp_user: str, company_id: int) -> int | None:
-    """Another company than this one whose own user this is, by its ref."""
+    """Another company than this one whose own user this is, by its ref; `None` if it was a publisher before that."""
     found: int | None = (
         await session.execute(REF_OF_ANOTHER, {"amqp_user": amqp_user, "company_id": company_id})
     ).scalar_one_or_none()
