@@ -120,10 +120,7 @@ def dead_letter_router(service: str, path: str | None = None, whose_of: WhoseOf 
     @router.delete("/{dead_letter_id:uuid}", status_code=204)
     async def give_up_dead_letter(dead_letter_id: UUID, here: Here) -> None:
         """Give it up: it is gone, and nothing that it says happens."""
-        async with here.context.database.transaction() as session:
-            if await dead_letters.find(session, dead_letter_id, await here.whose(session), and_lock=True) is None:
-                raise _not_there(dead_letter_id)
-            await dead_letters.delete(session, dead_letter_id)
+        await _give_up(here, dead_letter_id)
 
     return router
 
@@ -152,6 +149,13 @@ async def _redrive(here: _Access, dead_letter_id: UUID) -> None:
             detail,
             errors=[FieldError(field="message", detail=detail)],
         )
+
+
+async def _give_up(here: _Access, dead_letter_id: UUID) -> None:
+    async with here.context.database.transaction() as session:
+        if await dead_letters.find(session, dead_letter_id, await here.whose(session), and_lock=True) is None:
+            raise _not_there(dead_letter_id)
+        await dead_letters.delete(session, dead_letter_id)
 
 
 def _not_there(dead_letter_id: UUID) -> ProblemError:

@@ -49,6 +49,10 @@ def add_messaging_tables(metadata: MetaData) -> None:
         _now("received_at"),
         Index("ix_inbox_received_at", "received_at"),
     )
+    _add_dead_letters(metadata)
+
+
+def _add_dead_letters(metadata: MetaData) -> None:
     Table(
         "dead_letters",
         metadata,
