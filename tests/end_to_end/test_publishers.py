@@ -231,3 +231,55 @@ async def test_mistakes_are_told_in_words(shop: Shop, name: str, company: int, w
     assert (status, "Traceback" in said) == (1, False), said
     assert words in said
     assert name not in shop.node.ctl("list_users").split() or name == "basestock"
+
+
+async def test_what_is_refused_is_listed_and_redriven_by_command(shop: Shop) -> None:
+    """With the company's own key, as it would: the product comes after the order that its seller may not sell yet."""
+    url = await shop.add("till-5", RETAILER)
+    body = {"external_ref": "A-1", "lines": [{"product_id": 900, "quantity": 1}]}
+    await shop.system.admin.post("/v1/companies", {"id": 9, "ref": "supplier-z", "name": "Z", "role": "supplier"})
+    product = {"id": 900, "owner_id": 9, "sku": "Z", "name": "Z", "type": "stock"}
+    assert (await shop.system.admin.post("/v1/products", product)).status == 201
+
+    async def known() -> bool:
+        return bool(await shop.system.rows("orders", "select 1 from products where product_id = 900"))
+
+    await eventually("orders knows the product", known)
+    await send(url, body, user="till-5", message_id="m-1")
+
+    async def refused() -> bool:
+        return bool(await shop.system.rows("orders", "select 1 from dead_letters"))
+
+    await eventually("the order is refused", refused)
+    key = (
+        await shop.system.admin.post(f"/v1/companies/{RETAILER}/api-keys", {"scopes": ["orders:read", "orders:write"]})
+    ).body["key"]
+
+    async def may_call() -> bool:
+        return bool(
+            await shop.system.rows("orders", "select 1 from api_keys where scopes = '{orders:read,orders:write}'")
+        )
+
+    await eventually("orders knows the key", may_call)
+    environment = {"BASESTOCK_KEY": key, "BASESTOCK_URL": shop.system.url}
+    status, said = await output_of("dead-letters", "list", "--json", **environment)
+    letter = json.loads(said.splitlines()[0])
+    assert (status, letter["user_id"], letter["queue"]) == (0, "till-5", "orders.submitted"), said
+    status, said = await output_of("dead-letters", "redrive", "--all", **environment)
+    assert (status, "neither company 2's own" in said, "1 failed again" in said) == (1, True, True), said
+
+    connection = {"supplier_id": 9, "retailer_id": RETAILER}
+    assert (await shop.system.admin.post("/v1/connections", connection)).status == 201
+
+    async def connected() -> bool:
+        return bool(await shop.system.rows("orders", "select 1 from connections where supplier_id = 9"))
+
+    await eventually("orders knows the connection", connected)
+    status, said = await output_of("dead-letters", "redrive", letter["id"], "--json", **environment)
+    assert (status, json.loads(said.splitlines()[0])["redriven"]) == (0, True), said
+    assert await orders_of(shop.system) == [(RETAILER, "A-1")]
+    status, said = await output_of(
+        "dead-letters", "list", "--service", "inventory", **ADMIN, BASESTOCK_URL=shop.system.url
+    )
+    assert (status, said.strip()) == (0, ""), said
+    assert (await output_of("dead-letters", "redrive", letter["id"], **environment))[0] == 1
