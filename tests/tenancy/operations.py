@@ -169,6 +169,21 @@ def _values(company: Company) -> list[Ask]:
     ]
 
 
+def _dead_letters_of(service: str) -> dict[str, Entry]:
+    """The routes of a service's dead letters, for the platform admin alone."""
+    path = f"/v1/dead-letters/{service}"
+
+    def asking(which: int) -> Entry:
+        return lambda company: [Ask({"dead_letter_id": company.services_dead_letters[service][which]}, by="admin")]
+
+    return {
+        f"GET {path}": lambda _: [Ask(query={"limit": 200}, by="admin")],
+        f"GET {path}/{{dead_letter_id}}": asking(0),
+        f"POST {path}/{{dead_letter_id}}/redrive": asking(0),
+        f"DELETE {path}/{{dead_letter_id}}": asking(1),
+    }
+
+
 PAGE = {"limit": 1}
 
 ENTRIES: Mapping[str, Entry] = {
@@ -278,6 +293,24 @@ ENTRIES: Mapping[str, Entry] = {
     ],
     "POST /v1/orders/{order_id}/cancel": lambda company: [Ask({"order_id": company.spare_order})],
     "POST /v1/returns": _returns,
+    "POST /v1/publishers": lambda company: [
+        Ask(body={"amqp_user": fresh("publisher"), "company_id": company.id}, by="admin")
+    ],
+    "GET /v1/publishers": lambda company: [Ask(lists=True), Ask(query={"company_id": company.id})],
+    "DELETE /v1/publishers/{amqp_user}": lambda company: [Ask({"amqp_user": company.publisher}, by="admin")],
+    "GET /v1/dead-letters": lambda company: [
+        Ask(lists=True),
+        Ask(query={"user_id": company.publisher}, lists=True),
+        Ask(query={"cursor": LAST_UUID}, lists=True),
+    ],
+    "GET /v1/dead-letters/{dead_letter_id}": lambda company: [Ask({"dead_letter_id": company.dead_letter})],
+    "POST /v1/dead-letters/{dead_letter_id}/redrive": lambda company: [Ask({"dead_letter_id": company.dead_letter})],
+    "DELETE /v1/dead-letters/{dead_letter_id}": lambda company: [Ask({"dead_letter_id": company.spare_dead_letter})],
+    **{
+        name: entry
+        for one in ("catalog", "orders", "inventory", "notifier")
+        for name, entry in _dead_letters_of(one).items()
+    },
     # Inventory
     "GET /v1/stock": only(
         SUPPLIER,

@@ -58,6 +58,8 @@ async def test_every_answer_is_one_that_the_document_declares(market: Market) ->
         "sync_import_id": supplier.sync_import,
         "order_id": retailer.order,
         "order_import_id": retailer.order_import,
+        "dead_letter_id": retailer.dead_letter,
+        "amqp_user": retailer.publisher,
         "endpoint_id": retailer.endpoint,
         "reservation_id": retailer.reservation,
     }

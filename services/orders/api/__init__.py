@@ -1,7 +1,15 @@
 """The HTTP side of orders."""
 
-from services.orders.api import bulk, imports, orders, reading, returns
+from services.orders.api import bulk, dead_letters, imports, orders, publishers, reading, returns
 
 # /v1/orders/bulk and /v1/orders/imports before /v1/orders/{order_id}.
-ROUTERS = (bulk.router, imports.router, orders.router, reading.router, returns.router)
+ROUTERS = (
+    bulk.router,
+    imports.router,
+    orders.router,
+    reading.router,
+    returns.router,
+    publishers.router,
+    *dead_letters.ROUTERS,
+)
 BODY_LIMITS_BYTES = {bulk.PATH: bulk.STREAM_LIMIT_BYTES, imports.IMPORTS_PATH: imports.FILE_LIMIT_BYTES}

@@ -143,11 +143,21 @@ class Shop:
         *,
         sender: str | None = REFS[RETAILER],
         message_id: str | None = None,
+        reply_to: str | None = None,
+        correlation_id: str | None = None,
     ) -> None:
         """Publish an order message; returns once it is handled or dead-lettered."""
         sent = body if isinstance(body, bytes) else json.dumps(body).encode()
         message_id = str(clock.uuid7()) if message_id is None else message_id
-        message = Message(message_id, "orders.submitted", content_type, sent, user_id=sender)
+        message = Message(
+            message_id,
+            "orders.submitted",
+            content_type,
+            sent,
+            user_id=sender,
+            reply_to=reply_to,
+            correlation_id=correlation_id,
+        )
         assert not await self.bus.publish(INTAKE_EXCHANGE, [message])
 
     async def dead_letters(self) -> list[str]:
