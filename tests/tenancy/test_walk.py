@@ -34,6 +34,7 @@ PARTNER_OF = {"supplier-a": "retailer-a", "retailer-a": "supplier-a"}
 AREAS = {
     "/v1/orders": "orders",
     "/v1/returns": "orders",
+    "/v1/fulfillment": "orders",
     "/v1/stock": "stock",
     "/v1/locations": "stock",
     "/stock": "stock",
