@@ -24,8 +24,8 @@ from shared.events.orders import (
 from tests.app import Answer, Client
 from tests.integration.orders.shop import OTHER_SUPPLIER, RETAILER, STRANGER, SUPPLIER, Shop, eventually
 
-SHIRTS = {"product_id": 102, "variant_sku": "T01-S", "quantity": 4}
-MUGS = {"product_id": 200, "quantity": 3}
+SHIRTS: dict[str, object] = {"product_id": 102, "variant_sku": "T01-S", "quantity": 4}
+MUGS: dict[str, object] = {"product_id": 200, "quantity": 3}
 WAITS_FOR_A_NUMBER = """
     select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()
       and query like '%fulfillment_counters%'
