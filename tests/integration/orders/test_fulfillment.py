@@ -229,6 +229,13 @@ class TestWhatInventoryDecided:
         assert "why it is so" in errors["items"]
         assert (await assign(supplier, order_id, (1, 4))).status == 201, "the other line has its stock"
 
+    async def test_nor_before_it_has_decided_the_newest_version(self, shop: Shop, supplier: Client) -> None:
+        order_id = await placed(shop)
+        await shop.rows("update orders set version = 2 returning 1")
+        status, code, errors = refused(await assign(supplier, order_id))
+        assert (status, code) == (409, "not_decided")
+        assert "inventory has not decided version 2" in errors["order_id"]
+
     async def test_a_later_decision_leaves_what_is_assigned(self, shop: Shop, supplier: Client) -> None:
         order_id = await placed(shop)
         id_ = (await assign(supplier, order_id, (1, 3))).body["request_id"]
