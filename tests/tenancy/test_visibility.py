@@ -159,7 +159,7 @@ THINGS: Mapping[str, Thing] = {
     "return": Thing("retailer", "Return", post("/v1/returns", a_return)),
     "return line": Thing("retailer", None, post("/v1/returns", a_return), first("lines")),
     "fulfillment request": Thing("supplier", "FulfillmentRequest", get(FULFILLMENT)),
-    "item of a fulfillment request": Thing("supplier", None, get(FULFILLMENT), first("items")),
+    "item of a fulfillment request": Thing("supplier", "FulfillmentRequestItem", get(FULFILLMENT), first("items")),
     "fulfillment actions that are sent together": Thing("supplier", "BulkActionsAnswer", ACTIONS),
     "fulfillment event": Thing(
         "supplier", "FulfillmentEvent", get("/v1/fulfillment-events?supplier_id={company.id}"), first("items")

@@ -98,7 +98,8 @@ class Chosen(NamedTuple):
 
 def fingerprint(order_id: UUID, parts: Sequence[Part] | None, location: str | None) -> bytes:
     """SHA-256 of what was asked for, as it was asked: `None` for all that was open stays that."""
-    content = [str(order_id), None if parts is None else sorted(parts), location]
+    named = None if parts is None else sorted(parts, key=lambda part: (part.line_id, part.quantity or 0))
+    content = [str(order_id), named, location]
     return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).digest()
 
 
