@@ -116,7 +116,7 @@ class FulfillmentItem(Event):
 
     `logical_timestamp` counts the supplier's fulfillment events from 1 without a gap; it, and no clock, says in which
     order they happened. `product_id` and `variant_sku` are what was ordered, `external_ref` is the order's reference
-    as its seller knows it, `seller_id` that seller.
+    as its seller knows it, `seller_id` that seller; `request_ref` is the supplier's own reference of the request.
     """
 
     request_id: UUID
@@ -131,6 +131,7 @@ class FulfillmentItem(Event):
     external_ref: str
     logical_timestamp: int
     occurred_at: datetime
+    request_ref: str | None = None
 
     def subject(self) -> str:
         """The request's id."""
@@ -153,6 +154,8 @@ class FulfillmentRequestFailed(FulfillmentItem):
 
     name: ClassVar[str] = "orders.fulfillment_request_failed"
     heard_by: ClassVar[tuple[str, ...]] = ("inventory",)
+
+    reason: str | None = None
 
 
 class FulfillmentRequestCompleted(FulfillmentItem):

@@ -26,7 +26,7 @@ from tests.end_to_end.system import eventually
 # What architecture.md section 10 says will come, beside what there is.
 TO_COME = {
     "catalog": ["/v1/products/7/duplicate"],
-    "orders": ["/v1/orders/bulk", "/v1/orders/7/cancel", "/v1/fulfillment-requests", "/v1/fulfillment-requests/7/fail"],
+    "orders": ["/v1/orders/bulk", "/v1/orders/7/cancel"],
     "inventory": [
         "/v1/locations",
         "/v1/reservations/7/confirm",

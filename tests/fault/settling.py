@@ -35,6 +35,10 @@ OPEN = {
     "returns that inventory has not heard of": """
         select count(*) from orders.returns r left join inventory.return_states s using (return_id)
         where s.return_id is null""",
+    "fulfillment events that inventory has not heard of": """
+        select count(*) from orders.fulfillment_events e
+            left join inventory.fulfillment_items i using (supplier_id, logical_timestamp)
+        where i.supplier_id is null""",
     "reservations that hold units": "select count(*) from inventory.reservations where state in ('open', 'confirmed')",
     "changes of stock that notifier has not copied": """
         select count(*) from inventory.stock_items i left join notifier.stock_products p using (product_id)

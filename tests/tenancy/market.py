@@ -99,6 +99,9 @@ class Company:
     order_import: int = 0
     order_ref: str = ""
     return_id: str = ""
+    # For suppliers: an order with plenty of their stock, and a request for some of it.
+    supplied_order: str = ""
+    fulfillment_request: str = ""
     reservation: str = ""
     spare_reservation: str = ""
     endpoint: int = 0
@@ -195,6 +198,7 @@ async def _fill(market: Market, stack: AsyncExitStack) -> None:
             await _endpoints(market, market[name])
         await _movements(supplier)
         await _sell(supplier, supplier.printed, supplier.variant_sku)
+        await _supply(supplier)
         for name in retailers:
             await _sell(market[name], market[name].product, supplier.variant_sku)
             await _until_told(market[name])
@@ -426,6 +430,17 @@ def _buried(service: str, id_: str, queue: str, content_type: str, body: str, us
     columns = "dead_letter_id, queue, message_sha256, message_id, topic, content_type, body, user_id, reason"
     values = f"'{id_}', '{queue}', sha256('{id_}'), '{id_}', 'topic', '{content_type}', '{body}', '{user}', 'reason'"
     return f"insert into {service}.dead_letters ({columns}) values ({values})"
+
+
+async def _supply(supplier: Company) -> None:
+    """A big order of the supplier's own, and a fulfillment request for some of it."""
+    body = {"external_ref": supplier.said("big-order"), "lines": [{"product_id": supplier.product, "quantity": 100}]}
+    order = made(await supplier.client.post("/v1/orders?wait=10", body))
+    supplier.supplied_order = supplier.mark(order["order_id"])
+    items = [{"line_id": 1, "quantity": 50}]
+    wanted = {"order_id": supplier.supplied_order, "items": items, "external_ref": supplier.said("request")}
+    request = made(await supplier.client.post("/v1/fulfillment-requests", wanted))
+    supplier.fulfillment_request = supplier.mark(request["request_id"])
 
 
 async def _until_told(retailer: Company) -> None:

@@ -184,7 +184,16 @@ def _dead_letters_of(service: str) -> dict[str, Entry]:
     }
 
 
+def _fulfillment(company: Company) -> list[Ask]:
+    """Each action by itself; a stranger's is refused like one on what nobody has."""
+    order, request = {"order_id": company.supplied_order}, {"request_id": company.fulfillment_request}
+    items = [{"line_id": 1, "quantity": 1}]
+    actions = [{"action": "assign", **order}, *({"action": one, **request} for one in ("complete", "fail"))]
+    return [Ask(body={"actions": [one | {"items": items}]}, role=SUPPLIER, refused=(403, 422)) for one in actions]
+
+
 PAGE = {"limit": 1}
+ONE_UNIT = {"items": [{"line_id": 1, "quantity": 1}]}
 
 ENTRIES: Mapping[str, Entry] = {
     # Catalog
@@ -311,6 +320,37 @@ ENTRIES: Mapping[str, Entry] = {
         for one in ("catalog", "orders", "inventory", "notifier")
         for name, entry in _dead_letters_of(one).items()
     },
+    "POST /v1/fulfillment-requests": only(
+        SUPPLIER,
+        lambda company: [Ask(body={"order_id": company.supplied_order, **ONE_UNIT}, role=SUPPLIER)],
+    ),
+    "POST /v1/fulfillment-requests/bulk": only(SUPPLIER, _fulfillment),
+    "GET /v1/fulfillment-requests": only(
+        SUPPLIER,
+        lambda company: [
+            Ask(lists=True, role=SUPPLIER),
+            Ask(query={"supplier_id": company.id}, role=SUPPLIER),
+            Ask(query={"order_id": company.supplied_order}, lists=True, role=SUPPLIER),
+            Ask(query={"cursor": LAST_UUID}, lists=True, role=SUPPLIER),
+        ],
+    ),
+    "GET /v1/fulfillment-requests/{request_id}": only(
+        SUPPLIER, lambda company: [Ask({"request_id": company.fulfillment_request}, role=SUPPLIER)]
+    ),
+    "POST /v1/fulfillment-requests/{request_id}/complete": only(
+        SUPPLIER, lambda company: [Ask({"request_id": company.fulfillment_request}, body=ONE_UNIT, role=SUPPLIER)]
+    ),
+    "POST /v1/fulfillment-requests/{request_id}/fail": only(
+        SUPPLIER, lambda company: [Ask({"request_id": company.fulfillment_request}, body=ONE_UNIT, role=SUPPLIER)]
+    ),
+    "GET /v1/fulfillment-events": only(
+        SUPPLIER,
+        lambda company: [
+            Ask(lists=True, role=SUPPLIER),
+            Ask(query={"supplier_id": company.id}, role=SUPPLIER),
+            Ask(query=PAGE, lists=True, role=SUPPLIER),
+        ],
+    ),
     # Inventory
     "GET /v1/stock": only(
         SUPPLIER,

@@ -60,6 +60,7 @@ async def test_every_answer_is_one_that_the_document_declares(market: Market) ->
         "order_import_id": retailer.order_import,
         "dead_letter_id": retailer.dead_letter,
         "amqp_user": retailer.publisher,
+        "request_id": supplier.fulfillment_request,
         "endpoint_id": retailer.endpoint,
         "reservation_id": retailer.reservation,
     }

@@ -18,7 +18,7 @@ from services.all_in_one import SERVICES
 from shared.http import create_app
 from tests.app import Answer, Client
 from tests.tenancy.market import Company, Market, Role, open_market
-from tests.tenancy.operations import NOWHERE, fresh
+from tests.tenancy.operations import NOWHERE, ONE_UNIT, fresh
 
 pytestmark = pytest.mark.usefixtures("cheap_passwords")
 
@@ -56,7 +56,8 @@ class Thing:
     async def seen(self, viewer: Company, company: Company) -> Fields:
         """The fields of this company's thing that a viewer is answered, none when it is refused or finds nothing."""
         answer = await self.ask(viewer.owner if self.managed else viewer.client, company)
-        if answer.status in {403, 404} or (answer.status, answer.body.get("code")) == (422, "no_order_accepted"):
+        none_accepted = {(422, "no_order_accepted"), (422, "no_action_accepted")}
+        if answer.status in {403, 404} or (answer.status, answer.body.get("code")) in none_accepted:
             return frozenset()
         assert 200 <= answer.status < 300, answer.body
         if self.company_of is not None and self.company_of(answer.body) != company.id:
@@ -116,6 +117,11 @@ DUPLICATED = post("/v1/products/{company.printed}/duplicate", lambda _: {"sku": 
 ENDPOINT = "/v1/webhook-endpoints/{company.endpoint}"
 NEW_ENDPOINT = post("/v1/webhook-endpoints", lambda one: {"url": NOWHERE + fresh("url"), "company_id": one.id})
 BULK = post("/v1/stock/bulk?supplier_id={company.id}", lambda one: [{"id": one.product, "adjustment": 1}])
+FULFILLMENT = "/v1/fulfillment-requests/{company.fulfillment_request}"
+ACTIONS = post(
+    "/v1/fulfillment-requests/bulk",
+    lambda one: {"actions": [{"action": "complete", "request_id": one.fulfillment_request, **ONE_UNIT}]},
+)
 SYNC = "/import/{company.sync_import}"
 AVAILABILITY = put(
     "/stock/availability?supplier_id={company.id}", lambda one: [{"sku": one.sku, "data": {"lead_time_days": 2}}]
@@ -168,6 +174,12 @@ THINGS: Mapping[str, Thing] = {
         lambda body: next(iter(body["items"]), ()),
     ),
     "dead letter with its body": Thing("retailer", "WholeDeadLetter", get("/v1/dead-letters/{company.dead_letter}")),
+    "fulfillment request": Thing("supplier", "FulfillmentRequest", get(FULFILLMENT)),
+    "item of a fulfillment request": Thing("supplier", "FulfillmentRequestItem", get(FULFILLMENT), first("items")),
+    "fulfillment actions that are sent together": Thing("supplier", "BulkActionsAnswer", ACTIONS),
+    "fulfillment event": Thing(
+        "supplier", "FulfillmentEvent", get("/v1/fulfillment-events?supplier_id={company.id}"), first("items")
+    ),
     "stock item": Thing("supplier", "StockItem", get(STOCK)),
     "stock item that is written": Thing("supplier", "WrittenStock", ADJUSTED),
     "level": Thing("supplier", None, get(STOCK), first("levels")),

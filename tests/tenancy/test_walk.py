@@ -39,6 +39,7 @@ AREAS = {
     "/v1/publishers": "orders",
     "/v1/orders": "orders",
     "/v1/returns": "orders",
+    "/v1/fulfillment": "orders",
     "/v1/stock": "stock",
     "/v1/locations": "stock",
     "/stock": "stock",

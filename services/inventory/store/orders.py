@@ -92,6 +92,7 @@ PARK = text("""
     insert into parked_lines (document_id, line_id, kind, product_id, variant_sku, waits_for)
     select * from unnest(cast(:document_ids as uuid[]), cast(:line_ids as integer[]), cast(:kinds as text[]),
         cast(:product_ids as bigint[]), cast(:variant_skus as text[]), cast(:waits_for as bigint[]))
+    on conflict (document_id, line_id) do nothing
 """)
 
 
@@ -295,7 +296,10 @@ async def clear_parked(session: Session, document_ids: Collection[UUID]) -> None
 
 
 async def park(session: Session, lines: Sequence[ParkedLine]) -> None:
-    """Let these lines wait; the products that they wait for are locked (`wait_for_products`)."""
+    """Let these lines wait; the products that they wait for are locked (`wait_for_products`).
+
+    An item that is completed in parts waits once for all of them.
+    """
     if lines:
         await session.execute(
             PARK,

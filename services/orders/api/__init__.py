@@ -1,6 +1,6 @@
 """The HTTP side of orders."""
 
-from services.orders.api import bulk, dead_letters, imports, orders, publishers, reading, returns
+from services.orders.api import bulk, dead_letters, fulfillment, imports, orders, publishers, reading, returns
 
 # /v1/orders/bulk and /v1/orders/imports before /v1/orders/{order_id}.
 ROUTERS = (
@@ -9,6 +9,7 @@ ROUTERS = (
     orders.router,
     reading.router,
     returns.router,
+    fulfillment.router,
     publishers.router,
     *dead_letters.ROUTERS,
 )

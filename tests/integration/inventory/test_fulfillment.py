@@ -1,6 +1,7 @@
 """What orders hold, what leaves and what does not: at every kind of location, in whatever order events come."""
 
 from itertools import permutations
+from uuid import UUID
 
 import pytest
 
@@ -232,6 +233,24 @@ async def test_an_item_waits_for_its_product(empty_world: World, arrival: tuple[
     assert (await world.stock_at("main"), await world.stock_at("main", 200)) == ((-4, 2), (-2, 1))
     assert await world.rows("select * from parked_lines") == []
     assert await world.rows("select applied from fulfillment_items") == [(True,)]
+    await world.assert_the_ledger_explains_every_level()
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_an_item_that_is_completed_in_parts_waits_once_for_all_of_them(
+    empty_world: World, together: bool
+) -> None:
+    """Two events of one request and line: the first waits already, or comes in the same transaction."""
+    world, placed = empty_world, order((100, None, 3))
+    parts = [completed(placed, number, request_id=UUID(int=7), quantity=number) for number in (1, 2)]
+    for batch in [parts] if together else [[part] for part in parts]:
+        await world.hear(*batch)
+    assert await world.rows("select applied from fulfillment_items") == [(False,), (False,)]
+    await world.hear(SMALL)
+    await world.hear(placed)
+    assert await world.stock_at("main") == (-3, 0), "each unit has left once"
+    assert await world.rows("select sum(quantity) from completed_items") == [(3,)]
+    assert await world.rows("select * from parked_lines") == []
     await world.assert_the_ledger_explains_every_level()
 
 

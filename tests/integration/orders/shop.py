@@ -27,7 +27,16 @@ from shared.events.catalog import (
     Variant,
 )
 from shared.events.inventory import LineDecision, LineOutcome, OrderAllocated, OrderShort
-from shared.events.orders import ItemsReturned, OrderAmended, OrderCancelled, OrderCreated, OrderEvent
+from shared.events.orders import (
+    FulfillmentRequestAssigned,
+    FulfillmentRequestCompleted,
+    FulfillmentRequestFailed,
+    ItemsReturned,
+    OrderAmended,
+    OrderCancelled,
+    OrderCreated,
+    OrderEvent,
+)
 from shared.messaging.bus import EVENTS_EXCHANGE, INTAKE_EXCHANGE, Message
 from shared.messaging.in_process import InProcessBus
 from shared.scopes import AREA_SCOPES
@@ -38,7 +47,17 @@ SUPPLIER, RETAILER, STRANGER, OTHER_SUPPLIER = 1, 2, 3, 4
 REFS = {SUPPLIER: "supplier-a", RETAILER: "retailer-a", STRANGER: "retailer-b", OTHER_SUPPLIER: "supplier-b"}
 ADMIN_KEY = "bsk_the-admin-of-the-tests"
 DEADLINE_SECONDS = 30
-HEARD = types_by_wire_name([OrderCreated, OrderAmended, OrderCancelled, ItemsReturned])
+HEARD = types_by_wire_name(
+    [
+        OrderCreated,
+        OrderAmended,
+        OrderCancelled,
+        ItemsReturned,
+        FulfillmentRequestAssigned,
+        FulfillmentRequestCompleted,
+        FulfillmentRequestFailed,
+    ]
+)
 
 SMALL = {"product_id": 102, "variant_sku": "T01-S", "quantity": 2}
 ORDER: dict[str, Any] = {"external_ref": "R-1", "lines": [SMALL]}
