@@ -21,6 +21,7 @@ from services.commands.check import check
 from services.commands.options import DataDir, Dsn, read_settings
 from services.commands.replay import replay
 from services.one_process_each import Place, run
+from shared import asyncapi
 from shared.access import new_key
 from shared.http import create_app
 from shared.logs import configure_logs
@@ -218,6 +219,12 @@ app.command()(check)
 def openapi() -> None:
     """Print the OpenAPI document of all services."""
     print(json.dumps(create_app(SERVICES, {}).openapi(), indent=2))
+
+
+@app.command(name="asyncapi")
+def asyncapi_command() -> None:
+    """Print the AsyncAPI document of all services: the messages over RabbitMQ."""
+    print(json.dumps(asyncapi.document([service.name for service in SERVICES]), indent=2))
 
 
 def main() -> None:
