@@ -1,7 +1,7 @@
 """The whole demo: the documents' example, then a real wholesaler's orders, then the verdict."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -14,6 +14,7 @@ from demo.expected import expected_levels
 from demo.fixture import load_fixture
 from demo.orders_file import OrdersFile, OrdersFileError, read_orders_file
 from demo.plan import Assortment, Message, assortment_of, messages_of, sending_sequence, without_one_order
+from demo.publishing import OrdersBroker, publish_orders
 from demo.replay import Sent, create_products, open_run, send, set_start_levels, settled_levels
 from demo.retailer import LOOPBACK, demo_retailer
 from demo.story import forget_endpoints, tell_story
@@ -65,16 +66,17 @@ async def run_demo(  # noqa: PLR0913 - what a user may choose
     drop_one: bool,
     console: Console,
     webhook_host: str = LOOPBACK,
+    broker: OrdersBroker | None = None,
     linger: Callable[[], Awaitable[None]] | None = None,
 ) -> bool:
     """Play the demo against the Basestock at `base_url` and print it; says whether everything came out right.
 
     `drop_one` withholds one order, so that the verdict must be wrong. `webhook_host` is the name or address under which
-    that Basestock reaches this machine, where the demo's retailer listens. `linger` is awaited after the verdict, while
-    the demo's retailer still listens and prints webhooks. Raises `RuntimeError` (a sentence for people) for a file that
-    cannot be read and for calls that fail.
+    that Basestock reaches this machine, where the demo's retailer listens. With a `broker` the real orders are
+    published there. `linger` is awaited after the verdict, while the demo's retailer still listens and prints webhooks.
+    Raises `RuntimeError` (a sentence for people) for a file that cannot be read and for calls that fail.
     """
-    plan = _plan(orders_file, drop_one=drop_one)
+    plan = plan_of(orders_file, drop_one=drop_one)
     run = f"{clock.utc_now():%Y%m%d-%H%M%S}-{clock.uuid7().hex[-4:]}"
     async with Api(base_url, admin_key) as admin, demo_retailer(console, webhook_host) as retailer:
         fixture = await load_fixture(admin)
@@ -83,7 +85,7 @@ async def run_demo(  # noqa: PLR0913 - what a user may choose
             console.rule(f"[bold]Real orders: {escape(orders_file.name)}")
             for note in plan.notes:
                 console.print(escape(note))
-            outcome = await _replay(admin, base_url, plan, run, console)
+            outcome = await replay(admin, base_url, plan, run, console, broker)
             _print_outcome(console, outcome, story_right=story_right)
             if linger:
                 await linger()
@@ -91,7 +93,8 @@ async def run_demo(  # noqa: PLR0913 - what a user may choose
     return story_right and outcome.is_right
 
 
-def _plan(path: Path, *, drop_one: bool) -> Plan:
+def plan_of(path: Path, *, drop_one: bool = False) -> Plan:
+    """Work out a replay of this file; raises `OrdersFileError` for one that cannot be read or compared."""
     orders = read_orders_file(path)
     assortment, messages = assortment_of(orders.lines), messages_of(orders.lines)
     if not assortment.stock:
@@ -107,14 +110,25 @@ def _plan(path: Path, *, drop_one: bool) -> Plan:
     return Plan(assortment, tuple(sequence), expected_levels(path), tuple(notes))
 
 
-async def _replay(admin: Api, base_url: str, plan: Plan, run: str, console: Console) -> Outcome:
-    supplier_key, retailer_key = await open_run(admin, run)
+async def replay(
+    admin: Api, base_url: str, plan: Plan, run: str, console: Console, broker: OrdersBroker | None = None
+) -> Outcome:
+    """Play a plan for companies of this run's own: orders and returns over HTTP, or orders through the broker."""
+    supplier_key, retailer_key = await open_run(admin, run, broker.user if broker else None)
     async with Api(base_url, supplier_key) as supplier, Api(base_url, retailer_key) as retailer:
         with _progress(console) as progress:
             parts = await create_products(supplier, plan.assortment, progress)
             await set_start_levels(supplier, plan.assortment, progress)
             started = clock.monotonic()
-            sent = await send(retailer, plan.sequence, parts, progress)
+            if broker:
+                # The retailer is the same in every run, so each run needs references of its own.
+                own = [replace(message, reference=f"{run}/{message.reference}") for message in plan.sequence]
+                orders = [message for message in own if message.kind == "order"]
+                await publish_orders(broker, orders, parts, progress)
+                sent = await send(retailer, [message for message in own if message.kind == "return"], parts, progress)
+                sent.count(orders)
+            else:
+                sent = await send(retailer, plan.sequence, parts, progress)
             found, ended = await settled_levels(supplier, plan.expected, progress)
     products = len(plan.assortment.names) + len(plan.assortment.styles)
     return Outcome(sent, products, max(ended - started, 0.001), plan.expected, found)
