@@ -17,7 +17,7 @@ from demo.publishing import Form, OrdersBroker
 from demo.retailer import LOOPBACK
 from demo.run import run_demo
 from services.all_in_one import SERVICES, migrate, up
-from services.commands import keys, products, stock
+from services.commands import keys, orders, products, stock
 from services.commands.check import check
 from services.commands.options import DataDir, Dsn, read_settings
 from services.commands.replay import replay
@@ -35,6 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(keys.app, name="keys")
+app.add_typer(orders.app, name="orders")
 app.add_typer(products.app, name="products")
 app.add_typer(stock.app, name="stock")
 console = Console()

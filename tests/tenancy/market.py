@@ -38,6 +38,7 @@ SEQUENCES = (
     "alter table notifier.attempts alter column attempt_id restart with 470000001",
     "alter table inventory.stock_ledger alter column entry_id restart with 480000001",
     "alter table inventory.stock_imports alter column import_id restart with 496000001",
+    "alter table orders.order_imports alter column import_id restart with 497000001",
 )
 # What each service answers any valid key, so that it shows whether the key is known there.
 SIGHTS = ("/v1/products", "/v1/orders", "/v1/stock", "/v1/webhook-endpoints")
@@ -83,6 +84,8 @@ class Company:
     # For retailers: a variant of what their version is based on.
     suppliers_variant: str = ""
     order: str = ""
+    # A dry run of a file with one order.
+    order_import: int = 0
     order_ref: str = ""
     return_id: str = ""
     reservation: str = ""
@@ -358,6 +361,15 @@ async def _sell(company: Company, product_id: int, variant_sku: str) -> None:
         return bool(made(answer)["status"] == "allocated")
 
     await eventually(f"{company.name} has sold something", allocated)
+    row = f"{company.said('imported-order')},{product_id},{variant_sku},1"
+    file = f"external_ref,product_id,variant_sku,quantity\n{row}\n"
+    answer = await company.client.post("/v1/orders/imports", params={"dry_run": "true"}, data=file)
+    company.order_import = int(company.mark(made(answer)["id"]))
+
+    async def looked_at() -> bool:
+        return bool((await company.client.get(f"/v1/orders/imports/{company.order_import}")).body["state"] == "done")
+
+    await eventually(f"the file of orders of {company.name} is looked at", looked_at)
     back = {
         "external_ref": company.said("return"),
         "order_id": company.order,

@@ -113,6 +113,13 @@ def _orders(company: Company) -> list[Ask]:
     ]
 
 
+def _order_file(company: Company) -> list[Ask]:
+    """A file for a company, as the company alone may send it."""
+    row = f"{fresh('order')},{company.product},{company.suppliers_variant},1"
+    query = {"seller_id": company.id, "dry_run": "true"}
+    return [Ask(query=query, file=f"external_ref,product_id,variant_sku,quantity\n{row}\n")]
+
+
 def _returns(company: Company) -> list[Ask]:
     line: dict[str, object] = {"product_id": company.product, "quantity": 1, "restock": True}
     if company.role == RETAILER:
@@ -249,6 +256,17 @@ ENTRIES: Mapping[str, Entry] = {
         Ask(query={"seller_id": company.id}),
         Ask(query={"external_ref": company.order_ref}, lists=True),
         Ask(query={"cursor": LAST_UUID}, lists=True),
+    ],
+    "POST /v1/orders/imports": _order_file,
+    "GET /v1/orders/imports": lambda company: [
+        Ask(lists=True),
+        Ask(query={"seller_id": company.id}),
+        Ask(query=PAGE, lists=True),
+    ],
+    "GET /v1/orders/imports/{order_import_id}": lambda company: [Ask({"order_import_id": company.order_import})],
+    "GET /v1/orders/imports/{order_import_id}/rows": lambda company: [
+        Ask({"order_import_id": company.order_import}),
+        Ask({"order_import_id": company.order_import}, query={"status": "created"}),
     ],
     "GET /v1/orders/{order_id}": lambda company: [Ask({"order_id": company.order})],
     "POST /v1/returns": _returns,

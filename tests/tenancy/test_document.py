@@ -57,6 +57,7 @@ async def test_every_answer_is_one_that_the_document_declares(market: Market) ->
         "code": supplier.location,
         "sync_import_id": supplier.sync_import,
         "order_id": retailer.order,
+        "order_import_id": retailer.order_import,
         "endpoint_id": retailer.endpoint,
         "reservation_id": retailer.reservation,
     }

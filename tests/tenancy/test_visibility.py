@@ -109,6 +109,7 @@ def an_order(company: Company) -> object:
 ORDERS = post("/v1/orders/bulk", lambda one: [an_order(one)])
 KEYS, STOCK = "/v1/companies/{company.id}/api-keys", "/v1/stock/{company.product}"
 IMPORT = "/v1/products/imports/{company.import_id}"
+ORDER_IMPORT = "/v1/orders/imports/{company.order_import}"
 STOCK_IMPORT = "/v1/stock/imports/{company.stock_import}"
 REFRESHED = post("/v1/sessions/refresh", lambda _: {})
 DUPLICATED = post("/v1/products/{company.printed}/duplicate", lambda _: {"sku": fresh("sku")})
@@ -150,6 +151,8 @@ THINGS: Mapping[str, Thing] = {
     "order": Thing("retailer", "Order", get("/v1/orders/{company.order}")),
     "order line": Thing("retailer", None, get("/v1/orders/{company.order}"), first("lines")),
     "orders that are sent together": Thing("retailer", "BulkOrdersAnswer", ORDERS),
+    "import of orders": Thing("retailer", "OrderImport", get(ORDER_IMPORT)),
+    "row of an import of orders": Thing("retailer", "OrderImportRow", get(ORDER_IMPORT + "/rows"), first("items")),
     "return": Thing("retailer", "Return", post("/v1/returns", a_return)),
     "return line": Thing("retailer", None, post("/v1/returns", a_return), first("lines")),
     "stock item": Thing("supplier", "StockItem", get(STOCK)),
