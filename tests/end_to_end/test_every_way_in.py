@@ -56,6 +56,28 @@ async def post_lines(system: System, orders: Sequence[Order]) -> None:
     assert (answer.status, answer.body["accepted"]) == (200, len(orders)), answer.body
 
 
+async def import_files(system: System, orders: Sequence[Order]) -> None:
+    """Each order as a file of its own: within one file, all rows of a reference are one order."""
+    for order in orders:
+        rows = [
+            f"{order['external_ref']},{line['product_id']},{line.get('variant_sku') or ''},{line['quantity']}\n"
+            for line in order["lines"]
+        ]
+        content = "external_ref,product_id,variant_sku,quantity\n" + "".join(rows)
+        answer = await system.retailer.post("/v1/orders/imports", data=content.encode())
+        assert answer.status == 202, answer.body
+        await import_is_done(system, answer.headers["Location"])
+
+
+async def import_is_done(system: System, path: str) -> None:
+    async def is_done() -> bool:
+        job = (await system.retailer.get(path)).body
+        assert job["refused"] == 0, job
+        return bool(job["state"] == "done")
+
+    await eventually(f"{path} is done", is_done)
+
+
 async def publish_plain(broker: Broker, _: System, orders: Sequence[Order]) -> None:
     for order in orders:
         await publish(broker, json.dumps(order).encode(), "application/json", message_id=order["external_ref"])
@@ -78,6 +100,7 @@ OVER_HTTP: Mapping[str, Way] = {
     **{f"POST, {name}": Way(name, partial(post_one_by_one, name)) for name in ("api", "pos", "integration", "console")},
     "bulk, array": Way("api", post_array),
     "bulk, NDJSON": Way("api", post_lines),
+    "CSV import": Way("import", import_files),
 }
 OVER_AMQP: Mapping[str, Callable[[Broker, System, Sequence[Order]], Awaitable[None]]] = {
     "AMQP, plain JSON": publish_plain,

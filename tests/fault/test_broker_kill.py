@@ -30,7 +30,7 @@ CONFIRM_SECONDS = 10
 RECONNECT_SECONDS = 0.3
 SETTLED_SECONDS = 240
 # A careless publisher: one order in so many it publishes a second time, though the first was confirmed.
-TWICE_IN = 20
+TWICE_IN = 25
 # The ids that orders makes of what comes from the intake queue are digests, all others are UUIDs.
 INTAKE_IDS = "select (select count(*) from orders.inbox where length(event_id) = 64)"
 
