@@ -1,7 +1,7 @@
 """`make bench`: measure on private servers with real durability, and print each figure beside its ceiling.
 
 `ARGS=catalog_import` (or `orders_queue`, `webhooks`, `stock_files`) measures only that; `ARGS=catalog_lists` the
-lists of products, which has a table of its own.
+lists of products and `ARGS=order_lists` those of orders, which have tables of their own.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from itertools import chain
 from rich.console import Console
 from rich.table import Table
 
-from bench import catalog_import, catalog_lists, orders_queue, report, stock_files, webhooks
+from bench import catalog_import, catalog_lists, order_lists, orders_queue, report, stock_files, webhooks
 from bench.servers import private_postgres
 from shared.private_rabbitmq import RabbitNode
 from shared.serve import tune_garbage_collection
@@ -80,15 +80,26 @@ async def measure_lists(products: int) -> list[catalog_lists.Measured]:
         return await catalog_lists.measure(await orders_queue.fresh_database(server, "lists"), products)
 
 
+async def measure_order_lists(orders: int) -> list[order_lists.Measured]:
+    """The lists of orders, on a database of their own."""
+    async with private_postgres() as server:
+        return await order_lists.measure(await orders_queue.fresh_database(server, "order_lists"), orders)
+
+
 def main() -> None:
     """Print the table, and keep it."""
     if sys.argv[1:2] == ["catalog_lists"]:
         products = int(sys.argv[2]) if len(sys.argv) > 2 else catalog_lists.PRODUCTS
         catalog_lists.show(asyncio.run(measure_lists(products)))
         return
+    if sys.argv[1:2] == ["order_lists"]:
+        orders = int(sys.argv[2]) if len(sys.argv) > 2 else order_lists.ORDERS
+        order_lists.show(asyncio.run(measure_order_lists(orders)))
+        return
     names = sys.argv[1:] or MEASUREMENTS
     if unknown := set(names) - set(MEASUREMENTS):
-        sys.exit(f"There is no measurement {min(unknown)!r}; there are: {', '.join(MEASUREMENTS)}, catalog_lists.")
+        known = ", ".join([*MEASUREMENTS, "catalog_lists", "order_lists"])
+        sys.exit(f"There is no measurement {min(unknown)!r}; there are: {known}.")
     measured = asyncio.run(measure(names))
     table = Table("bar", "figure", "ceiling", "ratio", "beside")
     for row in chain(*measured.values()):

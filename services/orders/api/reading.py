@@ -17,7 +17,6 @@ from shared.access import Caller
 from shared.database import Session
 from shared.entity_tags import etag_of
 from shared.errors import ProblemError
-from shared.events.orders import OrderSource
 
 router = APIRouter(prefix="/v1")
 
@@ -71,7 +70,6 @@ class OrderFilters(BaseModel):
     status: Status | None = None
     product_id: Id = None
     external_ref: Annotated[str | None, AfterValidator(storable)] = None
-    source: OrderSource | None = None
     received_from: Moment = None
     received_before: Moment = None
     cursor: UUID | None = Field(None, description="next_cursor of the page before")
@@ -84,7 +82,6 @@ class OrderFilters(BaseModel):
             "status": self.status,
             "product_id": self.product_id,
             "external_ref": self.external_ref,
-            "source": self.source,
             "received_from": self.received_from,
             "received_before": self.received_before,
             "from_id": self.received_from and clock.lowest_uuid7(self.received_from - ID_SLACK),
