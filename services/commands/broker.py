@@ -43,6 +43,9 @@ def add_publisher(  # noqa: PLR0913 - each is an option
     *,
     company: Annotated[int, typer.Option(help="The id of the company whose orders it sends.", metavar="ID")],
     new_password: Annotated[bool, typer.Option("--new-password", help="Of one that is there already.")] = False,
+    replies: Annotated[
+        bool, typer.Option("--replies", help="Also a queue replies.NAME for answers, which it may read.")
+    ] = False,
     broker: Broker = None,
     management_url: ManagementUrl = None,
     url: Url = DEFAULT_URL,
@@ -54,7 +57,7 @@ def add_publisher(  # noqa: PLR0913 - each is an option
     Repeat it when it broke off: it goes on where it was.
     """
     settings = read_settings(broker_url=broker, broker_management_url=management_url)
-    made = run_to_end(_add(settings, name, company, url, key, new_password=new_password))
+    made = run_to_end(_add(settings, name, company, url, key, new_password=new_password, replies=replies))
     typer.echo(json.dumps(made) if as_json else made["url"])
     if not as_json:
         errors.print(
@@ -90,8 +93,8 @@ def list_publishers(*, url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = 
             typer.echo(f"{one['amqp_user']}\t{one['company_id']}")
 
 
-async def _add(
-    settings: Settings, name: str, company_id: int, url: str, key: str, *, new_password: bool
+async def _add(  # noqa: PLR0913 - as the command's options
+    settings: Settings, name: str, company_id: int, url: str, key: str, *, new_password: bool, replies: bool
 ) -> dict[str, Any]:
     password = secrets.token_urlsafe(32)
     reached = _url_of(settings, name, password)
@@ -102,7 +105,7 @@ async def _add(
             raise RuntimeError(message)
         # First who it is, then the user: nobody may log in whose orders are not known to be a company's.
         await json_of(basestock.post("/v1/publishers", json={"amqp_user": name, "company_id": company_id}))
-        await rabbit.put_publisher(name, password)
+        await rabbit.put_publisher(name, password, replies=replies)
     return {
         "amqp_user": name,
         "company_id": company_id,

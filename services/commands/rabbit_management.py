@@ -14,6 +14,7 @@ TAG = "basestock-publisher"
 TOPIC = "orders.submitted"
 NOTHING = "^$"
 NOT_FOUND = 404
+REPLIES_LIMIT = 100_000
 
 
 class RabbitManagement:
@@ -51,12 +52,19 @@ class RabbitManagement:
         """Whether the user has its rights, which it gets last."""
         return await self._find(f"permissions/{self._vhost}/{user}") is not None
 
-    async def put_publisher(self, user: str, password: str) -> None:
-        """Make the user, or give it this password; it may publish orders, and nothing else."""
+    async def put_publisher(self, user: str, password: str, *, replies: bool) -> None:
+        """Make the user, or give it this password; it may publish orders, and nothing else.
+
+        With `replies` also read its queue for answers, `replies.<user>`, which keeps the newest.
+        """
+        if replies:
+            limits = {"x-max-length": REPLIES_LIMIT, "x-overflow": "drop-head"}
+            await self._send("PUT", f"queues/{self._vhost}/replies.{user}", {"durable": True, "arguments": limits})
         await self._send("PUT", f"users/{user}", {"password": password, "tags": TAG})
         topic = {"exchange": INTAKE_EXCHANGE, "write": f"^{re.escape(TOPIC)}$", "read": NOTHING}
         await self._send("PUT", f"topic-permissions/{self._vhost}/{user}", topic)
-        rights = {"configure": NOTHING, "write": f"^{re.escape(INTAKE_EXCHANGE)}$", "read": NOTHING}
+        read = f"^replies\\.{re.escape(user)}$" if replies else NOTHING
+        rights = {"configure": NOTHING, "write": f"^{re.escape(INTAKE_EXCHANGE)}$", "read": read}
         await self._send("PUT", f"permissions/{self._vhost}/{user}", rights)
 
     async def delete_user(self, user: str) -> None:

@@ -14,8 +14,6 @@ REFERENCE_CHARACTERS = 200
 # What stands in an error's `field` where the message as a whole is meant.
 WHOLE = "message"
 
-# RabbitMQ's direct reply-to as it hands on a sender's `amq.rabbitmq.reply-to`; nobody can declare such a queue.
-DIRECT_REPLY_TO = "amq.rabbitmq.reply-to."
 # AMQP 0-9-1's short strings.
 SHORT_STRING_BYTES = 255
 
@@ -71,15 +69,13 @@ def all_errors(refused: Sequence[RefusedOrder], *, in_batch: bool) -> tuple[Reje
 def queue_for_replies(user: str | None, reply_to: str | None, correlation_id: str | None) -> str | None:
     """The queue that an answer to this user's message goes to, `None` where it gets none.
 
-    We may write into every queue, this user into none: so it may only name RabbitMQ's direct reply-to, which leads to
-    a consumer that waits for it, or the queue that is called after the user.
+    We may write into every queue, this user into none: so it may only name the one that is called after it. Not even
+    RabbitMQ's direct reply-to, which a sender can forge: RabbitMQ 3.10 ends the connection of whoever publishes to one
+    that it cannot decode.
     """
-    if reply_to is None or any(
-        len(text.encode(errors="replace")) > SHORT_STRING_BYTES for text in (reply_to, correlation_id or "")
-    ):
-        return None
-    is_direct = reply_to.startswith(DIRECT_REPLY_TO)
-    return reply_to if is_direct or (user is not None and reply_to == f"replies.{user}") else None
+    asked = correlation_id or ""
+    can_be_sent = "\0" not in asked and len(asked.encode(errors="replace")) <= SHORT_STRING_BYTES
+    return reply_to if user is not None and reply_to == f"replies.{user}" and can_be_sent else None
 
 
 def _cut(words: str) -> str:
