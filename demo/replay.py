@@ -47,16 +47,27 @@ class Sent:
     counts: Counter[str] = field(default_factory=Counter)
     ids: defaultdict[Message, set[str]] = field(default_factory=lambda: defaultdict(set))
 
+    def count(self, messages: Sequence[Message]) -> None:
+        """Count these as sent."""
+        for message, times in Counter(messages).items():
+            self.counts.update({message.kind: 1, "line": len(message.lines), "repeat": times - 1})
+
     @property
     def doubled(self) -> list[str]:
         """The references that were sent twice and became two orders or returns."""
         return sorted(message.reference for message, ids in self.ids.items() if len(ids) > 1)
 
 
-async def open_run(admin: Api, run: str) -> tuple[str, str]:
-    """Make the run's supplier and retailer, connected; returns an API key of each."""
+async def open_run(admin: Api, run: str, publisher: str | None = None) -> tuple[str, str]:
+    """Make the run's supplier and retailer, connected; returns an API key of each.
+
+    The orders of a `publisher`, a user of the broker, are those of the company with this ref: it is the retailer then.
+    """
     supplier = await company_id(admin, f"gift-wholesale-{run}", f"Gift wholesale, run {run}", "supplier")
-    retailer = await company_id(admin, f"gift-shop-{run}", f"Gift shop, run {run}", "retailer")
+    if publisher:
+        retailer = await company_id(admin, publisher, f"Order system {publisher}", "retailer")
+    else:
+        retailer = await company_id(admin, f"gift-shop-{run}", f"Gift shop, run {run}", "retailer")
     await connect(admin, supplier, retailer)
     return await new_key(admin, supplier), await new_key(admin, retailer)
 
@@ -142,17 +153,23 @@ async def send(retailer: Api, messages: Sequence[Message], parts: Mapping[str, P
 
     async def send_one(message: Message) -> None:
         if message.kind == "order":
-            answer = await retailer.post("/v1/orders", _body(message, parts) | {"placed_at": _moment(message)})
+            answer = await retailer.post("/v1/orders", order_body(message, parts))
             sent.ids[message].add(answer["order_id"])
         else:
-            answer = await retailer.post("/v1/returns", _body(message, parts) | {"returned_at": _moment(message)})
+            answer = await retailer.post(
+                "/v1/returns", _body(message, parts) | {"returned_at": message.placed_at.isoformat()}
+            )
             sent.ids[message].add(answer["return_id"])
         progress.advance(task)
 
     await concurrently(messages, send_one, IN_FLIGHT)
-    for message, count in Counter(messages).items():
-        sent.counts.update({message.kind: 1, "line": len(message.lines), "repeat": count - 1})
+    sent.count(messages)
     return sent
+
+
+def order_body(message: Message, parts: Mapping[str, Part]) -> dict[str, Any]:
+    """An order as it is sent, over HTTP as through the broker."""
+    return _body(message, parts) | {"placed_at": message.placed_at.isoformat()}
 
 
 def _body(message: Message, parts: Mapping[str, Part]) -> dict[str, Any]:
@@ -166,10 +183,6 @@ def _body(message: Message, parts: Mapping[str, Part]) -> dict[str, Any]:
         for code, quantity in message.lines
     ]
     return {"external_ref": message.reference, "lines": lines}
-
-
-def _moment(message: Message) -> str:
-    return message.placed_at.isoformat()
 
 
 async def read_levels(supplier: Api) -> dict[str, int]:

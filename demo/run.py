@@ -1,8 +1,9 @@
 """The whole demo: the documents' example, then a real wholesaler's orders, then the verdict."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,7 +15,8 @@ from demo.expected import expected_levels
 from demo.fixture import load_fixture
 from demo.orders_file import OrdersFile, OrdersFileError, read_orders_file
 from demo.plan import Assortment, Message, assortment_of, messages_of, sending_sequence, without_one_order
-from demo.replay import Sent, create_products, open_run, send, set_start_levels, settled_levels
+from demo.publishing import OrdersBroker, publish_orders
+from demo.replay import Part, Sent, create_products, open_run, send, set_start_levels, settled_levels
 from demo.retailer import LOOPBACK, demo_retailer
 from demo.story import forget_endpoints, tell_story
 from shared import clock
@@ -33,6 +35,11 @@ class Plan:
     sequence: tuple[Message, ...]
     expected: dict[str, int]
     notes: tuple[str, ...]
+
+    def referring_to(self, run: str) -> Self:
+        """The same, with the run in every reference."""
+        sequence = tuple(replace(message, reference=f"{run}/{message.reference}") for message in self.sequence)
+        return replace(self, sequence=sequence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +72,17 @@ async def run_demo(  # noqa: PLR0913 - what a user may choose
     drop_one: bool,
     console: Console,
     webhook_host: str = LOOPBACK,
+    broker: OrdersBroker | None = None,
     linger: Callable[[], Awaitable[None]] | None = None,
 ) -> bool:
     """Play the demo against the Basestock at `base_url` and print it; says whether everything came out right.
 
     `drop_one` withholds one order, so that the verdict must be wrong. `webhook_host` is the name or address under which
-    that Basestock reaches this machine, where the demo's retailer listens. `linger` is awaited after the verdict, while
-    the demo's retailer still listens and prints webhooks. Raises `RuntimeError` (a sentence for people) for a file that
-    cannot be read and for calls that fail.
+    that Basestock reaches this machine, where the demo's retailer listens. With a `broker` the real orders are
+    published there. `linger` is awaited after the verdict, while the demo's retailer still listens and prints webhooks.
+    Raises `RuntimeError` (a sentence for people) for a file that cannot be read and for calls that fail.
     """
-    plan = _plan(orders_file, drop_one=drop_one)
+    plan = plan_of(orders_file, drop_one=drop_one)
     run = f"{clock.utc_now():%Y%m%d-%H%M%S}-{clock.uuid7().hex[-4:]}"
     async with Api(base_url, admin_key) as admin, demo_retailer(console, webhook_host) as retailer:
         fixture = await load_fixture(admin)
@@ -83,7 +91,7 @@ async def run_demo(  # noqa: PLR0913 - what a user may choose
             console.rule(f"[bold]Real orders: {escape(orders_file.name)}")
             for note in plan.notes:
                 console.print(escape(note))
-            outcome = await _replay(admin, base_url, plan, run, console)
+            outcome = await _replay(admin, base_url, plan, run, console, broker)
             _print_outcome(console, outcome, story_right=story_right)
             if linger:
                 await linger()
@@ -91,7 +99,8 @@ async def run_demo(  # noqa: PLR0913 - what a user may choose
     return story_right and outcome.is_right
 
 
-def _plan(path: Path, *, drop_one: bool) -> Plan:
+def plan_of(path: Path, *, drop_one: bool = False) -> Plan:
+    """Work out a replay of this file; raises `OrdersFileError` for one that cannot be read or compared."""
     orders = read_orders_file(path)
     assortment, messages = assortment_of(orders.lines), messages_of(orders.lines)
     if not assortment.stock:
@@ -107,15 +116,37 @@ def _plan(path: Path, *, drop_one: bool) -> Plan:
     return Plan(assortment, tuple(sequence), expected_levels(path), tuple(notes))
 
 
-async def _replay(admin: Api, base_url: str, plan: Plan, run: str, console: Console) -> Outcome:
-    supplier_key, retailer_key = await open_run(admin, run)
+async def _replay(
+    admin: Api, base_url: str, plan: Plan, run: str, console: Console, broker: OrdersBroker | None
+) -> Outcome:
+    supplier_key, retailer_key = await open_run(admin, run, broker.user if broker else None)
     async with Api(base_url, supplier_key) as supplier, Api(base_url, retailer_key) as retailer:
         with _progress(console) as progress:
             parts = await create_products(supplier, plan.assortment, progress)
-            await set_start_levels(supplier, plan.assortment, progress)
-            started = clock.monotonic()
-            sent = await send(retailer, plan.sequence, parts, progress)
-            found, ended = await settled_levels(supplier, plan.expected, progress)
+            if broker is None:
+                return await play(supplier, retailer, plan, parts, progress)
+            # The retailer is the same in every run, so each run needs references of its own.
+            return await play(supplier, retailer, plan.referring_to(run), parts, progress, broker)
+
+
+async def play(
+    supplier: Api,
+    retailer: Api,
+    plan: Plan,
+    parts: Mapping[str, Part],
+    progress: Progress,
+    broker: OrdersBroker | None = None,
+) -> Outcome:
+    """Count every product anew, and send the plan's orders, over HTTP or through the broker, and returns."""
+    await set_start_levels(supplier, plan.assortment, progress)
+    started = clock.monotonic()
+    published = [message for message in plan.sequence if broker and message.kind == "order"]
+    if broker:
+        await publish_orders(broker, published, parts, progress)
+    over_http = [message for message in plan.sequence if not broker or message.kind == "return"]
+    sent = await send(retailer, over_http, parts, progress)
+    sent.count(published)
+    found, ended = await settled_levels(supplier, plan.expected, progress)
     products = len(plan.assortment.names) + len(plan.assortment.styles)
     return Outcome(sent, products, max(ended - started, 0.001), plan.expected, found)
 

@@ -13,14 +13,16 @@ from pydantic import SecretStr, ValidationError
 from rich.console import Console
 from rich.markup import escape
 
+from demo.publishing import Form, OrdersBroker
 from demo.retailer import LOOPBACK
 from demo.run import run_demo
 from services.all_in_one import SERVICES, migrate, up
-from services.commands import keys, products, stock
+from services.commands import broker, dead_letters, keys, orders, products, stock
 from services.commands.check import check
 from services.commands.options import DataDir, Dsn, read_settings
 from services.commands.replay import replay
 from services.one_process_each import Place, run
+from shared import asyncapi
 from shared.access import new_key
 from shared.http import create_app
 from shared.logs import configure_logs
@@ -33,7 +35,10 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(broker.app, name="broker")
+app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(keys.app, name="keys")
+app.add_typer(orders.app, name="orders")
 app.add_typer(products.app, name="products")
 app.add_typer(stock.app, name="stock")
 console = Console()
@@ -149,16 +154,32 @@ def demo(  # noqa: PLR0913 - each is an option
     webhook_host: Annotated[
         str, typer.Option(help="With --url: name or address under which that Basestock reaches this machine.")
     ] = LOOPBACK,
+    broker: Annotated[
+        str | None,
+        typer.Option(help="With --url: publish the real orders to its RabbitMQ, amqp://user:password@host/."),
+    ] = None,
+    orders_as: Annotated[Form, typer.Option("--as", help="With --broker: what each message is.")] = Form.JSON,
 ) -> None:
     """Show the main job on real input: an order lowers base stock, the retailer hears, every level is checked."""
     settings = read_settings(port=port, data_dir=data_dir)
     configure_logs(settings.model_copy(update={"log_level": "warning", "log_format": "console"}))
+    if broker and not url:
+        errors.print("basestock: --broker needs --url: the Basestock that the demo starts itself has no RabbitMQ.")
+        raise typer.Exit(1)
     if url:
         if settings.admin_key is None:
             errors.print("basestock: set BASESTOCK_ADMIN_KEY to the platform admin's key of the system at --url.")
             raise typer.Exit(1)
         key = settings.admin_key.get_secret_value()
-        story = run_demo(url, key, orders_file=orders, drop_one=drop_one, console=console, webhook_host=webhook_host)
+        story = run_demo(
+            url,
+            key,
+            orders_file=orders,
+            drop_one=drop_one,
+            console=console,
+            webhook_host=webhook_host,
+            broker=OrdersBroker(broker, orders_as) if broker else None,
+        )
         ok = run_to_end(story)
     else:
         ok = run_to_end(_demo_embedded(settings, orders, drop_one=drop_one, stay=not exit_))
@@ -215,6 +236,12 @@ app.command()(check)
 def openapi() -> None:
     """Print the OpenAPI document of all services."""
     print(json.dumps(create_app(SERVICES, {}).openapi(), indent=2))
+
+
+@app.command(name="asyncapi")
+def asyncapi_command() -> None:
+    """Print the AsyncAPI document of all services: the messages over RabbitMQ."""
+    print(json.dumps(asyncapi.document([service.name for service in SERVICES]), indent=2))
 
 
 def main() -> None:

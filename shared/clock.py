@@ -58,6 +58,11 @@ def uuid7() -> UUID:
     return UUID(uuid7_text())
 
 
+def lowest_uuid7(moment: datetime) -> UUID:
+    """No UUID of version 7 that is made at `moment` or later is lower than this."""
+    return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
+
+
 def random_hex(digits: int) -> str:
     """That many random hexadecimal digits, for ids that need not be secret."""
     return f"{_chance.getrandbits(4 * digits):0{digits}x}"

@@ -42,7 +42,11 @@ def unescaped(cell: str) -> str:
 
 def has_surrogate(text: str) -> bool:
     """Whether this was read from bytes that are not UTF-8."""
-    return any("\udc80" <= character <= "\udcff" for character in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def names_of(header: "Record") -> tuple[str, ...]:
@@ -57,6 +61,28 @@ def names_of(header: "Record") -> tuple[str, ...]:
     if header.problem:
         raise header_error([FieldError(field="header", detail=header.problem)])
     return tuple(names)
+
+
+def column_errors(names: Sequence[str], columns: Sequence[str]) -> list[FieldError]:
+    """What is wrong with these names of columns, where there are only `columns`, each at most once."""
+    listed = ", ".join(columns)
+    errors = [
+        FieldError(field=name or "header", detail=f"there is no column {name!r}; there are {listed}")
+        for name in names
+        if name not in columns
+    ]
+    twice = sorted({name for name in names if name in columns and names.count(name) > 1})
+    return errors + [FieldError(field=name, detail=f"the column {name!r} is there more than once") for name in twice]
+
+
+def unreadable(cells: Sequence[str], columns: int) -> str | None:
+    """Why a row's cells are of no use as a whole, under so many columns; `None` where they are."""
+    if len(cells) > columns and any(cell.strip() for cell in cells[columns:]):
+        return f"there are {len(cells)} cells, but {columns} columns"
+    together = "".join(cells)
+    if not together.isascii() and has_surrogate(together):  # most are, and that is known without a copy
+        return "this is not UTF-8"
+    return "there is a character U+0000 in it" if "\x00" in together else None
 
 
 def header_error(errors: Sequence[FieldError]) -> FileError:
@@ -86,6 +112,11 @@ class CsvRecords:
         self._lines = 0
         self._delimiter, self._is_said = ",", False
         self._has_begun = False
+
+    @property
+    def next_line(self) -> int:
+        """The line, from 1, in which the next record begins."""
+        return self._lines + 1
 
     def feed(self, piece: bytes) -> list[Record]:
         """The records that are complete with this next piece. Raises `FileError`."""

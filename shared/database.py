@@ -60,8 +60,7 @@ class SchemaMissingError(Exception):
 class Database:
     """Engine and transactions of one service.
 
-    `outbox_written` is set after each commit that wrote outbox rows, for urgent ones `urgent_written`: the relays wait
-    on them.
+    Each of `outbox_written` is set after a commit that wrote outbox rows of its lane: the relays wait on them.
     """
 
     def __init__(self, service: str, dsn: str, *, pool_size: int) -> None:
@@ -69,7 +68,7 @@ class Database:
         self.service = service
         self._dsn = dsn
         self._aside: Database | None = None
-        self.outbox_written, self.urgent_written = asyncio.Event(), asyncio.Event()
+        self.outbox_written = {lane: asyncio.Event() for lane in outbox.RELAYS}
         settings = {
             "search_path": service,
             "application_name": f"basestock-{service}-{os.getpid()}",
@@ -102,10 +101,8 @@ class Database:
             async with session.begin():
                 yield session
                 wrote = await outbox.write(session)
-            if False in wrote:
-                self.outbox_written.set()
-            if True in wrote:
-                self.urgent_written.set()
+            for lane in wrote:
+                self.outbox_written[lane].set()
 
     @property
     def aside(self) -> "Database":

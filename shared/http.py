@@ -8,10 +8,11 @@ from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
 from pydantic import SecretStr
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import clear_contextvars
 
-from shared import clock
+from shared import asyncapi, clock
 from shared.access import refusal_of
 from shared.errors import Problem, ProblemError, install_problem_handlers, problem_response
 from shared.faults import is_infrastructure
@@ -34,7 +35,16 @@ PROBLEMS: dict[int | str, dict[str, object]] = {
 PROBLEM_CONTENT = {"schema": {"$ref": "#/components/schemas/Problem"}}
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 # What answers without a key: health, metrics and the documents.
-OPEN_PATHS = {"/livez", "/readyz", "/metrics", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"}
+OPEN_PATHS = {
+    "/livez",
+    "/readyz",
+    "/metrics",
+    "/docs",
+    "/docs/oauth2-redirect",
+    "/redoc",
+    "/openapi.json",
+    asyncapi.PATH,
+}
 SIGN_IN_PATH = "/v1/sessions"
 # 10,000 rows of a bulk write are about 1 MiB. Routes that read their bodies piece by piece may take more.
 BODY_LIMIT_BYTES = 8 * 1024 * 1024
@@ -74,6 +84,7 @@ def create_app(services: Sequence[Service], contexts: Mapping[str, Context]) -> 
         for router in service.routers:
             app.include_router(router, tags=[service.name])
     _add_operations(app, contexts)
+    _add_asyncapi(app, [service.name for service in services])
     return app
 
 
@@ -180,6 +191,15 @@ class Observed:
             method = scope["method"] if scope["method"] in METHODS else "other"
             REQUESTS.labels(method, route, status).inc()
             REQUEST_SECONDS.labels(method, route).observe(clock.monotonic() - started)
+
+
+def _add_asyncapi(app: FastAPI, services: Sequence[str]) -> None:
+    document = asyncapi.document(services)
+
+    @app.get(asyncapi.PATH, include_in_schema=False)
+    async def messages() -> JSONResponse:
+        """The AsyncAPI document."""
+        return JSONResponse(document)
 
 
 def _add_operations(app: FastAPI, contexts: Mapping[str, Context]) -> None:

@@ -49,9 +49,10 @@ class RabbitNodeError(RuntimeError):
 class RabbitNode:
     """One private node, also as a context manager. Its data stays over `kill`, `stop` and `start`, until `close`."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, management: bool = False) -> None:
         """Prepare the folder (a temporary one by default), the ports and the password; `start` runs the node.
 
+        With `management` it also has RabbitMQ's HTTP API, at `management_url`.
         Raises `RabbitNodeError` without binaries, `FolderInUseError` when another process owns the folder.
         """
         self._binaries = find_binaries()
@@ -69,11 +70,12 @@ class RabbitNode:
         identity = self.folder.stat()  # not the path: another container may have the same one
         self._mark = f"-basestock_node {identity.st_dev}-{identity.st_ino}"
         _end_leftovers(self._mark)
-        self._port, distribution_port, epmd_port = kept_ports(self.folder / "ports", 3)
+        self._port, distribution_port, epmd_port, management_port = kept_ports(self.folder / "ports", 4)
         password = _kept_secret(self.folder / "password")
         self.url = f"amqp://{USER}:{password}@127.0.0.1:{self._port}/"
         self._environment = _environment(self.folder, self._mark, distribution_port, epmd_port)
-        _write_configuration(self.folder, self._port, password)
+        self.management_url = f"http://{USER}:{password}@127.0.0.1:{management_port}" if management else None
+        _write_configuration(self.folder, self._port, password, management_port if management else None)
         self._node: subprocess.Popen[bytes] | None = None
         self._epmd = subprocess.Popen(  # noqa: S603 - our own command
             [epmd, "-port", str(epmd_port), "-address", "127.0.0.1"],
@@ -282,12 +284,12 @@ def _environment(folder: Path, mark: str, distribution_port: int, epmd_port: int
     }
 
 
-def _write_configuration(folder: Path, port: int, password: str) -> None:
+def _write_configuration(folder: Path, port: int, password: str, management_port: int | None) -> None:
     for name in ("data", "log", "schema", "generated"):
         (folder / name).mkdir(exist_ok=True)
     definitions = folder / "definitions.json"
     definitions.touch(mode=0o600)
-    definitions.write_text(_definitions(password))
+    definitions.write_text(_definitions(password, "administrator" if management_port else ""))
     # Its name alone, as the node works in this folder: not every path can be written there.
     (folder / "rabbitmq.conf").write_text(
         f"listeners.tcp.1 = 127.0.0.1:{port}\n"
@@ -295,13 +297,14 @@ def _write_configuration(folder: Path, port: int, password: str) -> None:
         "vm_memory_high_watermark.absolute = 512MiB\n"
         "disk_free_limit.absolute = 50MB\n"
         "log.file.level = info\n"
+        + (f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {management_port}\n" if management_port else "")
     )
     (folder / "advanced.config").write_text("[].\n")
-    (folder / "enabled_plugins").write_text("[].\n")
+    (folder / "enabled_plugins").write_text("[rabbitmq_management].\n" if management_port else "[].\n")
     _kept_secret(folder / ".erlang.cookie")
 
 
-def _definitions(password: str) -> str:
+def _definitions(password: str, tags: str) -> str:
     """Who may connect. The node takes it over at every start, before it listens, and makes no user by itself."""
     everything = {"configure": ".*", "write": ".*", "read": ".*"}
     # RabbitMQ's own user with the password that everybody knows is in folders of older versions; without a hash nobody
@@ -310,7 +313,7 @@ def _definitions(password: str) -> str:
     return json.dumps(
         {
             "vhosts": [{"name": "/"}],
-            "users": [{"name": USER, "password": password, "tags": ""}, nobody],
+            "users": [{"name": USER, "password": password, "tags": tags}, nobody],
             "permissions": [{"user": USER, "vhost": "/"} | everything],
         }
     )

@@ -83,6 +83,7 @@ async def running(service: Service, settings: Settings, bus: Bus) -> AsyncIterat
     context = Context(service.name, settings, database, bus)
     limit = settings.queue_limit_messages
     sources = [*sources_of(service.name, service.subscriptions, limit), *service.intake(context)]
+    context.sources.update({source.queue.name: source for source in sources})
     queues = [*(source.queue for source in sources), *queues_of_hearers(service.name, limit)]
     failure: Exception | None = None
     try:

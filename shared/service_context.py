@@ -10,6 +10,7 @@ from fastapi import Request
 from shared.database import Database
 from shared.idempotency import once_of
 from shared.messaging.bus import Bus
+from shared.messaging.consumer import Source
 from shared.settings import Settings
 
 
@@ -17,7 +18,8 @@ from shared.settings import Settings
 class Context:
     """One service as it runs in this process; once `draining` is set it takes no new work, and ends what it has.
 
-    `key_uses` gathers when each API key (by its id) was last used, until it is told (`shared/key_uses.py`).
+    `sources` are what its consumers drain, by the name of the queue. `key_uses` gathers when each API key (by its id)
+    was last used, until it is told (`shared/key_uses.py`).
     """
 
     service: str
@@ -25,6 +27,7 @@ class Context:
     database: Database
     bus: Bus
     draining: asyncio.Event = field(default_factory=asyncio.Event)
+    sources: dict[str, Source] = field(default_factory=dict)
     key_uses: dict[int, datetime] = field(default_factory=dict)
 
 

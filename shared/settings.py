@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     )
 
     broker_url: str | None = Field(None, description="RabbitMQ, amqp://...; empty uses the in-process bus.")
+    broker_management_url: SecretStr | None = Field(
+        None, description="RabbitMQ's management API, http://user:password@host:15672; for `basestock broker` alone."
+    )
     # RabbitMQ's own default of 60 s would notice a dead peer only after three minutes.
     broker_heartbeat_seconds: int = Field(10, ge=1, description="AMQP heartbeat.")
     # Long enough for servers that are started together with us.
@@ -114,6 +117,15 @@ class Settings(BaseSettings):
     def _hard_to_guess(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         if any(len(secret.get_secret_value()) < TOKEN_SECRET_CHARACTERS for secret in value):
             message = f"each secret must have {TOKEN_SECRET_CHARACTERS} characters or more: `openssl rand -hex 32`"
+            raise ValueError(message)
+        return value
+
+    @field_validator("broker_management_url")
+    @classmethod
+    def _over_http(cls, value: SecretStr | None) -> SecretStr | None:
+        url = "" if value is None else value.get_secret_value()
+        if value is not None and not (url.startswith(("http://", "https://")) and _has_readable_address(url)):
+            message = "it must be a URL like http://user:password@host:15672"
             raise ValueError(message)
         return value
 

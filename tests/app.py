@@ -49,7 +49,7 @@ class Client:
 
     def __init__(self, url: str, key: str | None = None) -> None:
         """Call `url` as whoever owns `key`."""
-        self._url = url
+        self._url, self.key = url, key
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
 
     async def __aenter__(self) -> Self:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from os import environ
+from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -19,6 +20,7 @@ from services.all_in_one import migrate
 from services.catalog import passwords
 from shared.private_rabbitmq import RabbitNode
 from shared.settings import Settings
+from tests.node_packages import node_modules
 from tests.servers.postgres import PostgresServer, postgres_server
 
 
@@ -132,3 +134,9 @@ def private_broker() -> Iterator[Callable[[], RabbitNode]]:
     """Make nodes, already started, that a test may kill and restart."""
     with ExitStack() as nodes:
         yield lambda: nodes.enter_context(RabbitNode())
+
+
+@pytest.fixture(scope="session")
+def npm_packages() -> Path:
+    """The folder `node_modules` with the packages of `tests/node/package.json`."""
+    return node_modules()

@@ -24,7 +24,7 @@ SQL_OWNERS = {
     "shared/database.py",
     "shared/linked_products.py",
     "shared/idempotency.py",
-    "shared/messaging/consumer.py",
+    "shared/messaging/dead_letters.py",
     "shared/messaging/inbox.py",
     "shared/messaging/outbox.py",
     "shared/messaging/tables.py",

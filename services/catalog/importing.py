@@ -14,13 +14,13 @@ from services.catalog.import_batch import refused, save_batch
 from services.catalog.product_files.rows import WHOLE_ROW
 from services.catalog.store import imports as store
 from services.catalog.store import old_imports
-from services.catalog.store.imports import FileProduct, Job, LeaseLostError, RowResult
+from services.catalog.store.imports import FileProduct, Job, RowResult
 from services.catalog.store.product_changes import ChangedMeanwhileError, SkuTakenError
 from shared.database import Session
 from shared.draining import to_its_end
 from shared.errors import FieldError
 from shared.faults import is_infrastructure
-from shared.logs import bind_trace
+from shared.import_jobs import LOST_UPLOAD, LeaseLostError, carry_out_next
 from shared.messaging import outbox
 from shared.repeating import repeat
 from shared.service_context import Context
@@ -35,7 +35,6 @@ ATTEMPTS = 5
 POLL_SECONDS = 0.25
 TIDY_SECONDS = 60
 
-LOST_UPLOAD = "The file did not come in whole: the process that received it ended. Nothing was changed; send it again."
 KEEP_CHANGING = "Others keep changing the same products; nothing was changed. Send the file again."
 STOPPED = (
     "This import stopped short, and why is in our log. What its rows say was created or changed stays so; the others "
@@ -57,21 +56,7 @@ async def carry_out_imports(context: Context) -> None:
 
 
 async def _carry_out_next(context: Context) -> bool:
-    """Carry out the next import; whether there was one. One that fails on a bug is tried again when its lease ends."""
-    job = await _claim(context)
-    if job is None:
-        return False
-    bind_trace(job.traceparent or "")
-    try:
-        await run_import(context, job)
-    except LeaseLostError:
-        log.warning("import_lost", hint="another process goes on with it")
-    return True
-
-
-async def _claim(context: Context) -> Job | None:
-    async with context.database.transaction() as session:
-        return await store.claim(session)
+    return await carry_out_next(context, store.claim, run_import)
 
 
 async def run_import(context: Context, job: Job) -> None:

@@ -50,7 +50,7 @@ async def send_file(session: aiohttp.ClientSession, path: str, file: Path, query
 async def tell_refused(session: aiohttp.ClientSession, rows_path: str) -> None:
     """Print why rows were refused, each by its number and line."""
     shown = 0
-    async for row in _refused_rows(session, rows_path):
+    async for row in refused_rows(session, rows_path):
         if shown == SHOWN_ROWS:
             errors.print(f"... more of them: GET {rows_path}?status=refused")
             break
@@ -59,7 +59,8 @@ async def tell_refused(session: aiohttp.ClientSession, rows_path: str) -> None:
         errors.print(escape(f"row {row['row']} (line {row['line']}) {row['sku'] or ''}: {reasons}"))
 
 
-async def _refused_rows(session: aiohttp.ClientSession, rows_path: str) -> AsyncIterator[dict[str, Any]]:
+async def refused_rows(session: aiohttp.ClientSession, rows_path: str) -> AsyncIterator[dict[str, Any]]:
+    """The refused rows of an import, in the order of the file."""
     query = {"status": "refused", "limit": str(ROWS_PER_PAGE)}
     while True:
         page = await json_of(session.get(rows_path, params=query))

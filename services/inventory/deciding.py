@@ -352,6 +352,7 @@ def _line_decision(
         ],
         "shortfall": decided.shortfall,
         "reason": decided.reason,
-        "supplier_id": suppliers[decided.line_id],
+        # Of a product that it may not sell the seller does not learn whose it is, nor its owner of the order.
+        "supplier_id": None if decided.outcome == "refused" else suppliers[decided.line_id],
         "waits_for": waits_for.get(decided.line_id),
     }

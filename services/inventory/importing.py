@@ -13,11 +13,11 @@ import structlog
 
 from services.inventory.import_batch import look_at_rows, write_rows
 from services.inventory.store import imports as store
-from services.inventory.store.imports import Job, LeaseLostError, RowResult
+from services.inventory.store.imports import Job, RowResult
 from shared import clock
 from shared.draining import to_its_end
 from shared.faults import is_infrastructure
-from shared.logs import bind_trace
+from shared.import_jobs import LOST_UPLOAD, LeaseLostError, carry_out_next
 from shared.messaging import outbox
 from shared.repeating import repeat
 from shared.service_context import Context
@@ -29,7 +29,6 @@ TURN_SECONDS = 2.0
 POLL_SECONDS = 0.25
 TIDY_SECONDS = 60
 
-LOST_UPLOAD = "The file did not come in whole: the process that received it ended. Nothing was changed; send it again."
 STOPPED = (
     "This import stopped short, and why is in our log. The rows that are done stay so, the others have changed "
     "nothing: send the file again."
@@ -45,22 +44,8 @@ async def carry_out_imports(context: Context) -> None:
     """Worker: carry out what has been received. Files that are one transaction, and take no turns, leave one free."""
     async with asyncio.TaskGroup() as group:
         for whole_too in (True, False):
-            step = partial(_carry_out_next, context, whole_too=whole_too)
+            step = partial(carry_out_next, context, partial(store.claim, whole_too=whole_too), run_import)
             group.create_task(repeat("stock_imports", step, idle_seconds=POLL_SECONDS))
-
-
-async def _carry_out_next(context: Context, *, whole_too: bool) -> bool:
-    """Go on with the next import; whether there was one. One that fails here is tried again when its lease ends."""
-    async with context.database.transaction() as session:
-        job = await store.claim(session, whole_too=whole_too)
-    if job is None:
-        return False
-    bind_trace(job.traceparent or "")
-    try:
-        await run_import(context, job)
-    except LeaseLostError:
-        log.warning("stock_import_lost", hint="another process goes on with it")
-    return True
 
 
 async def run_import(context: Context, job: Job) -> None:

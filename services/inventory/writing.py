@@ -15,6 +15,7 @@ from services.inventory.store import reading
 from services.inventory.store import stock as stock_store
 from shared.access import Caller
 from shared.database import Session
+from shared.entity_tags import require_version
 from shared.errors import FieldError, ProblemError
 from shared.events.catalog import OversellPolicy
 
@@ -248,11 +249,7 @@ def _refused(number: int, field: str, detail: str) -> RowResult:
 
 async def _lock(session: Session, product_id: int, versions: Versions) -> Stock:
     stock = await stock_store.lock_stock(session, [product_id])
-    version = stock.items[product_id].version
-    if versions is not None and version not in versions:
-        named = ", ".join(str(one) for one in sorted(versions)) or "one of those in If-Match"
-        detail = f"The item is at version {version}, not {named}: somebody changed it. Look again and decide anew."
-        raise ProblemError(412, "version_changed", detail, headers={"ETag": f'"{version}"'})
+    require_version("The item", stock.items[product_id].version, versions)
     return stock
 
 

@@ -9,6 +9,7 @@ from services.notifier.sender import Sender
 from services.notifier.store import endpoints as endpoint_store
 from services.notifier.tables import METADATA
 from shared import clock
+from shared.dead_letter_routes import dead_letter_router
 from shared.events.notifier import ApiKeyUsedAtNotifier
 from shared.faults import is_infrastructure
 from shared.key_uses import publishing
@@ -51,7 +52,7 @@ SERVICE = Service(
     name="notifier",
     summary="Webhooks: tells every retailer the newest stock, at most once per window",
     metadata=METADATA,
-    routers=(api.router,),
+    routers=(api.router, dead_letter_router("notifier")),
     note_key_uses=publishing(ApiKeyUsedAtNotifier),
     subscriptions=handlers.SUBSCRIPTIONS,
     workers=(tell_retailers, forget_attempts),

@@ -6,8 +6,10 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+from services.orders.domain.changing import take_back
 from services.orders.domain.life import StoredLine, StoredOrder
 from services.orders.domain.orders import (
+    Line,
     Refusal,
     SubmittedOrder,
     SubmittedReturn,
@@ -18,7 +20,7 @@ from services.orders.domain.orders import (
 from services.orders.store import orders as order_store
 from services.orders.store import returns as return_store
 from services.orders.store.companies import find_suppliers, find_unknown_companies
-from services.orders.store.life import save_lines
+from services.orders.store.life import Change, add_changes, lock_orders, save_lines, save_orders
 from services.orders.store.orders import Known
 from services.orders.store.reading import find_orders
 from services.orders.telling import told_as
@@ -109,9 +111,21 @@ async def accept_return(session: Session, returned: SubmittedReturn) -> Verdict:
         return Verdict("refused", returned.return_id, refusals)
     received_at = clock.utc_now()
     if await return_store.insert_return(session, returned, received_at):
+        await _note_on_order(session, returned, received_at)
         publish(session, _returned(returned, received_at))
         return Verdict("created", returned.return_id)
     return await accept_return(session, returned)  # somebody else brought it in the meantime: compare with theirs
+
+
+async def _note_on_order(session: Session, returned: SubmittedReturn, received_at: datetime) -> None:
+    """Note on the order what has come back of it."""
+    orders = await lock_orders(session, [returned.order_id] if returned.order_id else [])
+    for order in orders.values():
+        now, units = take_back(order, returned.lines)
+        if units:
+            await save_orders(session, [now])
+            change = Change(now, "returned", f"company {returned.seller_id}", units, cause=str(returned.return_id))
+            await add_changes(session, [change], received_at)
 
 
 async def _require_companies(session: Session, company_ids: set[int]) -> None:
@@ -151,8 +165,9 @@ def _compared(known: Known, fingerprint: bytes) -> Verdict:
     return Verdict("existing" if known.fingerprint == fingerprint else "conflict", known.id)
 
 
-def _stored(order: SubmittedOrder, links: Links, received_at: datetime) -> StoredOrder:
-    lines = [
+def stored_lines(lines: Sequence[Line], links: Links) -> tuple[StoredLine, ...]:
+    """New lines of an order as they are kept, numbered from 1."""
+    return tuple(
         StoredLine(
             line_id=line_id,
             product_id=line.product_id,
@@ -162,8 +177,11 @@ def _stored(order: SubmittedOrder, links: Links, received_at: datetime) -> Store
             checked=was_checked(links[line.part]),
             supplier_id=links[line.part].supplier_id,
         )
-        for line_id, line in enumerate(order.lines, 1)
-    ]
+        for line_id, line in enumerate(lines, 1)
+    )
+
+
+def _stored(order: SubmittedOrder, links: Links, received_at: datetime) -> StoredOrder:
     return StoredOrder(
         order_id=order.order_id,
         seller_id=order.seller_id,
@@ -174,7 +192,7 @@ def _stored(order: SubmittedOrder, links: Links, received_at: datetime) -> Store
         version=1,
         decision=0,
         decided_version=0,
-        lines=tuple(lines),
+        lines=stored_lines(order.lines, links),
     )
 
 

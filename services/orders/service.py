@@ -2,6 +2,7 @@
 
 from services.orders import handlers, intake
 from services.orders.api import BODY_LIMITS_BYTES, ROUTERS
+from services.orders.importing import carry_out_imports, tidy_imports
 from services.orders.tables import METADATA
 from shared.events.orders import ApiKeyUsedAtOrders
 from shared.key_uses import publishing
@@ -15,5 +16,6 @@ SERVICE = Service(
     body_limits_bytes=BODY_LIMITS_BYTES,
     note_key_uses=publishing(ApiKeyUsedAtOrders),
     subscriptions=handlers.SUBSCRIPTIONS,
+    workers=(carry_out_imports, tidy_imports),
     intake=intake.sources,
 )

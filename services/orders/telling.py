@@ -9,7 +9,11 @@ E = TypeVar("E", bound=OrderEvent)
 
 
 def told_as(kind: type[E], order: StoredOrder) -> E:
-    """The event that tells of an order as it stands; of its lines only the units that are wanted."""
+    """The event that tells of an order as it stands.
+
+    Of its lines only the units that are wanted; once it is cancelled, those that it had.
+    """
+    cancelled = order.state == "cancelled"
     return kind(
         order_id=order.order_id,
         seller_id=order.seller_id,
@@ -22,12 +26,12 @@ def told_as(kind: type[E], order: StoredOrder) -> E:
                 line_id=line.line_id,
                 product_id=line.product_id,
                 variant_sku=line.variant_sku,
-                quantity=line.wanted,
+                quantity=line.quantity if cancelled else line.wanted,
                 location=line.location,
                 checked=line.checked or _was_decided(line),
             )
             for line in order.lines
-            if line.wanted
+            if cancelled or line.wanted
         ),
         version=order.version,
     )

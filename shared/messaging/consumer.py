@@ -15,10 +15,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, TypeVar, overload
+from uuid import UUID
 
 import structlog
 from prometheus_client import Counter, Histogram
-from sqlalchemy import text
 from structlog.contextvars import bound_contextvars
 
 from shared import clock
@@ -26,7 +26,7 @@ from shared.database import Database, Session
 from shared.draining import to_its_end
 from shared.events import Event, EventError, decode, types_by_wire_name
 from shared.faults import is_infrastructure
-from shared.messaging import inbox
+from shared.messaging import dead_letters, inbox
 from shared.messaging.bus import Bus, BusUnavailableError, Delivery, Inflow, Message, Queue
 
 log = structlog.get_logger()
@@ -37,23 +37,23 @@ G = TypeVar("G", bound=Event)
 T = TypeVar("T")
 Handler = Callable[[Session, Sequence[E]], Awaitable[None]]
 Decoder = Callable[[Message], list[Event]]
+# An event that was not handled, `None` for a message that is none, and why.
+Failure = tuple[Event | None, Exception]
+# Tells whoever has to know of a dead letter, in the transaction that enters it.
+Refuser = Callable[[Session, UUID, Message, Sequence[Failure]], Awaitable[None]]
 
 PAUSE_SECONDS = (0.1, 0.3, 1.0, 3.0)
 # What was tried so often alone, too, and no try ended, is what its consumer dies of.
 TRIES_ALONE = 5
 # Poison is tried again aside, so that it delays nobody; past this many at once the flow itself is sick, and waits.
 RETRIES_AT_ONCE = 100
+# A reason with a thousand lines is read by nobody.
+REASONS_SHOWN = 20
 
 HANDLED = Counter("basestock_events_handled_total", "Events handed to their handlers", ["queue", "event"])
 DUPLICATES = Counter("basestock_events_duplicate_total", "Events that had been handled before", ["queue"])
 DEAD = Counter("basestock_dead_letters_total", "Messages that could not be handled", ["queue"])
 BATCH_SECONDS = Histogram("basestock_batch_seconds", "Transaction time of a batch of events", ["queue"])
-
-BURY = text("""
-    insert into dead_letters (queue, message_id, body_sha256, topic, content_type, body, user_id, reason)
-    values (:queue, :message_id, sha256(:body), :topic, :content_type, :body, :user_id, :reason)
-    on conflict (queue, message_id, body_sha256) do nothing
-""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +83,19 @@ def on(heard: type[Event] | tuple[type[Event], ...], handle: Handler[Any]) -> Su
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A queue, the subscriptions that its events go to, and how its messages become events."""
+    """A queue, the subscriptions that its events go to, and how its messages become events.
+
+    `refuse`, if it is there, is called once for each of its dead letters.
+    """
 
     queue: Queue
     subscriptions: tuple[Subscription, ...]
     decode: Decoder
+    refuse: Refuser | None = None
+
+
+class GivenUpError(EventError):
+    """A message that its consumer died of each time."""
 
 
 def sources_of(service: str, subscriptions: Sequence[Subscription], limit_messages: int) -> list[Source]:
@@ -144,8 +152,8 @@ class Work:
     events: list[Event]
 
 
-# A message, those of its events that fail even alone, and how the last of them did.
-Poison = tuple[Work, list[Event], Exception]
+# A message, and those of its events that fail even alone, each with how it did.
+Poison = tuple[Work, list[tuple[Event, Exception]]]
 
 
 class Consumer:
@@ -221,7 +229,8 @@ class Consumer:
     async def _try_alone(self, inflow: Inflow, delivery: Delivery, what: str) -> list[Poison]:
         if await self._persist(lambda session: inbox.note_try(session, what, TRIES_ALONE)):
             return await self._work_off(inflow, [delivery])
-        await self._bury(delivery.message, "it came back too often: its consumer died of it each time, alone as well")
+        error = GivenUpError("it came back too often: its consumer died of it each time, alone as well")
+        await self._bury(delivery.message, [(None, error)])
         await inflow.ack([delivery])
         return []
 
@@ -231,7 +240,7 @@ class Consumer:
         poison: list[Poison] = []
         for some in _divided(works, self._batch_events):
             failed = await self._settle(some)
-            lonely = {id(work) for work, _, _ in failed}
+            lonely = {id(work) for work, _ in failed}
             await inflow.ack([work.delivery for work in some if id(work) not in lonely])
             poison += failed
             if self._leaving:
@@ -243,8 +252,7 @@ class Consumer:
             return Work(delivery, self._source.decode(delivery.message))
         except Exception as error:
             # Whatever a decoder stumbles over is in the message; it would stumble again each time.
-            reason = str(error) if isinstance(error, EventError) else f"{type(error).__name__}: {error}"
-            await self._bury(delivery.message, reason)
+            await self._bury(delivery.message, [(None, error)])
             await inflow.ack([delivery])
             return None
 
@@ -253,14 +261,14 @@ class Consumer:
         events = [(work, event) for work in works for event in work.events]
         failed: dict[int, Poison] = {}
         for work, event, error in await self._bisect(events):
-            failed.setdefault(id(work), (work, [], error))[1].append(event)
+            failed.setdefault(id(work), (work, []))[1].append((event, error))
         return list(failed.values())
 
     async def _bisect(self, events: list[tuple[Work, Event]]) -> list[tuple[Work, Event, Exception]]:
         if not events:
             return []
         try:
-            await self._persist(lambda session: self._handle(session, [event for _, event in events]))
+            await self._persist(lambda session: handle(session, self._source, [event for _, event in events]))
         except Exception as error:
             if len(events) == 1:
                 work, event = events[0]
@@ -289,57 +297,62 @@ class Consumer:
             else:
                 return done
 
-    async def _handle(self, session: Session, events: Sequence[Event]) -> None:
-        fresh = await inbox.claim(session, [event.event_id for event in events])
-        DUPLICATES.labels(self._queue).inc(len(events) - len(fresh))
-        by_type: dict[type[Event], list[Event]] = defaultdict(list)
-        for event in events:
-            if event.event_id in fresh:
-                fresh.discard(event.event_id)  # a message and its duplicate may lie in one batch
-                by_type[type(event)].append(event)
-        for subscription in self._source.subscriptions:
-            heard = [event for kind in subscription.events for event in by_type.get(kind, ())]
-            if heard:
-                with bound_contextvars(queue=self._queue, event_ids=[event.event_id for event in heard[:3]]):
-                    await subscription.handle(session, heard)
-        for kind, handled in by_type.items():
-            HANDLED.labels(self._queue, kind.name).inc(len(handled))
-
     async def _retry_aside(self, inflow: Inflow, poison: Poison) -> None:
-        work, events, error = poison
+        work, failures = poison
         for seconds in self._retry_seconds:
-            if isinstance(error, EventError):
-                break  # refused for what it says: saying it again changes nothing
-            await clock.sleep(seconds)
-            failed = await to_its_end(self._bisect([(work, event) for event in events]))
-            events = [event for _, event, _ in failed]
-            if not events:
+            # What is refused for what it says is refused again, however often it says it.
+            refused = [(event, error) for event, error in failures if isinstance(error, EventError)]
+            if len(refused) == len(failures):
                 break
-            error = failed[-1][2]
-        if events:
-            await self._bury(work.delivery.message, f"{type(error).__name__}: {error}")
+            await clock.sleep(seconds)
+            again = [(work, event) for event, error in failures if not isinstance(error, EventError)]
+            failed = await to_its_end(self._bisect(again))
+            failures = refused + [(event, error) for _, event, error in failed]
+        if failures:
+            await self._bury(work.delivery.message, failures)
         with suppress(BusUnavailableError):  # then it comes again, and the inbox or the dead letter knows it
             await inflow.ack([work.delivery])
 
-    async def _bury(self, message: Message, reason: str) -> None:
-        reason = storable(reason)
-        message_id = storable(message.message_id)
-        log.error("dead_letter", queue=self._queue, message_id=message_id, reason=reason)
+    async def _bury(self, message: Message, failures: Sequence[Failure]) -> None:
+        reason = reason_of(failures)
+        message_id = dead_letters.storable(message.message_id)
+        log.error("dead_letter", queue=self._queue, message_id=message_id, reason=dead_letters.storable(reason))
         DEAD.labels(self._queue).inc()
-        row = {
-            "queue": self._queue,
-            "message_id": message_id,
-            "topic": storable(message.topic),
-            "content_type": storable(message.content_type),
-            "body": message.body,
-            "user_id": None if message.user_id is None else storable(message.user_id),
-            "reason": reason,
-        }
 
-        async def insert(session: Session) -> None:
-            await session.execute(BURY, row)
+        async def bury(session: Session) -> None:
+            dead_letter_id = await dead_letters.bury(session, self._queue, message, reason)
+            if dead_letter_id is not None and self._source.refuse is not None:
+                await self._source.refuse(session, dead_letter_id, message, failures)
 
-        await self._persist(insert)
+        await self._persist(bury)
+
+
+async def handle(session: Session, source: Source, events: Sequence[Event]) -> None:
+    """Hand those events to their handlers that were not handled before, in the caller's transaction."""
+    queue = source.queue.name
+    fresh = await inbox.claim(session, [event.event_id for event in events])
+    DUPLICATES.labels(queue).inc(len(events) - len(fresh))
+    by_type: dict[type[Event], list[Event]] = defaultdict(list)
+    for event in events:
+        if event.event_id in fresh:
+            fresh.discard(event.event_id)  # a message and its duplicate may lie in one batch
+            by_type[type(event)].append(event)
+    for subscription in source.subscriptions:
+        heard = [event for kind in subscription.events for event in by_type.get(kind, ())]
+        if heard:
+            with bound_contextvars(queue=queue, event_ids=[event.event_id for event in heard[:3]]):
+                await subscription.handle(session, heard)
+    for kind, handled in by_type.items():
+        HANDLED.labels(queue, kind.name).inc(len(handled))
+
+
+def reason_of(failures: Sequence[Failure]) -> str:
+    """Why a message was not handled, in words."""
+    words = dict.fromkeys(
+        str(error) if isinstance(error, EventError) else f"{type(error).__name__}: {error}" for _, error in failures
+    )
+    more = len(words) - REASONS_SHOWN
+    return "; ".join(list(words)[:REASONS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _divided(works: Sequence[Work], limit_events: int) -> Iterator[list[Work]]:
@@ -358,8 +371,3 @@ def _divided(works: Sequence[Work], limit_events: int) -> Iterator[list[Work]]:
         events += len(work.events)
     if together:
         yield together
-
-
-def storable(value: str) -> str:
-    """`value` as a PostgreSQL text can hold it: without NUL, and in whole characters that UTF-8 has."""
-    return value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")

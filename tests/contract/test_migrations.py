@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -9,6 +10,8 @@ from alembic import command
 from alembic.script import ScriptDirectory
 
 from services.all_in_one import SERVICES
+from shared.messaging.bus import Message
+from shared.messaging.dead_letters import identity
 from shared.migrations import config_for, upgrade
 from shared.scopes import AREA_SCOPES
 
@@ -66,3 +69,32 @@ async def test_keys_of_before_there_were_areas_go_on_doing_everything(service: s
     finally:
         await connection.close()
     assert [tuple(row) for row in scopes] == [(list(AREA_SCOPES), 1), (["admin"], 1)]
+
+
+@pytest.mark.parametrize("service", NAMES)
+async def test_dead_letters_of_before_they_had_ids_stay(service: str, empty_database_dsn: str) -> None:
+    config = config_for(service, empty_database_dsn)
+    scripts = ScriptDirectory.from_config(config).walk_revisions()
+    (before,) = [one.down_revision for one in scripts if one.path.endswith("replies_and_dead_letters.py")]
+    await asyncio.to_thread(command.upgrade, config, str(before))
+    letters = [
+        Message("m-1", "topic", "text/plain", b"{oops", user_id='sh"op'),
+        Message("m-1", "topic", "text/plain", b"{oops again", user_id=None),
+        Message("", "topic", "text/plain", b"\xff", user_id="\u00e4"),
+    ]
+    connection = await asyncpg.connect(empty_database_dsn)
+    try:
+        add = f"""insert into {service}.dead_letters (queue, message_id, body_sha256, topic, content_type, body,
+            user_id, reason, dead_at) values ('q', $1, sha256($2), $3, $4, $2, $5, 'why',
+            cast('2026-11-01' as timestamptz) + make_interval(secs => $6))"""
+        for number, one in enumerate(letters):
+            await connection.execute(add, one.message_id, one.body, one.topic, one.content_type, one.user_id, number)
+        await upgrade(service, empty_database_dsn)
+        found = await connection.fetch(
+            f"select dead_letter_id, message_sha256 from {service}.dead_letters order by dead_letter_id"
+        )
+    finally:
+        await connection.close()
+    # In their order, and known again if they should be delivered once more.
+    assert [row["message_sha256"] for row in found] == [identity(one) for one in letters]
+    assert {UUID(str(row["dead_letter_id"])).version for row in found} == {7}

@@ -237,6 +237,12 @@ async def test_the_openapi_document_is_printed() -> None:
     assert {"/v1/orders", "/v1/products", "/v1/stock", "/v1/webhook-endpoints"} <= json.loads(said)["paths"].keys()
 
 
+async def test_the_asyncapi_document_is_printed() -> None:
+    status, said = await output_of("asyncapi")
+    assert status == 0
+    assert {"orders.submitted", "inventory.stock_changed"} <= json.loads(said)["channels"].keys()
+
+
 async def test_the_demo_ends_right_and_notices_a_withheld_order(tmp_path: Path) -> None:
     lines = ORDER_LINES.read_bytes().split(b"\n")[:300]
     few = tmp_path / "orders.csv"

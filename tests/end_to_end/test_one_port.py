@@ -264,7 +264,13 @@ async def test_a_body_may_be_as_long_as_the_services_take_it_and_not_a_byte_long
     assert (problem.status, problem.code, problem.detail) == (413, ours.code, ours.detail)
 
 
-async def test_a_file_of_products_may_be_longer_and_flows_through(proxy: Proxy, client: aiohttp.ClientSession) -> None:
+@pytest.mark.parametrize(
+    ("service", "path"),
+    [("catalog", IMPORT_PATH), ("orders", "/v1/orders/imports"), ("inventory", "/v1/stock/imports")],
+)
+async def test_a_file_to_import_may_be_longer_and_flows_through(
+    proxy: Proxy, client: aiohttp.ClientSession, service: str, path: str
+) -> None:
     arrived = asyncio.Event()
 
     async def read_the_first_piece(request: web.Request) -> web.Response:
@@ -273,17 +279,17 @@ async def test_a_file_of_products_may_be_longer_and_flows_through(proxy: Proxy, 
         rest = await request.content.read()
         return web.json_response(len(piece + rest))
 
-    proxy.stubs["catalog"].answer = read_the_first_piece
+    proxy.stubs[service].answer = read_the_first_piece
 
     async def pieces() -> AsyncIterator[bytes]:
         yield bytes(1000)
         await arrived.wait()
         yield bytes(BODY_LIMIT_BYTES)
 
-    async with asyncio.timeout(30), client.post(IMPORT_PATH, data=pieces()) as answer:
+    async with asyncio.timeout(30), client.post(path, data=pieces()) as answer:
         assert (answer.status, await answer.json()) == (200, BODY_LIMIT_BYTES + 1000)
     length = {"Content-Length": str(FILE_LIMIT_BYTES + 1)}
-    async with client.post(IMPORT_PATH, data=b"x", headers=length) as answer:
+    async with client.post(path, data=b"x", headers=length) as answer:
         problem = await problem_of(answer)
     ours = too_large(FILE_LIMIT_BYTES)
     assert (problem.status, problem.code, problem.detail) == (413, ours.code, ours.detail)

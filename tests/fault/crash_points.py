@@ -94,6 +94,10 @@ class Crash:
         return f"{self.place}-{self.point.name}"
 
 
+def _of_this_source(passed: Passed) -> bool:
+    return bool(passed.arguments[1].queue.name == passed.place)
+
+
 def _of_this_queue(passed: Passed) -> bool:
     return bool(passed.arguments[0]._queue == passed.place)
 
@@ -156,10 +160,10 @@ POINTS = (
     Point(
         "consumer: handled, before commit",
         "inbox and effect are written and not committed: the message comes again and must count as new",
-        "shared.messaging.consumer:Consumer._handle",
+        "shared.messaging.consumer:handle",
         "after",
         CONSUMED,
-        counts=_of_this_queue,
+        counts=_of_this_source,
     ),
     Point(
         "consumer: after commit, before ack",

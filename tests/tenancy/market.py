@@ -5,17 +5,20 @@ Retailer C has ended. Whatever a company owns, every list holds some of it, and 
 and ids occur nowhere else (`Company.marks`): whoever reads one of them has read that company's data.
 """
 
+import json
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from itertools import count
 from typing import Any, Literal
+from uuid import uuid4
 
 import asyncpg
 
 from services.all_in_one import SERVICES
 from shared.access import sha256_of
+from shared.events import BATCH
 from shared.messaging.in_process import InProcessBus
 from shared.scopes import AREA_SCOPES
 from shared.settings import Settings
@@ -38,7 +41,15 @@ SEQUENCES = (
     "alter table notifier.attempts alter column attempt_id restart with 470000001",
     "alter table inventory.stock_ledger alter column entry_id restart with 480000001",
     "alter table inventory.stock_imports alter column import_id restart with 496000001",
+    "alter table orders.order_imports alter column import_id restart with 497000001",
 )
+# A queue that each service consumes.
+QUEUES = {
+    "catalog": "catalog.orders",
+    "orders": "orders.catalog",
+    "inventory": "inventory.catalog",
+    "notifier": "notifier.catalog",
+}
 # What each service answers any valid key, so that it shows whether the key is known there.
 SIGHTS = ("/v1/products", "/v1/orders", "/v1/stock", "/v1/webhook-endpoints")
 
@@ -83,6 +94,9 @@ class Company:
     # For retailers: a variant of what their version is based on.
     suppliers_variant: str = ""
     order: str = ""
+    spare_order: str = ""
+    # A dry run of a file with one order.
+    order_import: int = 0
     order_ref: str = ""
     return_id: str = ""
     # For suppliers: an order with plenty of their stock, and a request for some of it.
@@ -92,6 +106,13 @@ class Company:
     spare_reservation: str = ""
     endpoint: int = 0
     spare_endpoint: int = 0
+    # Of messages with an order that its own user of the broker sent.
+    dead_letter: str = ""
+    spare_dead_letter: str = ""
+    # A user of the broker that sends orders for it.
+    publisher: str = ""
+    # By service: dead letters for the platform admin alone, one to be redriven well and one to be given up.
+    services_dead_letters: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     marks: set[str] = field(default_factory=set)
 
     @property
@@ -181,6 +202,7 @@ async def _fill(market: Market, stack: AsyncExitStack) -> None:
         for name in retailers:
             await _sell(market[name], market[name].product, supplier.variant_sku)
             await _until_told(market[name])
+    await _dead_letters(market)
     assert (await former.client.delete(f"/v1/connections/{former.connection}")).status == 204
 
 
@@ -362,6 +384,17 @@ async def _sell(company: Company, product_id: int, variant_sku: str) -> None:
         return bool(made(answer)["status"] == "allocated")
 
     await eventually(f"{company.name} has sold something", allocated)
+    spare = {"external_ref": company.said("spare-order"), "lines": lines}
+    company.spare_order = company.mark(made(await company.client.post("/v1/orders", spare))["order_id"])
+    row = f"{company.said('imported-order')},{product_id},{variant_sku},1"
+    file = f"external_ref,product_id,variant_sku,quantity\n{row}\n"
+    answer = await company.client.post("/v1/orders/imports", params={"dry_run": "true"}, data=file)
+    company.order_import = int(company.mark(made(answer)["id"]))
+
+    async def looked_at() -> bool:
+        return bool((await company.client.get(f"/v1/orders/imports/{company.order_import}")).body["state"] == "done")
+
+    await eventually(f"the file of orders of {company.name} is looked at", looked_at)
     back = {
         "external_ref": company.said("return"),
         "order_id": company.order,
@@ -372,6 +405,31 @@ async def _sell(company: Company, product_id: int, variant_sku: str) -> None:
         company.mark(made(await company.client.post("/v1/reservations", {"lines": lines}))["reservation_id"])
         for _ in range(2)
     ]
+
+
+async def _dead_letters(market: Market) -> None:
+    """For each company one of a message with an order that its publisher sent, and in each service some of nobody's."""
+    statements = []
+    for company in market.companies.values():
+        company.publisher = company.said("publisher")
+        made(await market.admin.post("/v1/publishers", {"amqp_user": company.publisher, "company_id": company.id}))
+        line = {"product_id": company.product or 1, "variant_sku": company.suppliers_variant or None, "quantity": 1}
+        order = json.dumps({"external_ref": company.said("dead-order"), "lines": [line]})
+        company.dead_letter, company.spare_dead_letter = company.mark(uuid4()), company.mark(uuid4())
+        statements += [
+            _buried("orders", id_, "orders.submitted", "application/json", order, company.publisher)
+            for id_ in (company.dead_letter, company.spare_dead_letter)
+        ]
+        company.services_dead_letters = {one: (company.mark(uuid4()), company.mark(uuid4())) for one in QUEUES}
+        for service, ids in company.services_dead_letters.items():
+            statements += [_buried(service, id_, QUEUES[service], BATCH, "[]", "nobody") for id_ in ids]
+    await market.query(";".join(statements))
+
+
+def _buried(service: str, id_: str, queue: str, content_type: str, body: str, user: str) -> str:
+    columns = "dead_letter_id, queue, message_sha256, message_id, topic, content_type, body, user_id, reason"
+    values = f"'{id_}', '{queue}', sha256('{id_}'), '{id_}', 'topic', '{content_type}', '{body}', '{user}', 'reason'"
+    return f"insert into {service}.dead_letters ({columns}) values ({values})"
 
 
 async def _supply(supplier: Company) -> None:

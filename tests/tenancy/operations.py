@@ -113,6 +113,13 @@ def _orders(company: Company) -> list[Ask]:
     ]
 
 
+def _order_file(company: Company) -> list[Ask]:
+    """A file for a company, as the company alone may send it."""
+    row = f"{fresh('order')},{company.product},{company.suppliers_variant},1"
+    query = {"seller_id": company.id, "dry_run": "true"}
+    return [Ask(query=query, file=f"external_ref,product_id,variant_sku,quantity\n{row}\n")]
+
+
 def _returns(company: Company) -> list[Ask]:
     line: dict[str, object] = {"product_id": company.product, "quantity": 1, "restock": True}
     if company.role == RETAILER:
@@ -160,6 +167,21 @@ def _values(company: Company) -> list[Ask]:
         Ask(body={company.location: {company.sku: 1}}, role=SUPPLIER, refused=(403, 422), names_own=False),
         Ask(body={"main": {str(company.product): 1000}}, role=SUPPLIER, lists=True, names_own=False),
     ]
+
+
+def _dead_letters_of(service: str) -> dict[str, Entry]:
+    """The routes of a service's dead letters, for the platform admin alone."""
+    path = f"/v1/dead-letters/{service}"
+
+    def asking(which: int) -> Entry:
+        return lambda company: [Ask({"dead_letter_id": company.services_dead_letters[service][which]}, by="admin")]
+
+    return {
+        f"GET {path}": lambda _: [Ask(query={"limit": 200}, by="admin")],
+        f"GET {path}/{{dead_letter_id}}": asking(0),
+        f"POST {path}/{{dead_letter_id}}/redrive": asking(0),
+        f"DELETE {path}/{{dead_letter_id}}": asking(1),
+    }
 
 
 def _fulfillment(company: Company) -> list[Ask]:
@@ -257,10 +279,47 @@ ENTRIES: Mapping[str, Entry] = {
         Ask(lists=True),
         Ask(query={"seller_id": company.id}),
         Ask(query={"external_ref": company.order_ref}, lists=True),
+        Ask(query={"product_id": company.product}, lists=True),
+        # Of oneself as the supplier; a stranger asks what it sold of this one's products.
+        Ask(query={"supplier_id": company.id}, lists=True, names_own=company.role == SUPPLIER),
         Ask(query={"cursor": LAST_UUID}, lists=True),
     ],
+    "POST /v1/orders/imports": _order_file,
+    "GET /v1/orders/imports": lambda company: [
+        Ask(lists=True),
+        Ask(query={"seller_id": company.id}),
+        Ask(query=PAGE, lists=True),
+    ],
+    "GET /v1/orders/imports/{order_import_id}": lambda company: [Ask({"order_import_id": company.order_import})],
+    "GET /v1/orders/imports/{order_import_id}/rows": lambda company: [
+        Ask({"order_import_id": company.order_import}),
+        Ask({"order_import_id": company.order_import}, query={"status": "created"}),
+    ],
     "GET /v1/orders/{order_id}": lambda company: [Ask({"order_id": company.order})],
+    "GET /v1/orders/{order_id}/history": lambda company: [Ask({"order_id": company.order})],
+    "PATCH /v1/orders/{order_id}": lambda company: [
+        Ask({"order_id": company.order}, body={"lines": [{"line_id": 1, "quantity": 2}]})
+    ],
+    "POST /v1/orders/{order_id}/cancel": lambda company: [Ask({"order_id": company.spare_order})],
     "POST /v1/returns": _returns,
+    "POST /v1/publishers": lambda company: [
+        Ask(body={"amqp_user": fresh("publisher"), "company_id": company.id}, by="admin")
+    ],
+    "GET /v1/publishers": lambda company: [Ask(lists=True), Ask(query={"company_id": company.id})],
+    "DELETE /v1/publishers/{amqp_user}": lambda company: [Ask({"amqp_user": company.publisher}, by="admin")],
+    "GET /v1/dead-letters": lambda company: [
+        Ask(lists=True),
+        Ask(query={"user_id": company.publisher}, lists=True),
+        Ask(query={"cursor": LAST_UUID}, lists=True),
+    ],
+    "GET /v1/dead-letters/{dead_letter_id}": lambda company: [Ask({"dead_letter_id": company.dead_letter})],
+    "POST /v1/dead-letters/{dead_letter_id}/redrive": lambda company: [Ask({"dead_letter_id": company.dead_letter})],
+    "DELETE /v1/dead-letters/{dead_letter_id}": lambda company: [Ask({"dead_letter_id": company.spare_dead_letter})],
+    **{
+        name: entry
+        for one in ("catalog", "orders", "inventory", "notifier")
+        for name, entry in _dead_letters_of(one).items()
+    },
     "POST /v1/fulfillment-requests": only(
         SUPPLIER,
         lambda company: [Ask(body={"order_id": company.supplied_order, **ONE_UNIT}, role=SUPPLIER)],

@@ -110,6 +110,7 @@ def an_order(company: Company) -> object:
 ORDERS = post("/v1/orders/bulk", lambda one: [an_order(one)])
 KEYS, STOCK = "/v1/companies/{company.id}/api-keys", "/v1/stock/{company.product}"
 IMPORT = "/v1/products/imports/{company.import_id}"
+ORDER_IMPORT = "/v1/orders/imports/{company.order_import}"
 STOCK_IMPORT = "/v1/stock/imports/{company.stock_import}"
 REFRESHED = post("/v1/sessions/refresh", lambda _: {})
 DUPLICATED = post("/v1/products/{company.printed}/duplicate", lambda _: {"sku": fresh("sku")})
@@ -155,9 +156,24 @@ THINGS: Mapping[str, Thing] = {
     "row of an import": Thing("supplier", "ImportRow", get(IMPORT + "/rows"), first("items")),
     "order": Thing("retailer", "Order", get("/v1/orders/{company.order}")),
     "order line": Thing("retailer", None, get("/v1/orders/{company.order}"), first("lines")),
+    "part of an order at a supplier": Thing(
+        "retailer", "SupplierPart", get("/v1/orders/{company.order}"), first("suppliers")
+    ),
+    "history of an order": Thing("retailer", "OrderHistory", get("/v1/orders/{company.order}/history")),
+    "change of an order": Thing("retailer", None, get("/v1/orders/{company.order}/history"), first("items")),
     "orders that are sent together": Thing("retailer", "BulkOrdersAnswer", ORDERS),
+    "import of orders": Thing("retailer", "OrderImport", get(ORDER_IMPORT)),
+    "row of an import of orders": Thing("retailer", "OrderImportRow", get(ORDER_IMPORT + "/rows"), first("items")),
     "return": Thing("retailer", "Return", post("/v1/returns", a_return)),
     "return line": Thing("retailer", None, post("/v1/returns", a_return), first("lines")),
+    "publisher": Thing("retailer", "Publisher", get("/v1/publishers?company_id={company.id}"), first("items")),
+    "dead letter": Thing(
+        "retailer",
+        "DeadLetter",
+        get("/v1/dead-letters?user_id={company.publisher}"),
+        lambda body: next(iter(body["items"]), ()),
+    ),
+    "dead letter with its body": Thing("retailer", "WholeDeadLetter", get("/v1/dead-letters/{company.dead_letter}")),
     "fulfillment request": Thing("supplier", "FulfillmentRequest", get(FULFILLMENT)),
     "item of a fulfillment request": Thing("supplier", "FulfillmentRequestItem", get(FULFILLMENT), first("items")),
     "fulfillment actions that are sent together": Thing("supplier", "BulkActionsAnswer", ACTIONS),

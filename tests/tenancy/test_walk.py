@@ -32,6 +32,11 @@ UNKNOWN_ID, UNKNOWN_UUID = 499_999_999, "00000000-0000-7000-8000-000000000000"
 PARTNER_OF = {"supplier-a": "retailer-a", "retailer-a": "supplier-a"}
 # Scopes by what paths begin with, as docs/access.md has them; all others are the catalog's.
 AREAS = {
+    "/v1/dead-letters/catalog": "catalog",
+    "/v1/dead-letters/inventory": "stock",
+    "/v1/dead-letters/notifier": "webhooks",
+    "/v1/dead-letters": "orders",
+    "/v1/publishers": "orders",
     "/v1/orders": "orders",
     "/v1/returns": "orders",
     "/v1/fulfillment": "orders",

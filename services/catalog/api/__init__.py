@@ -11,6 +11,7 @@ from services.catalog.api import (
     sessions,
     users,
 )
+from shared.dead_letter_routes import dead_letter_router
 
 # `product_files` before `products`: its paths look like a product's.
 ROUTERS = (
@@ -23,6 +24,7 @@ ROUTERS = (
     product_files.router,
     products.router,
     audit.router,
+    dead_letter_router("catalog"),
 )
 BODY_LIMITS_BYTES = {
     product_files.IMPORT_PATH: product_files.FILE_LIMIT_BYTES,

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Literal, Self
 
 import structlog
@@ -9,7 +10,6 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 from sqlalchemy import RowMapping
-from starlette.requests import ClientDisconnect
 
 from services.catalog.api.requests import Calling, Cursor, Here, IdInPath, Limit, after, next_cursor
 from services.catalog.domain import Product
@@ -19,15 +19,15 @@ from services.catalog.product_files.rows import Count, Format, ReadRow
 from services.catalog.store import imports as store
 from services.catalog.store.companies import find_roles
 from services.catalog.store.directory import find_names
-from services.catalog.store.imports import LeaseLostError, Mode, Status
+from services.catalog.store.imports import Mode, Status
 from services.catalog.store.product_lists import ProductFilter, list_products
 from shared import clock
 from shared.csv_files import MEDIA_TYPE as CSV
-from shared.csv_files import FileError
 from shared.database import Database, Session
 from shared.errors import FieldError, ProblemError
 from shared.events.catalog import ProductType
-from shared.idempotency import OnceUploadRoute, ReplayError, Upload
+from shared.idempotency import OnceUploadRoute, Upload
+from shared.import_jobs import receiving
 from shared.logs import current_traceparent
 
 log = structlog.get_logger()
@@ -42,7 +42,6 @@ BYTES_AT_ONCE = 256 * 1024
 PRODUCTS_AT_ONCE = 500
 
 UPLOADED_BEFORE = "The same file was received before, under the same key; nothing was changed by this one."
-BROKEN_OFF = "The file did not come in whole; nothing was changed. Send it again."
 MEDIA_TYPES: dict[str, Format] = {
     CSV: "csv",
     ndjson.MEDIA_TYPE: "ndjson",
@@ -203,24 +202,10 @@ async def _receive(
     database: Database, import_id: int, file_format: Format, upload: Upload, response: Response
 ) -> Import:
     """Stage the body row by row; what breaks off leaves a failed import, and ends the request."""
-    try:
+    give_up = partial(_give_up, database, import_id)
+    async with receiving(give_up, partial(give_up, UPLOADED_BEFORE)):
         count, rest = await _stage(database, import_id, file_format, upload.pieces())
         return await _finish(database, import_id, upload, response, count, rest)
-    except FileError as error:
-        await _give_up(database, import_id, str(error))
-        raise ProblemError(422, "invalid_file", str(error), errors=error.errors) from error
-    except LeaseLostError as error:
-        detail = "The file came in too slowly and was given up; nothing was changed. Send it again."
-        raise ProblemError(408, "too_slow", detail) from error
-    except ClientDisconnect as error:
-        await _give_up(database, import_id, BROKEN_OFF)
-        raise ProblemError(400, "broken_off", BROKEN_OFF) from error
-    except ReplayError:
-        await _give_up(database, import_id, UPLOADED_BEFORE)
-        raise
-    except ProblemError as error:  # it is too long, or its key was used for another one
-        await _give_up(database, import_id, f"{error.detail} Nothing was changed.")
-        raise
 
 
 async def _stage(

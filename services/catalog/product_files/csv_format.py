@@ -15,6 +15,7 @@ from shared.csv_files import (
     BLANKS,
     CsvRecords,
     Record,
+    column_errors,
     escaped,
     has_surrogate,
     header_error,
@@ -67,15 +68,7 @@ class CsvReader:
 
 def _columns(header: Record) -> tuple[str, ...]:
     names = names_of(header)
-    errors = [
-        FieldError(field=name or "header", detail=f"there is no column {name!r}; there are {', '.join(COLUMNS)}")
-        for name in names
-        if name not in COLUMNS
-    ]
-    errors += [
-        FieldError(field=name, detail=f"the column {name!r} is there more than once")
-        for name in sorted({name for name in names if name in COLUMNS and names.count(name) > 1})
-    ]
+    errors = column_errors(names, COLUMNS)
     errors += [
         FieldError(field=name, detail=f"the column {name!r} is missing")
         for name in ("type", "sku")

@@ -20,6 +20,7 @@ from services.catalog.product_files.rows import (
 from shared.database import Session, copy_in
 from shared.errors import FieldError
 from shared.events.catalog import TRACKED_TYPES, ProductType
+from shared.import_jobs import LeaseLostError
 
 Mode = Literal["rows", "all"]
 Status = Literal["pending", "created", "changed", "unchanged", "refused"]
@@ -230,10 +231,6 @@ class RowResult:
     status: Status
     product_id: int | None
     errors: Sequence[FieldError] = ()
-
-
-class LeaseLostError(Exception):
-    """Somebody else has this import now."""
 
 
 async def add_import(session: Session, actor: str, owner_id: int, **values: object) -> int:

@@ -12,6 +12,7 @@ from services.inventory.api import (
     stock,
     sync_imports,
 )
+from shared.dead_letter_routes import dead_letter_router
 
 # Paths like /v1/stock/check and /v1/stock/ledger before /v1/stock/{product_id}.
 ROUTERS = (
@@ -25,5 +26,6 @@ ROUTERS = (
     kornitx.router,
     sync_imports.router,
     external_imports.router,
+    dead_letter_router("inventory"),
 )
 BODY_LIMITS_BYTES = {imports.IMPORTS_PATH: imports.FILE_LIMIT_BYTES}

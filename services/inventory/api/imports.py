@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncIterator
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Self
 
 import structlog
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 from sqlalchemy import RowMapping
-from starlette.requests import ClientDisconnect
 
 from services.inventory.api.requests import ID_LIMIT, Calling, Cursor, Here, Limit, SupplierId
 from services.inventory.as_of import Moment
@@ -18,7 +18,6 @@ from services.inventory.stock_files.rows import Row, StockReader
 from services.inventory.store import imports as store
 from services.inventory.store import ledger
 from services.inventory.store import locations as location_store
-from services.inventory.store.imports import LeaseLostError
 from services.inventory.tables.imports import ImportState, Mode, RowStatus
 from services.inventory.writing import Text
 from shared import clock
@@ -26,7 +25,8 @@ from shared.access import Caller
 from shared.csv_files import MEDIA_TYPE, FileError
 from shared.database import Database, Session
 from shared.errors import FieldError, ProblemError
-from shared.idempotency import OnceUploadRoute, ReplayError, Upload
+from shared.idempotency import OnceUploadRoute, Upload
+from shared.import_jobs import receiving
 from shared.logs import current_traceparent
 
 log = structlog.get_logger()
@@ -39,7 +39,6 @@ FILE_LIMIT_BYTES = 256 * 1024 * 1024
 CHUNK_ROWS = 2_000
 OPEN_IMPORTS_LIMIT = 20
 
-BROKEN_OFF = "The file did not come in whole; nothing was changed. Send it again."
 NOT_OF_ADJUSTMENTS = (
     "as_of is for files of quantity_available and on_hand; an adjustment is the same whenever it comes. Nothing was "
     "changed."
@@ -237,25 +236,9 @@ async def _receive(
     database: Database, import_id: int, upload: Upload, response: Response, as_of: datetime | None
 ) -> StockImport:
     """Keep the rows of the body; what breaks off leaves a failed import, and ends the request."""
-    try:
+    async with receiving(partial(_give_up, database, import_id), partial(_forget, database, import_id)):
         reader, rest = await _stage(database, import_id, upload.pieces(), as_of)
         return await _finish(database, import_id, upload, response, reader, rest)
-    except FileError as error:
-        await _give_up(database, import_id, str(error))
-        raise ProblemError(422, "invalid_file", str(error), errors=error.errors) from error
-    except LeaseLostError as error:
-        detail = "The file came in too slowly and was given up; nothing was changed. Send it again."
-        raise ProblemError(408, "too_slow", detail) from error
-    except ClientDisconnect as error:
-        await _give_up(database, import_id, BROKEN_OFF)
-        raise ProblemError(400, "broken_off", BROKEN_OFF) from error
-    except ReplayError:
-        async with database.transaction() as session:
-            await store.forget_upload(session, import_id)
-        raise
-    except ProblemError as error:  # it is too long, or its key was used for another one
-        await _give_up(database, import_id, f"{error.detail} Nothing was changed.")
-        raise
 
 
 async def _stage(
@@ -297,6 +280,11 @@ async def _give_up(database: Database, import_id: int, reason: str) -> None:
     log.info("stock_import_given_up", import_id=import_id, reason=reason)
     async with database.transaction() as session:
         await store.finish(session, import_id, 0, "failed", reason)
+
+
+async def _forget(database: Database, import_id: int) -> None:
+    async with database.transaction() as session:
+        await store.forget_upload(session, import_id)
 
 
 async def _show(database: Database, import_id: int, supplier_id: int | None) -> StockImport:

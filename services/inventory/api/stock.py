@@ -7,21 +7,12 @@ from fastapi import APIRouter, Body, Query, Response
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from services.inventory import writing
-from services.inventory.api.requests import (
-    VERSION_CHANGED,
-    Calling,
-    Cursor,
-    Here,
-    IfMatch,
-    Limit,
-    ProductId,
-    SupplierId,
-    etag_of,
-)
+from services.inventory.api.requests import Calling, Cursor, Here, Limit, ProductId, SupplierId
 from services.inventory.store import reading
 from services.inventory.writing import BulkRow, Settings, Write
 from shared.access import Caller
 from shared.database import Session
+from shared.entity_tags import VERSION_CHANGED, IfMatch, etag_of
 from shared.errors import FieldError, ProblemError, field_errors
 from shared.events.catalog import OversellPolicy
 from shared.idempotency import OnceRoute

@@ -6,7 +6,16 @@ from typing import Any, NamedTuple
 
 from services.inventory.domain.imports import Writes
 from services.inventory.writing import UNITS_LIMIT
-from shared.csv_files import CsvRecords, FileError, Record, header_error, names_of, unescaped
+from shared.csv_files import (
+    CsvRecords,
+    FileError,
+    Record,
+    column_errors,
+    header_error,
+    names_of,
+    unescaped,
+    unreadable,
+)
 from shared.errors import FieldError
 
 NAMES = ("id", "sku", "barcode")
@@ -93,10 +102,7 @@ class StockReader:
 
 def _columns(header: Record) -> tuple[tuple[str, ...], Writes]:
     names = names_of(header)
-    problems = [(name, f"there is no column {name!r}; there are {', '.join(COLUMNS)}") for name in names]
-    problems = [(name or "header", words) for name, words in problems if name not in COLUMNS]
-    twice = sorted({name for name in names if name in COLUMNS and names.count(name) > 1})
-    problems += [(name, f"the column {name!r} is there more than once") for name in twice]
+    problems = [(error.field, error.detail) for error in column_errors(names, COLUMNS)]
     if not {*names} & {*NAMES}:
         problems.append(("sku", "no column says which item a row is about: sku, barcode or id"))
     quantities = [name for name in QUANTITIES if name in names]
@@ -111,7 +117,7 @@ def _columns(header: Record) -> tuple[tuple[str, ...], Writes]:
 
 
 def _row(number: int, record: Record, header: Sequence[str]) -> Row:
-    problem = record.problem or _unreadable(record.cells, len(header))
+    problem = record.problem or unreadable(record.cells, len(header))
     if problem:
         return Row(number, record.line, errors=((WHOLE_ROW, problem),))
     errors: list[tuple[str, str]] = []
@@ -139,18 +145,6 @@ def _value(name: str, cell: str, errors: list[tuple[str, str]]) -> int | str | N
     if len(value) > TEXT_LIMIT_CHARACTERS:
         errors.append((name, f"this is longer than {TEXT_LIMIT_CHARACTERS} characters"))
     return value[:TEXT_LIMIT_CHARACTERS] or None
-
-
-def _unreadable(cells: Sequence[str], columns: int) -> str | None:
-    if len(cells) > columns and any(cell.strip() for cell in cells[columns:]):
-        return f"there are {len(cells)} cells, but {columns} columns"
-    together = "".join(cells)
-    if not together.isascii():
-        try:
-            together.encode()
-        except UnicodeEncodeError:
-            return "this is not UTF-8"
-    return "there is a character U+0000 in it" if "\x00" in together else None
 
 
 def _quantity(name: str, cell: str, errors: list[tuple[str, str]]) -> int | None:

@@ -17,6 +17,7 @@ from services.inventory.domain.imports import Writes
 from services.inventory.stock_files.rows import Row
 from services.inventory.tables.imports import Mode, RowStatus
 from shared.database import Session, copy_in
+from shared.import_jobs import LeaseLostError
 
 # Each chunk that is committed begins it anew; one takes less than a second.
 LEASE_SECONDS = 20
@@ -164,10 +165,6 @@ class RowResult(NamedTuple):
     product_id: int | None = None
     quantities: tuple[int | None, int | None, int | None, int | None] = (None, None, None, None)
     errors: Sequence[tuple[str, str]] = ()
-
-
-class LeaseLostError(Exception):
-    """Somebody else has this import now."""
 
 
 async def count_open(session: Session, supplier_id: int) -> int:

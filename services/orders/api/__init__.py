@@ -1,7 +1,16 @@
 """The HTTP side of orders."""
 
-from services.orders.api import bulk, fulfillment, orders, returns
+from services.orders.api import bulk, dead_letters, fulfillment, imports, orders, publishers, reading, returns
 
-# /v1/orders/bulk before /v1/orders/{order_id}.
-ROUTERS = (bulk.router, orders.router, returns.router, fulfillment.router)
-BODY_LIMITS_BYTES = {bulk.PATH: bulk.STREAM_LIMIT_BYTES}
+# /v1/orders/bulk and /v1/orders/imports before /v1/orders/{order_id}.
+ROUTERS = (
+    bulk.router,
+    imports.router,
+    orders.router,
+    reading.router,
+    returns.router,
+    fulfillment.router,
+    publishers.router,
+    *dead_letters.ROUTERS,
+)
+BODY_LIMITS_BYTES = {bulk.PATH: bulk.STREAM_LIMIT_BYTES, imports.IMPORTS_PATH: imports.FILE_LIMIT_BYTES}

@@ -6,18 +6,11 @@ from sqlalchemy import text
 
 from shared.database import Session
 
-COMPANIES_BY_REF = text("select ref, company_id from companies where ref = any(cast(:refs as text[]))")
 COMPANY_IDS = text("select company_id from companies where company_id = any(cast(:ids as bigint[]))")
 CONNECTED_SUPPLIERS = text("""
     select retailer_id, supplier_id from connections
     where retailer_id = any(cast(:retailer_ids as bigint[])) and (state = 'active' or :also_ended)
 """)
-
-
-async def find_company_ids(session: Session, refs: Collection[str]) -> dict[str, int]:
-    """`{ref: company id}` of those that are known here."""
-    rows = await session.execute(COMPANIES_BY_REF, {"refs": sorted(refs)})
-    return {row.ref: row.company_id for row in rows}
 
 
 async def find_unknown_companies(session: Session, company_ids: Collection[int]) -> set[int]:

@@ -33,6 +33,7 @@ PART = SELECT_ORDERS.format(
 FILTERS = {
     "order_id": "{key}.order_id = cast(:order_id as uuid)",
     "before": "{key}.order_id < cast(:before as uuid)",
+    "below_id": "{key}.order_id < cast(:below_id as uuid)",
     "from_id": "{key}.order_id >= cast(:from_id as uuid)",
     "received_from": "o.received_at >= cast(:received_from as timestamptz)",
     "received_before": "o.received_at < cast(:received_before as timestamptz)",

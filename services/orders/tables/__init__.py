@@ -1,6 +1,6 @@
 """The tables of orders."""
 
-from services.orders.tables import fulfillment, orders, returns
+from services.orders.tables import fulfillment, imports, orders, publishers, returns
 from services.orders.tables.table import METADATA
 from shared.catalog_view import add_access_tables, add_product_tables
 from shared.idempotency import add_idempotency_table
@@ -11,4 +11,4 @@ add_idempotency_table(METADATA)
 add_access_tables(METADATA)
 add_product_tables(METADATA)
 
-__all__ = ["METADATA", "fulfillment", "orders", "returns"]
+__all__ = ["METADATA", "fulfillment", "imports", "orders", "publishers", "returns"]

@@ -24,6 +24,7 @@ from shared import clock, repeating
 from shared.database import Database, Session
 from shared.events.catalog import ProductChanged
 from shared.http import BODY_LIMIT_BYTES
+from shared.import_jobs import LOST_UPLOAD
 from shared.messaging.in_process import InProcessBus
 from shared.service_context import Context
 from shared.settings import Settings
@@ -539,7 +540,7 @@ async def test_an_upload_whose_receiver_died_is_given_up(companies: Catalog) -> 
     )
     database = Database("catalog", companies.dsn, pool_size=1)
     async with database.transaction() as session:
-        await store.fail_lost_uploads(session, importing.LOST_UPLOAD)
+        await store.fail_lost_uploads(session, LOST_UPLOAD)
     await database.close()
     assert [row["state"] for row in await companies.query("select state from catalog.imports order by import_id")] == [
         "failed",

@@ -18,6 +18,7 @@ from shared.database import Database, Session
 from shared.events.inventory import StockChanged
 from shared.http import BODY_LIMIT_BYTES
 from shared.idempotency import HEADER, REPLAYED
+from shared.import_jobs import LOST_UPLOAD, LeaseLostError
 from shared.messaging.in_process import InProcessBus
 from shared.service_context import Context
 from shared.settings import Settings
@@ -499,7 +500,7 @@ async def test_a_worker_that_died_is_followed_by_one_that_goes_on(
     async def dying(*arguments: Any) -> None:  # noqa: ANN401 - of `count_results`
         if arguments[2][0].row.number == 2 and not reached.is_set():
             reached.set()
-            raise store.LeaseLostError  # as if it had died: the chunk is written and not committed, the lease runs on
+            raise LeaseLostError  # as if it had died: the chunk is written and not committed, the lease runs on
         await count_results(*arguments)
 
     monkeypatch.setattr(store, "count_results", dying)
@@ -526,12 +527,12 @@ async def test_what_a_worker_writes_after_another_has_its_import_is_undone(
     assert slow is not None
     assert heir is not None
     assert (slow.attempt, heir.attempt) == (1, 2)
-    with pytest.raises(store.LeaseLostError):
+    with pytest.raises(LeaseLostError):
         await importing.run_import(context, slow)
     assert (await world.levels())[100] == 10
     await importing.run_import(context, heir)
     assert (await world.levels())[100] == 12
-    with pytest.raises(store.LeaseLostError):
+    with pytest.raises(LeaseLostError):
         await importing.run_import(context, slow)
     assert (await world.levels())[100] == 12
     await world.assert_the_ledger_explains_every_level()
@@ -593,7 +594,7 @@ async def test_a_chunk_is_not_committed_when_the_one_before_it_fails(
         if attempt == 1 and await world.rows("select 1 from stock_imports where rows_done = 1"):
             await asyncio.wait_for(third_is_written.wait(), DEADLINE_SECONDS)
             failed.set()
-            raise store.LeaseLostError
+            raise LeaseLostError
         await hold(session, import_id, attempt)
 
     monkeypatch.setattr(importing, "write_rows", watched)
@@ -632,8 +633,8 @@ async def test_uploads_whose_receiver_died_are_given_up_and_old_imports_forgotte
     """)
     async with world.database.transaction() as session:
         assert not await store.purge(session, 14)
-        await store.fail_lost_uploads(session, importing.LOST_UPLOAD)
-    assert (await callers.supplier.get(f"{IMPORTS}/{lost}")).body["reason"] == importing.LOST_UPLOAD
+        await store.fail_lost_uploads(session, LOST_UPLOAD)
+    assert (await callers.supplier.get(f"{IMPORTS}/{lost}")).body["reason"] == LOST_UPLOAD
     await world.rows(f"""
         update stock_imports set finished_at = clock_timestamp() - interval '15 days' where import_id = {job["id"]}
         returning 1

@@ -13,7 +13,7 @@ from shared.events import SINGLE, Event
 from shared.events.catalog import CompanyChanged
 from shared.messaging import inbox
 from shared.messaging.bus import EVENTS_EXCHANGE, BusUnavailableError, Delivery, Message
-from shared.messaging.consumer import Consumer, on, sources_of
+from shared.messaging.consumer import Consumer, handle, on, sources_of
 from shared.messaging.in_process import InProcessBus, InProcessInflow
 from tests.integration.messaging.kitchen import (
     batch_of,
@@ -181,7 +181,7 @@ async def test_a_crash_between_commit_and_acknowledgement_is_harmless(database_d
             (delivery,) = await inflow.batch(10, 0)
             event = source.decode(delivery.message)
             async with database.transaction() as session:
-                await consumer._handle(session, event)
+                await handle(session, source, event)
         task = asyncio.create_task(consumer.run())
         assert await publishing == {}
         assert await effects(database) == ["company-1"]

@@ -12,9 +12,9 @@ from shared import clock
 from shared.database import Database
 from shared.events import BATCH, SINGLE, decode, types_by_wire_name
 from shared.events.catalog import CompanyChanged
-from shared.messaging.bus import EVENTS_EXCHANGE, BusUnavailableError, Message
+from shared.messaging.bus import EVENTS_EXCHANGE, BusUnavailableError, Message, Queue
 from shared.messaging.in_process import InProcessBus
-from shared.messaging.outbox import Relay, publish
+from shared.messaging.outbox import Relay, Reply, publish, reply
 from tests.integration.messaging.kitchen import company, kitchen, note_effects, rows
 
 KNOWN = types_by_wire_name([CompanyChanged])
@@ -38,7 +38,7 @@ class RecordingBus(InProcessBus):
         return {message.message_id: "queue full" for message in messages if message.message_id in self.refuse}
 
 
-def relay_of(database, bus: RecordingBus) -> Relay:  # type: ignore[no-untyped-def] # noqa: ANN001 - the fixture's
+def relay_of(database, bus: InProcessBus) -> Relay:  # type: ignore[no-untyped-def] # noqa: ANN001 - the fixture's
     return Relay(database, bus, batch_messages=50, poll_seconds=0.05)
 
 
@@ -84,7 +84,7 @@ async def test_a_transaction_that_fails_publishes_nothing(database_dsn: str) -> 
         with pytest.raises(ValueError, match="the handler failed"):
             await fail_after_publishing()
         assert await rows(database, "select * from outbox") == []
-        assert not database.outbox_written.is_set()
+        assert not database.outbox_written["ordinary"].is_set()
 
 
 async def test_an_effect_and_its_events_are_written_by_one_transaction(database_dsn: str) -> None:
@@ -127,7 +127,7 @@ async def test_a_broker_that_is_away_loses_nothing(database_dsn: str) -> None:
         bus.away = False
         async with asyncio.timeout(10):
             while not bus.published:
-                database.outbox_written.set()
+                database.outbox_written["ordinary"].set()
                 await asyncio.sleep(0.01)
         task.cancel()
         await asyncio.wait([task])
@@ -151,7 +151,7 @@ async def test_a_transaction_that_commits_late_is_not_skipped(database_dsn: str)
 async def test_a_relay_finds_what_another_process_wrote(database_dsn: str) -> None:
     async with kitchen(database_dsn) as database:
         bus = RecordingBus()
-        loop = asyncio.create_task(relay_of(database, bus)._loop(urgent=False))
+        loop = asyncio.create_task(relay_of(database, bus)._loop("ordinary"))
         elsewhere = Database("kitchen", database_dsn, pool_size=1)
         for number, writer in enumerate((database, elsewhere), 1):
             async with writer.transaction() as session:
@@ -211,3 +211,44 @@ async def test_a_pause_of_the_relay_says_what_happened(database_dsn: str) -> Non
             await asyncio.wait([task])
         assert logs[0]["event"] == "outbox_relay_paused"
         assert logs[0]["error"] == "TimeoutError()"
+
+
+async def test_a_reply_goes_to_its_queue_and_to_none_that_is_gone(database_dsn: str) -> None:
+    bus = InProcessBus(publish_timeout_seconds=20)
+    await bus.declare([Queue("replies.shop", topics=())])
+    async with kitchen(database_dsn) as database:
+        async with database.transaction() as session:
+            reply(session, Reply("replies.gone", "1", b"{}"))
+            reply(session, Reply("replies.shop", "2", b'{"row":0}'))
+        assert await relay_of(database, bus).relay_batch() == (0, 0)
+        async with bus.consume("replies.shop", prefetch=10) as inflow:
+            relaying = asyncio.create_task(relay_of(database, bus).relay_batch("replies"))
+            (delivery,) = await inflow.batch(10, 0)
+            await inflow.ack([delivery])
+        assert await relaying == (2, 0)
+        message = delivery.message
+        assert (message.correlation_id, message.content_type, message.body) == ("2", "application/json", b'{"row":0}')
+        assert await rows(database, "select * from outbox") == []
+
+
+async def test_a_reply_that_its_queue_refuses_is_dropped_and_holds_up_nobody(database_dsn: str) -> None:
+    bus = InProcessBus(publish_timeout_seconds=0.2)
+    await bus.declare([Queue("replies.full", topics=(), limit_messages=1)])
+    async with kitchen(database_dsn) as database:
+        async with database.transaction() as session:
+            reply(session, Reply("replies.full", "1", b"{}"))
+            reply(session, Reply("replies.full", "2", b"{}"))
+            reply(session, Reply("replies.gone", "3", b"{}"))
+        assert await relay_of(database, bus).relay_batch("replies") == (3, 0)
+        assert await rows(database, "select * from outbox") == []
+
+
+async def test_while_the_broker_is_away_replies_stay(database_dsn: str) -> None:
+    bus = InProcessBus(publish_timeout_seconds=20)
+    await bus.close()
+    async with kitchen(database_dsn) as database:
+        async with database.transaction() as session:
+            reply(session, Reply("replies.shop", "1", b"{}"))
+        with pytest.raises(BusUnavailableError):
+            await relay_of(database, bus).relay_batch("replies")
+        assert len(await rows(database, "select * from outbox where exchange = ''")) == 1

@@ -32,7 +32,10 @@ from shared.events.orders import (
     FulfillmentRequestCompleted,
     FulfillmentRequestFailed,
     ItemsReturned,
+    OrderAmended,
+    OrderCancelled,
     OrderCreated,
+    OrderEvent,
 )
 from shared.messaging.bus import EVENTS_EXCHANGE, INTAKE_EXCHANGE, Message
 from shared.messaging.in_process import InProcessBus
@@ -47,6 +50,8 @@ DEADLINE_SECONDS = 30
 HEARD = types_by_wire_name(
     [
         OrderCreated,
+        OrderAmended,
+        OrderCancelled,
         ItemsReturned,
         FulfillmentRequestAssigned,
         FulfillmentRequestCompleted,
@@ -64,7 +69,7 @@ def key_of(company_id: int) -> str:
     return f"bsk_key-of-{company_id}"
 
 
-def allocated(order: OrderCreated, decision: int = 1, outcome: LineOutcome = "allocated") -> OrderAllocated:
+def allocated(order: OrderEvent, decision: int = 1, outcome: LineOutcome = "allocated") -> OrderAllocated:
     """Inventory's decision that treats all lines alike."""
     lines = tuple(LineDecision(line_id=line.line_id, outcome=outcome) for line in order.lines)
     return OrderAllocated(order_id=order.order_id, order_version=order.version, decision=decision, lines=lines)
@@ -157,11 +162,21 @@ class Shop:
         *,
         sender: str | None = REFS[RETAILER],
         message_id: str | None = None,
+        reply_to: str | None = None,
+        correlation_id: str | None = None,
     ) -> None:
         """Publish an order message; returns once it is handled or dead-lettered."""
         sent = body if isinstance(body, bytes) else json.dumps(body).encode()
         message_id = str(clock.uuid7()) if message_id is None else message_id
-        message = Message(message_id, "orders.submitted", content_type, sent, user_id=sender)
+        message = Message(
+            message_id,
+            "orders.submitted",
+            content_type,
+            sent,
+            user_id=sender,
+            reply_to=reply_to,
+            correlation_id=correlation_id,
+        )
         assert not await self.bus.publish(INTAKE_EXCHANGE, [message])
 
     async def dead_letters(self) -> list[str]:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from services.orders.accept import UnknownCompanyError, accept_orders
+from services.orders.accept import accept_orders
 from services.orders.domain.orders import SubmittedOrder
-from services.orders.intake import NotConnectedError, ReceivedOrder, accept_received, order_decoder
+from services.orders.intake import accept_received
+from services.orders.order_messages import NotConnectedError, ReceivedOrder, UnknownSenderError, order_decoder
 from services.orders.submissions import OrderBody
 from shared.events import BATCH, SINGLE
 from shared.events.orders import OrderCreated
@@ -120,7 +121,7 @@ async def test_a_refused_order_says_all_that_is_wrong_and_leaves_the_others_alon
     (reason,) = await shop.dead_letters()
     where = "order 'R-3' of company 2: lines"
     assert reason == (
-        f"EventError: {where}[1].variant_sku: product 102 has no variant 'T01-X'; {where}[2].product_id: product 900 "
+        f"{where}[1].variant_sku: product 102 has no variant 'T01-X'; {where}[2].product_id: product 900 "
         "is neither company 2's own nor of a supplier with which it has an active connection"
     )
 
@@ -153,7 +154,7 @@ async def test_another_order_under_a_used_reference_is_set_aside(shop: Shop) -> 
     (order_id,) = [row.order_id for row in await shop.rows("select order_id from orders")]
     (reason,) = await shop.dead_letters()
     assert reason == (
-        f"EventError: order 'R-1' of company 2: external_ref: this reference belongs to order {order_id}, which says "
+        f"order 'R-1' of company 2: external_ref: this reference belongs to order {order_id}, which says "
         "something else: send exactly the same again, or use a new reference"
     )
     assert len(await shop.told()) == 1
@@ -198,8 +199,7 @@ async def test_a_sender_sells_as_itself_only(shop: Shop) -> None:
     assert await stored(shop) == [(RETAILER, "R-1", "amqp")]
     (reason,) = await shop.dead_letters()
     assert reason == (
-        "EventError: order 'R-2': seller_id: AMQP user 'retailer-a' may only sell as company 2, not as 1: leave "
-        "seller_id out"
+        "order 'R-2': seller_id: AMQP user 'retailer-a' may only sell as company 2, not as 1: leave seller_id out"
     )
 
 
@@ -207,7 +207,7 @@ async def test_a_sender_nobody_knows_is_set_aside_after_some_tries(shop: Shop) -
     await shop.submit(ORDER, sender="late")
     (reason,) = await shop.dead_letters()
     assert reason.startswith(
-        "UnknownCompanyError: order 'R-1': its sender, AMQP user 'late', is not the ref of any company"
+        "UnknownSenderError: order 'R-1': user_id: its sender, AMQP user 'late', is neither a publisher of a company"
     )
 
 
@@ -215,7 +215,7 @@ async def test_a_sender_whose_company_arrives_a_little_later_is_served(shop: Sho
     body = json.dumps(order_of("R-1", product_id=5000)).encode()
     message = Message("m-1", "orders.submitted", "application/json", body, user_id="late")
     orders = [order for order in order_decoder(trust_seller_id=False)(message) if isinstance(order, ReceivedOrder)]
-    with pytest.raises(UnknownCompanyError):
+    with pytest.raises(UnknownSenderError):
         async with shop.database.transaction() as session:
             await accept_received(session, orders)
     await shop.add_company(5, "late")
@@ -232,6 +232,6 @@ async def test_a_deployment_may_believe_the_seller_in_the_body(database_dsn: str
         await shop.submit(order_of("R-4") | {"seller_id": RETAILER}, sender=REFS[SUPPLIER])
         assert await stored(shop) == [(RETAILER, "R-1", "amqp")]
         nameless, unknown, foreign = await shop.dead_letters()
-    assert nameless == "EventError: order 'R-2': seller_id: nobody vouches for the sender, so the body must name it"
+    assert nameless == "order 'R-2': seller_id: nobody vouches for the sender, so the body must name it"
     assert unknown.startswith("UnknownCompanyError: no company 77 is known to orders")
     assert "AMQP user 'supplier-a' may only sell as company 1, not as 2" in foreign

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -23,7 +24,7 @@ NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SUPPLIER, OTHER = 1, 4
 
 
-def line(line_id: int, supplier_id: int | None = SUPPLIER, place: str = "main", **more: int) -> StoredLine:
+def line(line_id: int, supplier_id: int | None = SUPPLIER, place: str = "main", **more: Any) -> StoredLine:  # noqa: ANN401 - units
     takes = ({"product_id": 100, "location": place, "quantity": 4},)
     return StoredLine(line_id, 102, None, 4, None, supplier_id=supplier_id, outcome="allocated", takes=takes)._replace(
         **more

@@ -1,14 +1,23 @@
 """Order messages from outside: what they become, and the words in which they are refused."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from services.orders.intake import ReceivedOrder, order_decoder
+from services.orders.domain.rejections import (
+    DIRECT_REPLY_TO,
+    all_errors,
+    in_words,
+    queue_for_replies,
+    refused_order,
+)
+from services.orders.order_messages import ReceivedOrder, UnreadableOrder, order_decoder
 from shared.events import BATCH, SINGLE, EventError
 from shared.messaging.bus import Message
+from shared.messaging.dead_letters import identity
 
 PLAIN = "application/json"
 ORDER: dict[str, Any] = {
@@ -71,7 +80,7 @@ def test_an_order_may_come_in_three_formats(body: object, content_type: str) -> 
     assert [line.model_dump() for line in order.lines] == [
         {"product_id": 102, "variant_sku": "T01-S", "quantity": 2, "location": None}
     ]
-    assert order.sender == "shop"
+    assert order.arrival.sender == "shop"
     assert order.traceparent == TRACE
 
 
@@ -88,7 +97,7 @@ def test_a_batch_may_hold_many_orders() -> None:
 def test_what_the_body_says_of_its_source_does_not_count() -> None:
     (order,) = decoded(message({**ORDER, "source": "pos", "sender": "boss"}))
     assert order.submitted(2, "amqp").source == "amqp"
-    assert order.sender == "shop"
+    assert order.arrival.sender == "shop"
 
 
 @pytest.mark.parametrize(
@@ -137,7 +146,7 @@ def test_a_message_nobody_vouches_for_is_refused() -> None:
 
 def test_a_deployment_may_believe_the_body_instead() -> None:
     (order,) = decoded(message({**ORDER, "seller_id": 2}, sender=None), trust=True)
-    assert (order.sender, order.seller_id) == (None, 2)
+    assert (order.arrival.sender, order.seller_id) == (None, 2)
 
 
 NAIVE, STRANGE = "2026-01-31T12:00:00", "0001-01-01T00:00:00+14:00"
@@ -174,11 +183,68 @@ def test_what_is_wrong_with_an_order_is_said_by_field(body: object, reason: str)
 
 
 def test_all_that_is_wrong_with_a_batch_is_said_at_once() -> None:
-    bad = [event(with_line(quantity=0), "e-1"), event(event_id="e-2"), event({**ORDER, "external_ref": ""}, "e-3")]
+    bad = [event(with_line(quantity=0), "e-1"), event({**ORDER, "external_ref": ""}, "e-3")]
     assert refusal(message(bad, BATCH)) == (
         "CloudEvent e-1: lines[0].quantity: Input should be greater than 0; "
         "CloudEvent e-3: external_ref: String should have at least 1 character"
     )
+
+
+def test_beside_orders_what_is_none_is_known_by_its_place() -> None:
+    sent = message([7, event(), event(with_line(quantity=0), "e-3")], BATCH)
+    no_order, order, wrong = order_decoder(trust_seller_id=False)(sent)
+    assert isinstance(order, ReceivedOrder)
+    assert order.arrival.row == 1
+    assert isinstance(no_order, UnreadableOrder)
+    assert isinstance(wrong, UnreadableOrder)
+    assert (no_order.refused.row, no_order.refused.external_ref) == (0, None)
+    assert (wrong.refused.row, wrong.refused.external_ref) == (2, "R-1")
+    assert in_words([no_order.refused, wrong.refused]) == (
+        "event 0 of the batch must be a JSON object; CloudEvent e-3: lines[0].quantity: Input should be greater than 0"
+    )
+    assert all_errors([no_order.refused, wrong.refused], in_batch=True)[1].field == "[2].lines[0].quantity"
+    assert len({no_order.event_id, order.event_id, wrong.event_id, ""}) == 4
+
+
+def test_who_asks_again_has_sent_another_message() -> None:
+    first, again, other = [
+        replace(message(ORDER), reply_to=f"{DIRECT_REPLY_TO}abc", correlation_id=number) for number in ("1", "1", "2")
+    ]
+    ids = [decoded(one)[0].event_id for one in (first, again, other, message(ORDER))]
+    assert ids[0] == ids[1]
+    assert len(set(ids)) == 3
+    assert identity(first) == identity(again) != identity(other)
+
+
+@pytest.mark.parametrize(
+    ("reply_to", "correlation_id", "queue"),
+    [
+        (f"{DIRECT_REPLY_TO}g1h2", "7", f"{DIRECT_REPLY_TO}g1h2"),
+        ("replies.shop", None, "replies.shop"),
+        (None, "7", None),
+        ("replies.shop", "7" * 256, None),
+        (f"{DIRECT_REPLY_TO}{'x' * 256}", None, None),
+        ("inventory.orders", None, None),
+        ("orders.submitted", None, None),
+        ("replies.other", None, None),
+        ("replies.shop.x", None, None),
+        ("", None, None),
+    ],
+)
+def test_answers_go_nowhere_but_to_the_sender(
+    reply_to: str | None, correlation_id: str | None, queue: str | None
+) -> None:
+    assert queue_for_replies("shop", reply_to, correlation_id) == queue
+    assert queue_for_replies(None, "replies.None", None) is None
+
+
+def test_what_is_told_of_a_refusal_is_bounded() -> None:
+    order = refused_order(0, "R" * 9999, [("f" * 9999, "d" * 9999)] * 1000, "l" * 9999)
+    errors = all_errors([order] * 1000, in_batch=True)
+    assert len(errors) == 101
+    assert len(str(errors)) < 150_000
+    assert len(order.external_ref or "") == 200
+    assert len(in_words([order])) < 25 * 2000
 
 
 def test_a_long_list_of_problems_is_cut() -> None:
@@ -196,7 +262,7 @@ def test_a_long_list_of_problems_is_cut() -> None:
         (message(b"\xff\xfe"), "the body is not JSON: expected value at line 1 column 1"),
         (message(event(), BATCH), "a CloudEvents batch must be a JSON array with at least one event"),
         (message([], BATCH), "a CloudEvents batch must be a JSON array with at least one event"),
-        (message([event(), 7], BATCH), "event 1 of the batch must be a JSON object"),
+        (message([7], BATCH), "event 0 of the batch must be a JSON object"),
         (message([event()], SINGLE), "the CloudEvent must be a JSON object"),
         (message(event(event_id=""), SINGLE), "the CloudEvent has no id"),
         (message(event(type="order"), SINGLE), "the CloudEvent (e-1) is of type 'order'; only "),

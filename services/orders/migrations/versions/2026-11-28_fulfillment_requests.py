@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "4fc50c239beb"
-down_revision = "afe048abe187"
+down_revision = "16f53e01367f"
 branch_labels = None
 depends_on = None
 

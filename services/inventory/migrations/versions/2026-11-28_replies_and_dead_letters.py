@@ -1,0 +1,85 @@
+"""Replies in the outbox; dead letters with an id, and whom to answer."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "9ceb6bed9002"
+down_revision = "c41d7a90e5b8"
+branch_labels = None
+depends_on = None
+
+# Ids of version 7 from when they died; identities as `shared.messaging.dead_letters` makes them.
+FILL = """
+    update inventory.dead_letters set
+        dead_letter_id = cast(overlay(overlay(cast(gen_random_uuid() as text)
+            placing overlay(lpad(to_hex(cast(floor(extract(epoch from dead_at) * 1000) as bigint)), 12, '0')
+                placing '-' || substr(lpad(to_hex(cast(floor(extract(epoch from dead_at) * 1000) as bigint)), 12, '0'), 9)
+                from 9) from 1) placing '7' from 15) as uuid),
+        message_sha256 = sha256(convert_to('[' || to_json(message_id) || ',' || coalesce(cast(to_json(user_id) as text),
+            'null') || ',null,null]', 'UTF8') || body_sha256)
+"""
+EMPTY_AGAIN = "update inventory.dead_letters set body_sha256 = sha256(body)"
+TWICE = """
+    delete from inventory.dead_letters a using inventory.dead_letters b
+    where (a.queue, a.message_id, a.body_sha256) = (b.queue, b.message_id, b.body_sha256)
+        and a.dead_letter_id > b.dead_letter_id
+"""
+
+
+def upgrade() -> None:
+    op.add_column("dead_letters", sa.Column("dead_letter_id", sa.Uuid()), schema="inventory")
+    op.add_column("dead_letters", sa.Column("message_sha256", sa.LargeBinary()), schema="inventory")
+    op.add_column("dead_letters", sa.Column("reply_to", sa.Text(), nullable=True), schema="inventory")
+    op.add_column("dead_letters", sa.Column("correlation_id", sa.Text(), nullable=True), schema="inventory")
+    op.execute(FILL)
+    op.alter_column("dead_letters", "message_sha256", nullable=False, schema="inventory")
+    op.drop_constraint(op.f("pk_dead_letters"), "dead_letters", schema="inventory", type_="primary")
+    op.create_primary_key(op.f("pk_dead_letters"), "dead_letters", ["dead_letter_id"], schema="inventory")
+    op.create_unique_constraint(
+        op.f("uq_dead_letters_queue_message_sha256"), "dead_letters", ["queue", "message_sha256"], schema="inventory"
+    )
+    op.create_index(
+        "ix_dead_letters_user_id_dead_letter_id",
+        "dead_letters",
+        ["user_id", "dead_letter_id"],
+        unique=False,
+        schema="inventory",
+    )
+    op.drop_column("dead_letters", "body_sha256", schema="inventory")
+    op.add_column(
+        "outbox",
+        sa.Column("exchange", sa.Text(), server_default=sa.text("'basestock.events'"), nullable=False),
+        schema="inventory",
+    )
+    op.add_column("outbox", sa.Column("correlation_id", sa.Text(), nullable=True), schema="inventory")
+    op.create_index(
+        "ix_outbox_replies",
+        "outbox",
+        ["created_at", "message_id"],
+        unique=False,
+        schema="inventory",
+        postgresql_where=sa.text("exchange = ''"),
+    )
+
+
+def downgrade() -> None:
+    op.drop_index(
+        "ix_outbox_replies", table_name="outbox", schema="inventory", postgresql_where=sa.text("exchange = ''")
+    )
+    op.execute("delete from inventory.outbox where exchange = ''")
+    op.drop_column("outbox", "correlation_id", schema="inventory")
+    op.drop_column("outbox", "exchange", schema="inventory")
+    op.add_column("dead_letters", sa.Column("body_sha256", sa.LargeBinary()), schema="inventory")
+    op.execute(EMPTY_AGAIN)
+    op.execute(TWICE)
+    op.alter_column("dead_letters", "body_sha256", nullable=False, schema="inventory")
+    op.drop_index("ix_dead_letters_user_id_dead_letter_id", table_name="dead_letters", schema="inventory")
+    op.drop_constraint(op.f("uq_dead_letters_queue_message_sha256"), "dead_letters", schema="inventory", type_="unique")
+    op.drop_constraint(op.f("pk_dead_letters"), "dead_letters", schema="inventory", type_="primary")
+    op.create_primary_key(
+        op.f("pk_dead_letters"), "dead_letters", ["queue", "message_id", "body_sha256"], schema="inventory"
+    )
+    op.drop_column("dead_letters", "correlation_id", schema="inventory")
+    op.drop_column("dead_letters", "reply_to", schema="inventory")
+    op.drop_column("dead_letters", "message_sha256", schema="inventory")
+    op.drop_column("dead_letters", "dead_letter_id", schema="inventory")

@@ -1,0 +1,131 @@
+"""Amending and cancelling orders, and what comes back of them. No I/O.
+
+Units that somebody was asked to send, that were sent, or that will not be sent are settled: they can be neither amended
+away nor cancelled. While they are assigned, the fulfillment request has to fail first.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from services.orders.domain.life import StoredLine, StoredOrder
+from services.orders.domain.orders import Refusal, ReturnedLine
+
+
+class LineChange(NamedTuple):
+    """How a line is to be: `quantity` units in all, drawn from `location`; `None` leaves either as it is.
+
+    `field` is where the request says so, like `lines[0]`.
+    """
+
+    field: str
+    line_id: int
+    quantity: int | None
+    location: str | None = None
+
+
+def unknown_lines(order: StoredOrder, changes: Sequence[LineChange]) -> list[Refusal]:
+    """The changes that name a line which the order does not have, or one that is named before."""
+    known, refusals = {line.line_id for line in order.lines}, []
+    for change in changes:
+        if change.line_id not in known:
+            detail = f"the order has no line {change.line_id}, or it is named twice"
+            refusals.append(Refusal(f"{change.field}.line_id", detail))
+        known.discard(change.line_id)
+    return refusals
+
+
+def amend(order: StoredOrder, changes: Sequence[LineChange], added: Sequence[StoredLine]) -> StoredOrder:
+    """The order with changed and added lines; the added get the next line ids. First see `amend_refusals`."""
+    by_line = {change.line_id: change for change in changes}
+    lines = [_amended(line, by_line[line.line_id]) if line.line_id in by_line else line for line in order.lines]
+    first = max(line.line_id for line in order.lines) + 1
+    lines += [line._replace(line_id=line_id) for line_id, line in enumerate(added, first)]
+    return order._replace(lines=tuple(lines))
+
+
+def amend_refusals(order: StoredOrder, changes: Sequence[LineChange]) -> list[Refusal]:
+    """Why these changes of known lines cannot be made."""
+    lines = {line.line_id: line for line in order.lines}
+    refusals = []
+    for change in changes:
+        line = lines[change.line_id]
+        settled = _settled(line)
+        if not line.wanted:
+            detail = f"line {line.line_id} is cancelled and stays so: add a new line instead"
+            refusals.append(Refusal(f"{change.field}.line_id", detail))
+        elif change.quantity is not None and change.quantity < settled:
+            detail = f"{_in_words(line)}: the quantity cannot be less than {settled}"
+            refusals.append(Refusal(f"{change.field}.quantity", detail))
+        elif change.location not in {None, line.location} and settled:
+            detail = f"{_in_words(line)}: its location cannot change any more"
+            refusals.append(Refusal(f"{change.field}.location", detail))
+    return refusals
+
+
+def cancel(order: StoredOrder, units: Mapping[int, int]) -> StoredOrder:
+    """The order without these units of its lines, `{line id: units}`; cancelled when nothing is left of it."""
+    lines = tuple(line._replace(cancelled=line.cancelled + units.get(line.line_id, 0)) for line in order.lines)
+    return order._replace(lines=lines, state="open" if any(line.wanted for line in lines) else "cancelled")
+
+
+def cancel_refusals(order: StoredOrder, changes: Sequence[LineChange]) -> list[Refusal]:
+    """Why these units of known lines cannot be cancelled."""
+    lines = {line.line_id: line for line in order.lines}
+    refusals = []
+    for change in changes:
+        line = lines[change.line_id]
+        if change.quantity is None and not line.open:
+            detail = f"{_in_words(line)}: nothing is left to cancel"
+            refusals.append(Refusal(f"{change.field}.line_id", detail))
+        elif (change.quantity or 0) > line.open:
+            detail = f"{_in_words(line)}: only {line.open} can be cancelled"
+            refusals.append(Refusal(f"{change.field}.quantity", detail))
+    return refusals
+
+
+def whole_cancel_refusals(order: StoredOrder) -> list[Refusal]:
+    """Why the order as a whole cannot be cancelled: lines on their way, or nothing left that is not settled."""
+    on_their_way = [
+        Refusal("lines", f"{_in_words(line)}: its fulfillment request has to fail first")
+        for line in order.lines
+        if line.assigned
+    ]
+    if not on_their_way and not any(line.open for line in order.lines):
+        return [Refusal("lines", "nothing is left to cancel: everything was sent, or will not be sent")]
+    return on_their_way
+
+
+def take_back(order: StoredOrder, returned: Sequence[ReturnedLine]) -> tuple[StoredOrder, dict[int, int]]:
+    """The order when these units have come back, and of which line how many.
+
+    A return names products, not lines: the first lines of a product come back first. Units beyond those that were
+    ordered are no line's.
+    """
+    lines, units = list(order.lines), dict[int, int]()
+    for back in returned:
+        left = back.quantity
+        for index, line in enumerate(lines):
+            if (line.product_id, line.variant_sku) == (back.product_id, back.variant_sku):
+                taken = max(0, min(left, line.wanted - line.failed - line.returned))
+                lines[index] = line._replace(returned=line.returned + taken)
+                left -= taken
+                if taken:
+                    units[line.line_id] = units.get(line.line_id, 0) + taken
+    return order._replace(lines=tuple(lines)), units
+
+
+def _amended(line: StoredLine, change: LineChange) -> StoredLine:
+    location = line.location if change.location is None else change.location
+    if change.quantity is None:
+        return line._replace(location=location)
+    return line._replace(quantity=change.quantity, cancelled=0, location=location)
+
+
+def _settled(line: StoredLine) -> int:
+    return line.assigned + line.fulfilled + line.failed
+
+
+def _in_words(line: StoredLine) -> str:
+    parts = ((line.assigned, "in a fulfillment request"), (line.fulfilled, "fulfilled"), (line.failed, "failed"))
+    listed = ", ".join(f"{units} {what}" for units, what in parts if units)
+    return f"of line {line.line_id}'s {line.wanted} {listed or 'none are settled'}"
