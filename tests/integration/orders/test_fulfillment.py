@@ -232,9 +232,10 @@ class TestWhatInventoryDecided:
     async def test_nor_before_it_has_decided_the_newest_version(self, shop: Shop, supplier: Client) -> None:
         order_id = await placed(shop)
         await shop.rows("update orders set version = 2 returning 1")
-        status, code, errors = refused(await assign(supplier, order_id))
-        assert (status, code) == (409, "not_decided")
-        assert "inventory has not decided version 2" in errors["order_id"]
+        answer = await assign(supplier, order_id)
+        assert answer.status == 409, answer.body
+        assert (answer.body["code"], answer.body["errors"][0]["field"]) == ("not_decided", "order_id")
+        assert "inventory has not decided version 2" in answer.body["detail"]
 
     async def test_a_later_decision_leaves_what_is_assigned(self, shop: Shop, supplier: Client) -> None:
         order_id = await placed(shop)
