@@ -156,11 +156,8 @@ THINGS: Mapping[str, Thing] = {
     "row of an import": Thing("supplier", "ImportRow", get(IMPORT + "/rows"), first("items")),
     "order": Thing("retailer", "Order", get("/v1/orders/{company.order}")),
     "order line": Thing("retailer", None, get("/v1/orders/{company.order}"), first("lines")),
-    "part of an order at a supplier": Thing(
-        "retailer", "SupplierPart", get("/v1/orders/{company.order}"), first("suppliers")
-    ),
-    "history of an order": Thing("retailer", "OrderHistory", get("/v1/orders/{company.order}/history")),
-    "change of an order": Thing("retailer", None, get("/v1/orders/{company.order}/history"), first("items")),
+    "part of an order at a supplier": Thing("retailer", None, get("/v1/orders/{company.order}"), first("suppliers")),
+    "change of an order": Thing("retailer", "OrderChange", get("/v1/orders/{company.order}/history"), first("items")),
     "orders that are sent together": Thing("retailer", "BulkOrdersAnswer", ORDERS),
     "import of orders": Thing("retailer", "OrderImport", get(ORDER_IMPORT)),
     "row of an import of orders": Thing("retailer", "OrderImportRow", get(ORDER_IMPORT + "/rows"), first("items")),
