@@ -128,13 +128,14 @@ async def cancel(session: Session, order_id: UUID, body: Cancellation, caller: C
         return
     if body.lines is None:
         _refuse("in_fulfillment", domain.whole_cancel_refusals(order))
-        cancelled = domain.cancel(order, {line.line_id: line.open for line in order.lines})._replace(state="cancelled")
+        whole = {line.line_id: domain.cancellable(line) for line in order.lines}
+        cancelled = domain.cancel(order, whole)._replace(state="cancelled")
     else:
         changes = [LineChange(f"lines[{i}]", line.line_id, line.quantity) for i, line in enumerate(body.lines)]
         _refuse("order_refused", domain.unknown_lines(order, changes), status=422)
         _refuse("in_fulfillment", domain.cancel_refusals(order, changes))
-        open_units = {line.line_id: line.open for line in order.lines}
-        cancelled = domain.cancel(order, {one.line_id: one.quantity or open_units[one.line_id] for one in changes})
+        left = {line.line_id: domain.cancellable(line) for line in order.lines}
+        cancelled = domain.cancel(order, {one.line_id: one.quantity or left[one.line_id] for one in changes})
     await _save(session, order, cancelled, "cancelled", caller, body.reason)
 
 

@@ -1,7 +1,8 @@
 """Amending and cancelling orders, and what comes back of them. No I/O.
 
-Units that somebody was asked to send, that were sent, or that will not be sent are settled: they can be neither amended
-away nor cancelled. While they are assigned, the fulfillment request has to fail first.
+Units that somebody was asked to send, that were sent, that will not be sent, or that came back are settled: they can be
+neither amended away nor cancelled. While they are assigned, the fulfillment request has to fail first. What came back
+was put into stock by the return, if at all: to cancel it as well would put it there twice.
 """
 
 from collections.abc import Mapping, Sequence
@@ -74,25 +75,32 @@ def cancel_refusals(order: StoredOrder, changes: Sequence[LineChange]) -> list[R
     refusals = []
     for change in changes:
         line = lines[change.line_id]
-        if change.quantity is None and not line.open:
+        left = cancellable(line)
+        if change.quantity is None and not left:
             detail = f"{_in_words(line)}: nothing is left to cancel"
             refusals.append(Refusal(f"{change.field}.line_id", detail))
-        elif (change.quantity or 0) > line.open:
-            detail = f"{_in_words(line)}: only {line.open} can be cancelled"
+        elif (change.quantity or 0) > left:
+            detail = f"{_in_words(line)}: only {left} can be cancelled"
             refusals.append(Refusal(f"{change.field}.quantity", detail))
     return refusals
 
 
 def whole_cancel_refusals(order: StoredOrder) -> list[Refusal]:
-    """Why the order as a whole cannot be cancelled: lines on their way, or nothing left that is not settled."""
-    on_their_way = [
-        Refusal("lines", f"{_in_words(line)}: its fulfillment request has to fail first")
-        for line in order.lines
-        if line.assigned
-    ]
-    if not on_their_way and not any(line.open for line in order.lines):
+    """Why the order as a whole cannot be cancelled: lines on their way or come back, or nothing that is not settled."""
+    refusals = []
+    for line in order.lines:
+        if line.assigned:
+            refusals.append(Refusal("lines", f"{_in_words(line)}: what is in a fulfillment request has to fail first"))
+        elif line.returned > line.fulfilled:
+            refusals.append(Refusal("lines", f"{_in_words(line)}: cancel what is left line by line"))
+    if not refusals and not any(cancellable(line) for line in order.lines):
         return [Refusal("lines", "nothing is left to cancel: everything was sent, or will not be sent")]
-    return on_their_way
+    return refusals
+
+
+def cancellable(line: StoredLine) -> int:
+    """Units of a line that are not settled."""
+    return line.wanted - _settled(line)
 
 
 def take_back(order: StoredOrder, returned: Sequence[ReturnedLine]) -> tuple[StoredOrder, dict[int, int]]:
@@ -122,10 +130,16 @@ def _amended(line: StoredLine, change: LineChange) -> StoredLine:
 
 
 def _settled(line: StoredLine) -> int:
-    return line.assigned + line.fulfilled + line.failed
+    # Of those that came back the fulfilled ones count once.
+    return min(line.wanted, line.assigned + line.failed + max(line.fulfilled, line.returned))
 
 
 def _in_words(line: StoredLine) -> str:
-    parts = ((line.assigned, "in a fulfillment request"), (line.fulfilled, "fulfilled"), (line.failed, "failed"))
+    parts = (
+        (line.assigned, "in a fulfillment request"),
+        (line.fulfilled, "fulfilled"),
+        (line.failed, "failed"),
+        (line.returned, "returned"),
+    )
     listed = ", ".join(f"{units} {what}" for units, what in parts if units)
-    return f"of line {line.line_id}'s {line.wanted} {listed or 'none are settled'}"
+    return f"line {line.line_id} wants {line.wanted}, of them {listed or 'none settled'}"

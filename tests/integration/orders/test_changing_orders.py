@@ -170,7 +170,10 @@ async def test_what_is_on_its_way_is_not_cancelled(shop: Shop) -> None:
     async with shop.client() as retailer:
         refused = await retailer.post(f"/v1/orders/{order_id}/cancel")
         assert (refused.status, refused.body["code"]) == (409, "in_fulfillment")
-        assert "of line 1's 2 1 in a fulfillment request" in refused.body["detail"]
+        assert (
+            "line 1 wants 2, of them 1 in a fulfillment request: what is in a fulfillment request has"
+            in refused.body["detail"]
+        )
         await settle(shop, order_id, 1, assigned=0, fulfilled=1)
         rest = await retailer.post(f"/v1/orders/{order_id}/cancel")
         assert (rest.status, rest.body["state"], rest.body["status"]) == (200, "cancelled", "fulfilled")
@@ -214,3 +217,21 @@ async def test_returned_units_are_noted_on_the_order(shop: Shop) -> None:
         ("received", "api"),
         ("returned", answer.body["return_id"]),
     ]
+
+
+async def test_what_came_back_is_not_cancelled_as_well(shop: Shop) -> None:
+    order_id = await submitted(shop)
+    back = {"external_ref": "B-2", "order_id": order_id, "lines": [{**SMALL, "quantity": 1, "restock": True}]}
+    async with shop.client() as retailer:
+        assert (await retailer.post("/v1/returns", back)).status == 201
+        refused = await retailer.post(f"/v1/orders/{order_id}/cancel")
+        assert (refused.status, refused.body["code"]) == (409, "in_fulfillment")
+        assert "line 1 wants 2, of them 1 returned: cancel what is left line by line" in refused.body["detail"]
+        less = await retailer.patch(f"/v1/orders/{order_id}", {"lines": [{"line_id": 2, "quantity": 2}]})
+        assert less.status == 200
+        rest = await retailer.post(f"/v1/orders/{order_id}/cancel", {"lines": [{"line_id": 1}, {"line_id": 2}]})
+        assert (rest.status, rest.body["state"]) == (200, "open")
+        assert [(one["cancelled"], one["status"]) for one in rest.body["lines"]] == [(1, "returned"), (2, "cancelled")]
+    *_, amended = await shop.told()
+    assert isinstance(amended, OrderAmended)
+    assert [(line.line_id, line.quantity) for line in amended.lines] == [(1, 1)]
