@@ -116,7 +116,7 @@ async def test_a_stranger_gets_nothing_and_is_told_why(world: World) -> None:
     await world.hear(order((102, "T01-S", 1), seller_id=STRANGER))
     assert (await world.levels())[100] == 10
     (decided,) = await world.told(OrderShort)
-    assert decided.lines[0].outcome == "refused"
+    assert (decided.lines[0].outcome, decided.lines[0].supplier_id) == ("refused", None)
     said = "product 102 is not yours, nor of a supplier you have an active connection with"
     assert decided.lines[0].reason == said
 
