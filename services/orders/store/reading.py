@@ -31,11 +31,12 @@ PART = SELECT_ORDERS.format(
     orders="order_parts part join orders o using (order_id)",
 )
 # Of a part the columns of `order_parts` are asked where it has them: its indexes are those of a supplier's lists.
+# Bounds are asked of both sides: PostgreSQL does not infer the one from the other, and would read all beyond them.
 FILTERS = {
     "order_id": "{key}.order_id = cast(:order_id as uuid)",
-    "before": "{key}.order_id < cast(:before as uuid)",
-    "below_id": "{key}.order_id < cast(:below_id as uuid)",
-    "from_id": "{key}.order_id >= cast(:from_id as uuid)",
+    "before": "{key}.order_id < cast(:before as uuid) and o.order_id < cast(:before as uuid)",
+    "below_id": "{key}.order_id < cast(:below_id as uuid) and o.order_id < cast(:below_id as uuid)",
+    "from_id": "{key}.order_id >= cast(:from_id as uuid) and o.order_id >= cast(:from_id as uuid)",
     "received_from": "o.received_at >= cast(:received_from as timestamptz)",
     "received_before": "o.received_at < cast(:received_before as timestamptz)",
     "status": "{key}.status = cast(:status as text)",
