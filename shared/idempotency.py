@@ -267,7 +267,8 @@ async def commit_with_answer(request: Request, response: Response, answer: BaseM
     once = once_of(request)
     if once is not None:
         headers = {"content-type": "application/json", **response.headers}
-        await once.commit_with(response.status_code, headers, answer.model_dump_json().encode())
+        # A route that says nothing else answers 200; until it has ended that stands nowhere.
+        await once.commit_with(response.status_code or HTTPStatus.OK, headers, answer.model_dump_json().encode())
 
 
 async def purge(session: Session) -> int:

@@ -22,7 +22,6 @@ from services.orders.store import returns as return_store
 from services.orders.store.companies import find_suppliers, find_unknown_companies
 from services.orders.store.life import Change, add_changes, lock_orders, save_lines, save_orders
 from services.orders.store.orders import Known
-from services.orders.store.reading import find_orders
 from services.orders.telling import told_as
 from shared import clock
 from shared.catalog_view import Link, find_links
@@ -103,29 +102,25 @@ async def accept_orders(
 async def accept_return(session: Session, returned: SubmittedReturn) -> Verdict:
     """Accept a new return and publish it; raises `UnknownCompanyError`."""
     await _require_companies(session, {returned.seller_id})
+    order = (await lock_orders(session, [returned.order_id])).get(returned.order_id) if returned.order_id else None
     known = await return_store.find_known_return(session, returned)
     if known:
         return _compared(known, returned.fingerprint())
-    refusals = await _refusals_of_return(session, returned)
+    refusals = await _refusals_of_return(session, returned, order)
+    now, units = order, dict[int, int]()
+    if order is not None and not refusals:
+        now, units, refusals = take_back(order, returned.lines)
     if refusals:
-        return Verdict("refused", returned.return_id, refusals)
+        return Verdict("refused", returned.return_id, tuple(refusals))
     received_at = clock.utc_now()
-    if await return_store.insert_return(session, returned, received_at):
-        await _note_on_order(session, returned, received_at)
-        publish(session, _returned(returned, received_at))
-        return Verdict("created", returned.return_id)
-    return await accept_return(session, returned)  # somebody else brought it in the meantime: compare with theirs
-
-
-async def _note_on_order(session: Session, returned: SubmittedReturn, received_at: datetime) -> None:
-    """Note on the order what has come back of it."""
-    orders = await lock_orders(session, [returned.order_id] if returned.order_id else [])
-    for order in orders.values():
-        now, units = take_back(order, returned.lines)
-        if units:
-            await save_orders(session, [now])
-            change = Change(now, "returned", f"company {returned.seller_id}", units, cause=str(returned.return_id))
-            await add_changes(session, [change], received_at)
+    if not await return_store.insert_return(session, returned, received_at):
+        return await accept_return(session, returned)  # somebody else brought it in the meantime: compare with theirs
+    if now is not None:
+        await save_orders(session, [now])
+        change = Change(now, "returned", f"company {returned.seller_id}", units, cause=str(returned.return_id))
+        await add_changes(session, [change], received_at)
+    publish(session, _returned(returned, received_at))
+    return Verdict("created", returned.return_id)
 
 
 async def _require_companies(session: Session, company_ids: set[int]) -> None:
@@ -149,16 +144,14 @@ async def _refusals(
     }
 
 
-async def _refusals_of_return(session: Session, returned: SubmittedReturn) -> tuple[Refusal, ...]:
+async def _refusals_of_return(session: Session, returned: SubmittedReturn, order: StoredOrder | None) -> list[Refusal]:
     links = await find_links(session, {line.part for line in returned.lines})
     suppliers = await find_suppliers(session, {returned.seller_id}, also_ended=True)
     refusals = check_returned(returned.lines, links, returned.seller_id, suppliers[returned.seller_id])
-    if returned.order_id:
-        own = {"order_id": returned.order_id, "seller_id": returned.seller_id}
-        if not await find_orders(session, own, limit=1):
-            detail = f"company {returned.seller_id} has no order {returned.order_id}"
-            refusals.append(Refusal("order_id", detail))
-    return tuple(refusals)
+    if returned.order_id and (order is None or order.seller_id != returned.seller_id):
+        detail = f"company {returned.seller_id} has no order {returned.order_id}"
+        refusals.append(Refusal("order_id", detail))
+    return refusals
 
 
 def _compared(known: Known, fingerprint: bytes) -> Verdict:

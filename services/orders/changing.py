@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import Self
 from uuid import UUID
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from services.orders.accept import stored_lines
+from services.orders.accept import Links, stored_lines
 from services.orders.domain import changing as domain
 from services.orders.domain.changing import LineChange
 from services.orders.domain.life import StoredLine, StoredOrder
@@ -26,6 +26,8 @@ from shared.events.orders import QUANTITY_LIMIT, OrderAmended, OrderCancelled
 from shared.messaging.outbox import publish
 
 Versions = Collection[int] | None
+# The others are in `errors`.
+PROBLEMS_SHOWN = 20
 REASON = Field(None, min_length=1, max_length=500)
 
 
@@ -34,6 +36,8 @@ class AmendedLine(BaseModel):
 
     What is left out of one of the order's lines stays as it is.
     """
+
+    model_config = ConfigDict(extra="forbid")
 
     line_id: int | None = Field(None, ge=1, strict=True)
     product_id: int | None = Field(None, gt=0, lt=2**63, strict=True)
@@ -57,6 +61,8 @@ class AmendedLine(BaseModel):
 
 class Amendment(BaseModel):
     """What changes of an order; lines that are not named stay as they are."""
+
+    model_config = ConfigDict(extra="forbid")
 
     lines: tuple[AmendedLine, ...] = LINES
     reason: str | None = REASON
@@ -84,12 +90,16 @@ class Amendment(BaseModel):
 class CancelledLine(BaseModel):
     """`quantity` units of a line that are not wanted any more; all that are not settled when it is left out."""
 
+    model_config = ConfigDict(extra="forbid")
+
     line_id: int = Field(ge=1, strict=True)
     quantity: int | None = Field(None, gt=0, le=QUANTITY_LIMIT, strict=True)
 
 
 class Cancellation(BaseModel):
     """What is cancelled: these lines, or the whole order when none is named."""
+
+    model_config = ConfigDict(extra="forbid")
 
     lines: tuple[CancelledLine, ...] | None = Field(None, min_length=1, max_length=LINES_LIMIT)
     reason: str | None = REASON
@@ -110,8 +120,9 @@ async def amend(session: Session, order_id: UUID, body: Amendment, caller: Calle
     _refuse("order_refused", domain.unknown_lines(order, changes), status=422)
     if len(order.lines) + len(added) > LINES_LIMIT:
         _refuse("order_refused", [Refusal("lines", f"an order has at most {LINES_LIMIT} lines")], status=422)
+    await _check_more(session, order, domain.asks_for_more(order, changes))
     new = await _checked(session, order.seller_id, added)
-    _refuse("in_fulfillment", domain.amend_refusals(order, changes))
+    _refuse("in_fulfillment", domain.amend_refusals(order, changes, len(added)))
     amended = domain.amend(order, changes, new)
     if amended != order:
         await _save(session, order, amended, "amended", caller, body.reason)
@@ -128,13 +139,13 @@ async def cancel(session: Session, order_id: UUID, body: Cancellation, caller: C
         return
     if body.lines is None:
         _refuse("in_fulfillment", domain.whole_cancel_refusals(order))
-        whole = {line.line_id: domain.cancellable(line) for line in order.lines}
+        whole = {line.line_id: line.open for line in order.lines}
         cancelled = domain.cancel(order, whole)._replace(state="cancelled")
     else:
         changes = [LineChange(f"lines[{i}]", line.line_id, line.quantity) for i, line in enumerate(body.lines)]
         _refuse("order_refused", domain.unknown_lines(order, changes), status=422)
         _refuse("in_fulfillment", domain.cancel_refusals(order, changes))
-        left = {line.line_id: domain.cancellable(line) for line in order.lines}
+        left = {line.line_id: line.open for line in order.lines}
         cancelled = domain.cancel(order, {one.line_id: one.quantity or left[one.line_id] for one in changes})
     await _save(session, order, cancelled, "cancelled", caller, body.reason)
 
@@ -147,18 +158,31 @@ async def _lock_own(session: Session, order_id: UUID, caller: Caller, versions: 
     return order
 
 
+async def _check_more(session: Session, order: StoredOrder, changes: Sequence[LineChange]) -> None:
+    """Raise a 422 problem unless the seller may sell what it wants more of, as if it ordered that anew."""
+    lines = {line.line_id: line for line in order.lines}
+    asked = {change.field: lines[change.line_id] for change in changes}
+    wanted = {field: Line(one.product_id, one.variant_sku, one.quantity, None) for field, one in asked.items()}
+    await _check(session, order.seller_id, wanted)
+
+
 async def _checked(session: Session, seller_id: int, added: dict[int, Line]) -> list[StoredLine]:
     """The added lines, once it is clear that the seller may sell them."""
-    lines = list(added.values())
-    links = await find_links(session, {line.part for line in lines})
-    suppliers = await find_suppliers(session, {seller_id})
+    links = await _check(session, seller_id, {f"lines[{index}]": line for index, line in added.items()})
+    return list(stored_lines(list(added.values()), links))
+
+
+async def _check(session: Session, seller_id: int, lines: dict[str, Line]) -> Links:
+    """Raise a 422 problem unless the seller may sell these lines, given by their fields; returns their links."""
+    links = await find_links(session, {line.part for line in lines.values()})
+    suppliers = (await find_suppliers(session, {seller_id}))[seller_id]
     refusals = [
-        replace(refusal, field=refusal.field.replace("lines[0]", f"lines[{index}]"))
-        for index, line in added.items()
-        for refusal in check_ordered([line], links, seller_id, suppliers[seller_id])
+        replace(refusal, field=refusal.field.replace("lines[0]", field))
+        for field, line in lines.items()
+        for refusal in check_ordered([line], links, seller_id, suppliers)
     ]
     _refuse("order_refused", refusals, status=422)
-    return list(stored_lines(lines, links))
+    return links
 
 
 async def _save(
@@ -166,16 +190,16 @@ async def _save(
 ) -> None:
     order = now._replace(version=before.version + 1)
     await save_orders(session, [order])
-    units = _changed_units(before, order)
+    units = _changed_units(before, order, -1 if kind == "cancelled" else 1)
     await add_changes(session, [Change(order, kind, actor_of(caller), units, reason=reason)], clock.utc_now())
     publish(session, told_as(OrderCancelled if order.state == "cancelled" else OrderAmended, order))
 
 
-def _changed_units(before: StoredOrder, now: StoredOrder) -> dict[int, int]:
-    """Of the lines that changed, how many units are wanted more or less; all of those that are new."""
+def _changed_units(before: StoredOrder, now: StoredOrder, sign: int) -> dict[int, int]:
+    """Of the lines that changed, how many more units are wanted (of a cancellation: how many are not any more)."""
     known = {line.line_id: line for line in before.lines}
     return {
-        line.line_id: abs(line.wanted - known[line.line_id].wanted) if line.line_id in known else line.wanted
+        line.line_id: sign * (line.wanted - (known[line.line_id].wanted if line.line_id in known else 0))
         for line in now.lines
         if line != known.get(line.line_id)
     }
@@ -190,5 +214,5 @@ def _refuse(code: str, refusals: Sequence[Refusal], status: int = 409) -> None:
     """Raise a problem with these refusals, if there are any."""
     if refusals:
         errors = [FieldError(field=refusal.field, detail=refusal.detail) for refusal in refusals]
-        detail = "; ".join(f"{error.field}: {error.detail}" for error in errors)
+        detail = "; ".join(f"{error.field}: {error.detail}" for error in errors[:PROBLEMS_SHOWN])
         raise ProblemError(status, code, detail, errors=errors)

@@ -189,7 +189,8 @@ def _fulfillment(company: Company) -> list[Ask]:
     order, request = {"order_id": company.supplied_order}, {"request_id": company.fulfillment_request}
     items = [{"line_id": 1, "quantity": 1}]
     actions = [{"action": "assign", **order}, *({"action": one, **request} for one in ("complete", "fail"))]
-    return [Ask(body={"actions": [one | {"items": items}]}, role=SUPPLIER, refused=(403, 422)) for one in actions]
+    bodies = [{"actions": [one | {"items": items}]} for one in actions]
+    return [Ask(body=body, role=SUPPLIER, refused=(403, 422), names_own=False) for body in bodies]
 
 
 PAGE = {"limit": 1}

@@ -31,6 +31,8 @@ from shared.idempotency import OnceRoute
 router = APIRouter(prefix="/v1", route_class=OnceRoute)
 
 ACTIONS_LIMIT = 1_000
+# Of all actions of a call: a transaction of more would hold its orders, and this process, for seconds.
+ITEMS_LIMIT = 10_000
 ID_LIMIT = 2**63
 NOT_FOUND: set[RefusalCode] = {"order_not_found", "request_not_found"}
 INVALID: set[RefusalCode] = {"unknown_line", "too_many_units", "several_suppliers", "several_locations"}
@@ -178,6 +180,10 @@ async def do_many(body: BulkActions, response: Response, caller: Calling, contex
     """
     rows = [_read(number, row) for number, row in enumerate(body.actions)]
     actions = [row for row in rows if not isinstance(row, ActionResult)]
+    items = sum(len(action.items or ()) for action in actions)
+    if items > ITEMS_LIMIT:
+        detail = f"These actions name {items:,} items; a call may name {ITEMS_LIMIT:,}: others wait for it."
+        raise ProblemError(422, "too_many_items", detail, errors=[FieldError(field="actions", detail=detail)])
     async with context.database.transaction() as session:
         outcomes = iter(await _carry_out(session, actions, caller) if actions else [])
     results = [

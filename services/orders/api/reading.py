@@ -57,9 +57,10 @@ class OrderChange(BaseModel):
 
 
 class OrderHistory(BaseModel):
-    """All that happened to an order, oldest first."""
+    """What happened to an order, oldest first; `next_cursor` is null on the last page."""
 
     items: list[OrderChange]
+    next_cursor: UUID | None
 
 
 class OrderFilters(BaseModel):
@@ -115,24 +116,42 @@ async def show_order(order_id: UUID, caller: Calling, context: Here, response: R
 
 
 @router.get("/orders/{order_id}/history")
-async def show_history(order_id: UUID, caller: Calling, context: Here) -> OrderHistory:
-    """All that happened to an order, oldest first; to a supplier what happened to its own lines."""
+async def show_history(
+    order_id: UUID,
+    caller: Calling,
+    context: Here,
+    cursor: Annotated[UUID | None, Query(description="next_cursor of the page before")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> OrderHistory:
+    """What happened to an order, oldest first; to a supplier what happened to its own lines.
+
+    Of a cancellation `quantity` counts the units that are not wanted any more, of an amendment those that are wanted
+    more, or less when it is negative.
+    """
     async with context.database.transaction() as session:
-        row = await _find(session, order_id, caller)
-        changes = await store.find_changes(session, order_id)
-    own = {line["line_id"] for line in row["lines"]}
-    received = {
+        order = await _find(session, order_id, caller)
+        changes = await store.find_changes(session, order_id, cursor, limit + 1)
+    own = {line["line_id"] for line in order["lines"]}
+    shown = [] if cursor else [_received(order)]
+    for change in changes[:limit]:
+        lines = [line for line in change["lines"] if line["line_id"] in own]
+        if lines or not change["lines"]:
+            shown.append(change | {"lines": lines})
+    next_cursor = changes[limit - 1]["change_id"] if len(changes) > limit else None
+    return OrderHistory.model_validate({"items": shown, "next_cursor": next_cursor})
+
+
+def _received(order: dict[str, Any]) -> dict[str, Any]:
+    """How the history of an order begins."""
+    return {
         "kind": "received",
-        "changed_at": row["received_at"],
+        "changed_at": order["received_at"],
         "version": 1,
-        "actor": f"company {row['seller_id']}",
-        "cause": row["source"],
+        "actor": f"company {order['seller_id']}",
+        "cause": order["source"],
         "reason": None,
         "lines": [],
     }
-    shown = [{**change, "lines": [line for line in change["lines"] if line["line_id"] in own]} for change in changes]
-    touched = [change for change, whole in zip(shown, changes, strict=True) if change["lines"] or not whole["lines"]]
-    return OrderHistory.model_validate({"items": [received, *touched]})
 
 
 def _seen_by(caller: Caller, seller_id: int | None, supplier_id: int | None) -> dict[str, object]:

@@ -68,8 +68,8 @@ class StoredLine(NamedTuple):
 
     @property
     def open(self) -> int:
-        """Units that nobody was asked to send yet."""
-        return self.wanted - self.assigned - self.fulfilled - self.failed
+        """Units that nobody was asked to send yet, and that did not come back without that."""
+        return self.wanted - self.assigned - self.failed - max(self.fulfilled, self.returned)
 
     @property
     def status(self) -> Status:

@@ -72,12 +72,13 @@ async def find_orders(session: Session, filters: Mapping[str, object], limit: in
 
 
 CHANGES = text("""
-    select kind, changed_at, version, actor, cause, reason, lines from order_changes
-    where order_id = :order_id order by change_id
+    select change_id, kind, changed_at, version, actor, cause, reason, lines from order_changes
+    where order_id = :order_id and (change_id > :after or cast(:after as uuid) is null)
+    order by change_id limit :limit
 """)
 
 
-async def find_changes(session: Session, order_id: UUID) -> list[dict[str, Any]]:
-    """The history of an order, oldest first."""
-    rows = await session.execute(CHANGES, {"order_id": order_id})
+async def find_changes(session: Session, order_id: UUID, after: UUID | None, limit: int) -> list[dict[str, Any]]:
+    """The history of an order `after` a change, oldest first, `limit` entries at most."""
+    rows = await session.execute(CHANGES, {"order_id": order_id, "after": after, "limit": limit})
     return [dict(row) for row in rows.mappings()]

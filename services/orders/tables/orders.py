@@ -72,7 +72,9 @@ class OrderLine(Table, table=True):
         ),
         # Each unit is in one place.
         CheckConstraint("least(cancelled, assigned, fulfilled, failed, returned) >= 0", name="units_not_negative"),
-        CheckConstraint("cancelled + assigned + fulfilled + failed <= quantity", name="units_were_ordered"),
+        CheckConstraint(
+            "cancelled + assigned + failed + greatest(fulfilled, returned) <= quantity", name="units_were_ordered"
+        ),
     )
 
     order_id: UUID = Field(primary_key=True, foreign_key="orders.orders.order_id")

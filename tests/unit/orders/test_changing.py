@@ -13,7 +13,6 @@ from services.orders.domain.changing import (
     amend_refusals,
     cancel,
     cancel_refusals,
-    cancellable,
     take_back,
     unknown_lines,
     whole_cancel_refusals,
@@ -40,7 +39,17 @@ def back(quantity: int, product_id: int = 102, variant_sku: str | None = "T01-S"
 
 def test_an_amendment_states_a_quantity_anew() -> None:
     (line,) = amend(order(SHIRTS._replace(cancelled=2)), [change(1, 4, "annex")], []).lines
-    assert (line.quantity, line.cancelled, line.wanted, line.location) == (4, 0, 4, "annex")
+    assert (line.quantity, line.cancelled, line.wanted, line.location) == (4, 2, 2, "annex")
+
+
+def test_a_line_sent_back_as_it_is_shown_changes_nothing() -> None:
+    shown = order(SHIRTS._replace(cancelled=2, assigned=1))
+    assert (amend_refusals(shown, [change(1, 5)]), amend(shown, [change(1, 5)], [])) == ([], shown)
+
+
+def test_nothing_is_added_to_what_is_on_its_way() -> None:
+    assert amend_refusals(order(SHIRTS), [], added=1) == []
+    assert [one.field for one in amend_refusals(order(SHIRTS._replace(fulfilled=1)), [], added=1)] == ["lines"]
 
 
 def test_added_lines_are_numbered_on() -> None:
@@ -53,7 +62,10 @@ def test_added_lines_are_numbered_on() -> None:
     [
         (SHIRTS._replace(cancelled=5), change(1, 3), "lines[0].line_id"),
         (SHIRTS._replace(assigned=2, fulfilled=1), change(1, 2), "lines[0].quantity"),
-        (SHIRTS._replace(failed=1), change(1, 4, "annex"), "lines[0].location"),
+        (SHIRTS._replace(fulfilled=1), change(1, location="annex"), "lines[0]"),
+        (SHIRTS._replace(assigned=1), change(1, 6), "lines[0]"),
+        (SHIRTS._replace(returned=3), change(1, 2), "lines[0].quantity"),
+        (SHIRTS._replace(cancelled=2), change(1, 2), "lines[0].quantity"),
     ],
 )
 def test_what_is_settled_is_not_amended(line: StoredLine, wanted: LineChange, field: str) -> None:
@@ -84,13 +96,25 @@ def test_an_order_of_which_all_was_sent_cannot_be_cancelled() -> None:
 
 def test_what_comes_back_is_of_the_first_lines_of_its_product() -> None:
     twice = order(SHIRTS._replace(quantity=2), MUG, SHIRTS._replace(line_id=3, quantity=2))
-    now, units = take_back(twice, [back(3), back(9, product_id=300)])
-    assert (units, [line.returned for line in now.lines]) == ({1: 2, 3: 1}, [2, 0, 1])
+    now, units, refusals = take_back(twice, [back(3)])
+    assert (units, [line.returned for line in now.lines], refusals) == ({1: 2, 3: 1}, [2, 0, 1], [])
 
 
-def test_more_than_was_ordered_is_no_lines() -> None:
-    now, units = take_back(order(SHIRTS), [back(4), back(4)])
-    assert (units, now.status) == ({1: 5}, "returned")
+@pytest.mark.parametrize(
+    "line",
+    [
+        SHIRTS._replace(quantity=3),
+        SHIRTS._replace(cancelled=2),
+        SHIRTS._replace(failed=2),
+        SHIRTS._replace(assigned=2),
+        SHIRTS._replace(returned=2),
+        SHIRTS._replace(variant_sku="T01-L"),
+    ],
+)
+def test_what_cannot_have_been_sent_does_not_come_back(line: StoredLine) -> None:
+    *_, refusals = take_back(order(line), [back(2), back(2)])
+    assert refusals[-1].field == "lines[1].quantity"
+    assert take_back(order(SHIRTS._replace(fulfilled=4)), [back(2), back(2)])[2] == []
 
 
 WHAT = ["amend", "cancel", "cancel all", "assign", "fulfil", "fail", "return"]
@@ -110,7 +134,8 @@ def test_each_unit_is_in_one_place_whatever_happens(steps: list[tuple[str, int]]
         (line,) = whole.lines
         settled = (line.assigned, line.fulfilled, line.failed)
         assert min(line.cancelled, line.returned, line.open, *settled) >= 0
-        assert line.cancelled + sum(settled) + line.open == line.quantity
+        back_unsent = max(0, line.returned - line.fulfilled)
+        assert line.cancelled + sum(settled) + back_unsent + line.open == line.quantity
         assert line.returned <= line.wanted
 
 
@@ -125,11 +150,10 @@ def _after(whole: StoredOrder, what: str, units: int) -> StoredOrder:  # noqa: P
     if what == "cancel":
         return whole if cancel_refusals(whole, [change(1, units)]) else cancel(whole, {1: units})
     if what == "cancel all":
-        return (
-            whole if whole_cancel_refusals(whole) else cancel(whole, {1: cancellable(line)})._replace(state="cancelled")
-        )
+        return whole if whole_cancel_refusals(whole) else cancel(whole, {1: line.open})._replace(state="cancelled")
     if what == "return":
-        return take_back(whole, [back(units)])[0]
+        now, _, refusals = take_back(whole, [back(units)])
+        return whole if refusals else now
     moved = min(units, line.open if what == "assign" else line.assigned)
     if what == "assign":
         return whole._replace(lines=(line._replace(assigned=line.assigned + moved),))

@@ -17,7 +17,7 @@ CHECKS = (
     ("orders", "status_known", f"status in ({STATUSES})"),
     ("orders", "decided_version_was_there", "decided_version between 0 and version"),
     ("order_lines", "units_not_negative", "least(cancelled, assigned, fulfilled, failed, returned) >= 0"),
-    ("order_lines", "units_were_ordered", "cancelled + assigned + fulfilled + failed <= quantity"),
+    ("order_lines", "units_were_ordered", "cancelled + assigned + failed + greatest(fulfilled, returned) <= quantity"),
 )
 # Orders could not change until now: their only version is the one that was decided on. Who supplies a line is known of
 # what it drew.
