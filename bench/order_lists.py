@@ -120,23 +120,30 @@ async def measure(dsn: str, count: int = ORDERS) -> list[Measured]:
         return [await _measure(database, case, count) for case in CASES]
 
 
+def deep(filters: Filters, count: int) -> Filters:
+    """The page behind nine tenths of `count` orders."""
+    return filters | {"before": UUID(int=(FIRST_MILLISECOND + count // 30) << 80)}
+
+
 async def _measure(database: Database, case: Case, count: int) -> Measured:
     async with database.transaction() as session:
-        indexes = await _indexes(session, case.filters)
-    deep = case.filters | {"before": UUID(int=(FIRST_MILLISECOND + count // 30) << 80)}
-    return Measured(case, await _timed(database, case.filters), await _timed(database, deep), indexes)
+        plan = await plan_of(session, case.filters)
+    indexes = sorted({node["Index Name"] for node in plan if "Index Name" in node})
+    return Measured(
+        case, await _timed(database, case.filters), await _timed(database, deep(case.filters, count)), indexes
+    )
 
 
-async def _indexes(session: Session, filters: dict[str, object]) -> list[str]:
-    """The indexes of a page's plan, each once."""
+async def plan_of(session: Session, filters: Filters) -> list[dict[str, Any]]:
+    """The nodes of a page's plan, outermost first."""
     explain = text(f"explain (format json) {page_statement(filters)}")
     (explained,) = (await session.execute(explain, {**filters, "limit": LIMIT})).scalar_one()
-    nodes, found = [explained["Plan"]], set()
+    nodes, found = [explained["Plan"]], []
     while nodes:
-        node: dict[str, Any] = nodes.pop()
-        found |= {node["Index Name"]} if "Index Name" in node else set()
+        node = nodes.pop(0)
+        found.append(node)
         nodes += node.get("Plans", [])
-    return sorted(found)
+    return found
 
 
 async def _timed(database: Database, filters: dict[str, object]) -> tuple[float, float]:
@@ -153,6 +160,6 @@ def show(measured: list[Measured]) -> None:
     """Print the table."""
     table = Table("list", "first page: median, worst ms", "after nine tenths", "indexes")
     for item in measured:
-        first, deep = (f"{median:,.1f}  {worst:,.1f}" for median, worst in (item.first, item.deep))
-        table.add_row(item.case.what, first, deep, ", ".join(item.indexes))
+        first, later = (f"{median:,.1f}  {worst:,.1f}" for median, worst in (item.first, item.deep))
+        table.add_row(item.case.what, first, later, ", ".join(item.indexes))
     Console(width=200).print(table)
