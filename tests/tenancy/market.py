@@ -95,6 +95,8 @@ class Company:
     suppliers_variant: str = ""
     order: str = ""
     spare_order: str = ""
+    # Of a product that nobody knows yet.
+    parked_order: str = ""
     # A dry run of a file with one order.
     order_import: int = 0
     order_ref: str = ""
@@ -386,6 +388,8 @@ async def _sell(company: Company, product_id: int, variant_sku: str) -> None:
     await eventually(f"{company.name} has sold something", allocated)
     spare = {"external_ref": company.said("spare-order"), "lines": lines}
     company.spare_order = company.mark(made(await company.client.post("/v1/orders", spare))["order_id"])
+    parked = {"external_ref": company.said("parked-order"), "lines": [{"product_id": 1, "quantity": 1000}]}
+    company.parked_order = company.mark(made(await company.client.post("/v1/orders", parked))["order_id"])
     row = f"{company.said('imported-order')},{product_id},{variant_sku},1"
     file = f"external_ref,product_id,variant_sku,quantity\n{row}\n"
     answer = await company.client.post("/v1/orders/imports", params={"dry_run": "true"}, data=file)

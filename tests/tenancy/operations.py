@@ -128,7 +128,9 @@ def _returns(company: Company) -> list[Ask]:
     return [
         Ask(body={"external_ref": fresh("return"), "seller_id": company.id, "lines": [line]}),
         Ask(body={"external_ref": fresh("return"), "lines": [line]}, refused=(422,)),
-        Ask(body={"external_ref": fresh("return"), "order_id": company.order, "lines": [unknown]}, refused=(422,)),
+        Ask(
+            body={"external_ref": fresh("return"), "order_id": company.parked_order, "lines": [unknown]}, refused=(422,)
+        ),
     ]
 
 

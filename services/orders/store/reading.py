@@ -31,23 +31,22 @@ PART = SELECT_ORDERS.format(
     orders="order_parts part join orders o using (order_id)",
 )
 # Of a part the columns of `order_parts` are asked where it has them: its indexes are those of a supplier's lists.
-# Bounds are asked of both sides: PostgreSQL does not infer the one from the other, and would read all beyond them.
 FILTERS = {
     "order_id": "{key}.order_id = cast(:order_id as uuid)",
-    "before": "{key}.order_id < cast(:before as uuid) and o.order_id < cast(:before as uuid)",
-    "below_id": "{key}.order_id < cast(:below_id as uuid) and o.order_id < cast(:below_id as uuid)",
-    "from_id": "{key}.order_id >= cast(:from_id as uuid) and o.order_id >= cast(:from_id as uuid)",
     "received_from": "o.received_at >= cast(:received_from as timestamptz)",
     "received_before": "o.received_at < cast(:received_before as timestamptz)",
     "status": "{key}.status = cast(:status as text)",
     "seller_id": "o.seller_id = cast(:seller_id as bigint)",
     "external_ref": "o.external_ref = cast(:external_ref as text)",
     "supplier_id": "exists (select from order_parts p where p.order_id = o.order_id "
-    "and p.supplier_id = cast(:supplier_id as bigint))",
+    "and p.supplier_id = cast(:supplier_id as bigint) {bounds_of_p})",
     "product_id": "exists (select from order_lines l where l.order_id = o.order_id "
-    "and l.product_id = cast(:product_id as bigint))",
+    "and l.product_id = cast(:product_id as bigint) {bounds_of_l})",
     "part_of": "part.supplier_id = cast(:part_of as bigint)",
 }
+# Where in the list: asked of every table that is joined, as PostgreSQL does not infer the one from the other, and would
+# read all that lies beyond.
+BOUNDS = {"before": "<", "below_id": "<", "from_id": ">="}
 
 
 # Nobody's plan fits another's filters: a status that all orders have, and one that hardly any has.
@@ -55,14 +54,22 @@ PLAN_ANEW = text("set local plan_cache_mode = force_custom_plan")
 
 
 def page_statement(filters: Collection[str]) -> str:
-    """The statement for a page of orders that meet these of the `FILTERS`; it takes their values and a `limit`."""
+    """The statement for a page of orders that meet these `FILTERS` and `BOUNDS`; it takes their values and `limit`."""
     select, key = (PART, "part") if "part_of" in filters else (WHOLE, "o")
-    conditions = " and ".join(FILTERS[name].format(key=key) for name in filters) or "true"
-    return f"{select} where {conditions} order by {key}.order_id desc limit :limit"
+    parts = {"key": key, "bounds_of_p": _bounds(filters, "p"), "bounds_of_l": _bounds(filters, "l")}
+    conditions = "".join(f" and {FILTERS[name].format(**parts)}" for name in filters if name in FILTERS)
+    bounds = "".join(_bounds(filters, alias) for alias in {key, "o"})
+    return f"{select} where true{conditions}{bounds} order by {key}.order_id desc limit :limit"
+
+
+def _bounds(filters: Collection[str], alias: str) -> str:
+    return "".join(
+        f" and {alias}.order_id {sign} cast(:{name} as uuid)" for name, sign in BOUNDS.items() if name in filters
+    )
 
 
 async def find_orders(session: Session, filters: Mapping[str, object], limit: int) -> list[dict[str, Any]]:
-    """Orders with their lines, newest first, `limit` at most; `filters` by the names in `FILTERS`.
+    """Orders with their lines, newest first, `limit` at most; `filters` by the names in `FILTERS` and `BOUNDS`.
 
     With `part_of` as that supplier sees them.
     """

@@ -233,12 +233,14 @@ async def test_what_came_back_is_not_cancelled_as_well(shop: Shop) -> None:
     async with shop.client() as retailer:
         assert (await retailer.post("/v1/returns", back)).status == 201
         refused = await retailer.post(f"/v1/orders/{order_id}/cancel")
-        assert (refused.status, refused.body["code"]) == (409, "in_fulfillment")
+        assert refused.status == 409
+        assert refused.body["code"] == "in_fulfillment"
         assert "line 1 has 2, of them 1 returned: cancel what is left line by line" in refused.body["detail"]
         less = await retailer.patch(f"/v1/orders/{order_id}", {"lines": [{"line_id": 2, "quantity": 2}]})
         assert less.status == 200
         rest = await retailer.post(f"/v1/orders/{order_id}/cancel", {"lines": [{"line_id": 1}, {"line_id": 2}]})
-        assert (rest.status, rest.body["state"]) == (200, "open")
+        assert rest.status == 200
+        assert rest.body["state"] == "open"
         assert [(one["cancelled"], one["status"]) for one in rest.body["lines"]] == [(1, "returned"), (2, "cancelled")]
     *_, amended = await shop.told()
     assert isinstance(amended, OrderAmended)
@@ -251,7 +253,8 @@ async def test_what_was_cancelled_does_not_come_back_as_well(shop: Shop) -> None
     async with shop.client() as retailer:
         await retailer.post(f"/v1/orders/{order_id}/cancel")
         refused = await retailer.post("/v1/returns", back)
-        assert (refused.status, refused.body["code"]) == (422, "return_refused")
+        assert refused.status == 422
+        assert refused.body["code"] == "return_refused"
         alone = {name: value for name, value in back.items() if name != "order_id"}
         assert (await retailer.post("/v1/returns", alone)).status == 201
 
@@ -274,7 +277,8 @@ async def test_a_seller_whose_connection_has_ended_wants_no_more_but_less(shop: 
     async with shop.client() as retailer:
         for line in more:
             refused = await retailer.patch(f"/v1/orders/{order_id}", {"lines": [line]})
-            assert (refused.status, refused.body["errors"][0]["field"]) == (422, "lines[0].product_id")
+            assert refused.status == 422
+            assert refused.body["errors"][0]["field"] == "lines[0].product_id"
         less = await retailer.patch(f"/v1/orders/{order_id}", {"lines": [{"line_id": 1, "quantity": 1}]})
         assert (less.status, less.body["lines"][0]["quantity"]) == (200, 1)
 
