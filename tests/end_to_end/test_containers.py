@@ -122,7 +122,8 @@ def test_every_setting_can_be_given_and_no_other_is_made_up(containers: dict[str
         given = {key for key in containers[name]["environment"] if key.startswith("BASESTOCK_")}
         assert given == SETTINGS - SET_BY_THE_IMAGE - OF_THE_EMBEDDED_POSTGRES, name
         fixed = {key for key in given if containers[name]["environment"][key] is not None}
-        assert fixed == {"BASESTOCK_DSN", "BASESTOCK_BROKER_URL"}, "only these have a default of their own here"
+        servers = {"BASESTOCK_DSN", "BASESTOCK_BROKER_URL", "BASESTOCK_BROKER_MANAGEMENT_URL"}
+        assert fixed == servers, "only these have a default of their own here"
     for name in SET_BY_THE_IMAGE:
         assert f"${{{name}:-{Settings.model_fields[name.removeprefix('BASESTOCK_').lower()].default}}}" in COMPOSE
 

@@ -55,7 +55,7 @@ async def test_an_order_for_102_small_lowers_100_and_nothing_else(world: World) 
         order_id=placed.order_id,
         order_version=1,
         decision=1,
-        lines=(LineDecision(line_id=1, outcome="allocated", takes=(take,)),),
+        lines=(LineDecision(line_id=1, outcome="allocated", takes=(take,), supplier_id=SUPPLIER),),
     )
     assert {event.traceparent.split("-")[1] for event in (changed, decided)} == {"a" * 32}, "the order's trace goes on"
     entry = await world.rows("""
