@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from copy import copy
 from typing import Any
 
-from sqlalchemy import MetaData, text
+from sqlalchemy import CheckConstraint, DateTime, MetaData, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import registry
@@ -42,6 +42,16 @@ def registry_in(schema: str) -> registry:
     `tables.py`: type checkers do not follow a base class that a function returns.
     """
     return registry(metadata=MetaData(schema=schema, naming_convention=NAMING))
+
+
+MOMENT = DateTime(timezone=True)
+ZERO: dict[str, Any] = {"server_default": text("0")}
+
+
+def one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
+    """A column that only ever has one of these values."""
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} in ({listed})", name=f"{column}_known")
 
 
 def async_url(dsn: str) -> str:

@@ -7,7 +7,7 @@ from typing import Literal
 from uuid import UUID
 
 from services.orders.domain.changing import take_back
-from services.orders.domain.life import StoredLine, StoredOrder
+from services.orders.domain.life import StoredLine, StoredOrder, actor_of
 from services.orders.domain.orders import (
     Line,
     Refusal,
@@ -117,7 +117,7 @@ async def accept_return(session: Session, returned: SubmittedReturn) -> Verdict:
         return await accept_return(session, returned)  # somebody else brought it in the meantime: compare with theirs
     if now is not None:
         await save_orders(session, [now])
-        change = Change(now, "returned", f"company {returned.seller_id}", units, cause=str(returned.return_id))
+        change = Change(now, "returned", actor_of(returned.seller_id), units, cause=str(returned.return_id))
         await add_changes(session, [change], received_at)
     publish(session, _returned(returned, received_at))
     return Verdict("created", returned.return_id)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from services.orders.accept import Links, stored_lines
 from services.orders.domain import changing as domain
 from services.orders.domain.changing import LineChange
-from services.orders.domain.life import StoredLine, StoredOrder
+from services.orders.domain.life import StoredLine, StoredOrder, actor_of
 from services.orders.domain.orders import Line, Refusal, check_ordered
 from services.orders.store.companies import find_suppliers
 from services.orders.store.life import Change, ChangeKind, add_changes, lock_orders, save_orders
@@ -191,7 +191,9 @@ async def _save(
     order = now._replace(version=before.version + 1)
     await save_orders(session, [order])
     units = _changed_units(before, order, -1 if kind == "cancelled" else 1)
-    await add_changes(session, [Change(order, kind, actor_of(caller), units, reason=reason)], clock.utc_now())
+    await add_changes(
+        session, [Change(order, kind, actor_of(caller.company_id), units, reason=reason)], clock.utc_now()
+    )
     publish(session, told_as(OrderCancelled if order.state == "cancelled" else OrderAmended, order))
 
 
@@ -203,11 +205,6 @@ def _changed_units(before: StoredOrder, now: StoredOrder, sign: int) -> dict[int
         for line in now.lines
         if line != known.get(line.line_id)
     }
-
-
-def actor_of(caller: Caller) -> str:
-    """Who changes an order, as its history says it."""
-    return "platform admin" if caller.is_admin else f"company {caller.company()}"
 
 
 def _refuse(code: str, refusals: Sequence[Refusal], status: int = 409) -> None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from services.orders.domain import fulfillment as domain
 from services.orders.domain.fulfillment import EventKind, Part, RefusedError, Request
-from services.orders.domain.life import StoredLine, StoredOrder
+from services.orders.domain.life import StoredLine, StoredOrder, actor_of
 from services.orders.domain.orders import Refusal
 from services.orders.store import fulfillment as store
 from services.orders.store.fulfillment import NumberedEvent
@@ -144,7 +144,7 @@ class _Work:
         self.new: list[UUID] = []
         self.happened: list[_Happened] = []
         self.changes: list[Change] = []
-        self.actor = "platform admin" if supplier_id is None else f"company {supplier_id}"
+        self.actor = actor_of(supplier_id)
 
     def do(self, action: Action) -> Outcome:
         """Carry out one action; raises `RefusedError`, and then nothing has changed."""

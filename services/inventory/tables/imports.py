@@ -8,7 +8,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field
 
 from services.inventory.domain.imports import Writes
-from services.inventory.tables.table import MOMENT, ZERO, Table, one_of
+from services.inventory.tables.table import Table
+from shared.database import MOMENT, ZERO, one_of
 
 Mode = Literal["rows", "all"]
 ImportState = Literal["receiving", "received", "running", "done", "failed"]

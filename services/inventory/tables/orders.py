@@ -9,7 +9,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field
 
 from services.inventory.domain.stock import OrderEffect
-from services.inventory.tables.table import MOMENT, Table, one_of
+from services.inventory.tables.table import Table
+from shared.database import MOMENT, one_of
 from shared.events.orders import OrderSource, OrderState
 
 

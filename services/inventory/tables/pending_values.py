@@ -7,7 +7,8 @@ from sqlalchemy import BigInteger, Identity, Index, Text, text
 from sqlmodel import Field
 
 from services.inventory.domain.external_imports import HeldOperation
-from services.inventory.tables.table import MOMENT, Table, one_of
+from services.inventory.tables.table import Table
+from shared.database import MOMENT, one_of
 
 
 class PendingValue(Table, table=True):

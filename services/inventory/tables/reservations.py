@@ -8,7 +8,8 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index,
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field
 
-from services.inventory.tables.table import MOMENT, Table, one_of
+from services.inventory.tables.table import Table
+from shared.database import MOMENT, one_of
 
 ReservationState = Literal["open", "confirmed", "converted", "released", "expired"]
 

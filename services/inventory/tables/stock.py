@@ -12,7 +12,8 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Identi
 from sqlmodel import Field
 
 from services.inventory.domain.stock import OnHandOwner, OrderEffect
-from services.inventory.tables.table import MOMENT, ZERO, Table, one_of
+from services.inventory.tables.table import Table
+from shared.database import MOMENT, ZERO, one_of
 from shared.events.catalog import OversellPolicy
 
 LedgerKind = Literal[

@@ -4,7 +4,8 @@ from datetime import datetime
 
 from sqlmodel import Field
 
-from services.inventory.tables.table import MOMENT, Table
+from services.inventory.tables.table import Table
+from shared.database import MOMENT
 
 
 class FeedMark(Table, table=True):

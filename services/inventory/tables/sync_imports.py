@@ -7,7 +7,8 @@ from uuid import UUID
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index, Text, text
 from sqlmodel import Field
 
-from services.inventory.tables.table import MOMENT, ZERO, Table, one_of
+from services.inventory.tables.table import Table
+from shared.database import MOMENT, ZERO, one_of
 
 SyncState = Literal["received", "waiting", "importing", "completed", "failed"]
 SyncStatus = Literal["pending", "updated", "error"]

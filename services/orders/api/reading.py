@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from services.orders.api.requests import Calling, Here
 from services.orders.api.shown import Order, OrderPage
-from services.orders.domain.life import Status
+from services.orders.domain.life import Status, actor_of
 from services.orders.store import reading as store
 from services.orders.submissions import in_utc, storable
 from shared import clock
@@ -147,7 +147,7 @@ def _received(order: dict[str, Any]) -> dict[str, Any]:
         "kind": "received",
         "changed_at": order["received_at"],
         "version": 1,
-        "actor": f"company {order['seller_id']}",
+        "actor": actor_of(order["seller_id"]),
         "cause": order["source"],
         "reason": None,
         "lines": [],

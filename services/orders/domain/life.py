@@ -120,6 +120,11 @@ class StoredOrder(NamedTuple):
         return {supplier_id: status_of(some) for supplier_id, some in statuses.items()}
 
 
+def actor_of(company_id: int | None) -> str:
+    """Who does something to an order, as its history says it; `None` is the platform admin."""
+    return "platform admin" if company_id is None else f"company {company_id}"
+
+
 def decided(order: StoredOrder, event: OrderAllocated | OrderShort) -> StoredOrder:
     """The order with a decision that is newer than its own; `UnknownOrderError` names lines that it never had.
 

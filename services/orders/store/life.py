@@ -98,6 +98,8 @@ async def lock_orders(session: Session, order_ids: Collection[UUID]) -> dict[UUI
 
 async def save_orders(session: Session, orders: Sequence[StoredOrder]) -> None:
     """Save these locked orders with their lines, old and new, and with what follows from these."""
+    if not orders:
+        return
     await session.execute(
         SAVE_ORDERS,
         {
@@ -117,7 +119,8 @@ async def save_lines(session: Session, orders: Sequence[StoredOrder]) -> None:
     lines: list[dict[str, Any]] = [
         line._asdict() | {"order_id": str(order.order_id)} for order in orders for line in order.lines
     ]
-    await session.execute(SAVE_LINES, {"lines": json.dumps(lines)})
+    if lines:
+        await session.execute(SAVE_LINES, {"lines": json.dumps(lines)})
     parts = [(order.order_id, *part) for order in orders for part in order.parts().items()]
     if parts:
         order_ids, supplier_ids, statuses = zip(*parts, strict=True)

@@ -8,7 +8,8 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index,
 from sqlmodel import Field
 
 from services.orders.domain.fulfillment import EventKind, RequestState
-from services.orders.tables.table import MOMENT, ZERO, Table, one_of
+from services.orders.tables.table import Table
+from shared.database import MOMENT, ZERO, one_of
 from shared.events.orders import QUANTITY_LIMIT
 
 

@@ -8,7 +8,8 @@ from sqlalchemy import BigInteger, ForeignKeyConstraint, Identity, Index, Text, 
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field
 
-from services.orders.tables.table import MOMENT, ZERO, Table, one_of
+from services.orders.tables.table import Table
+from shared.database import MOMENT, ZERO, one_of
 
 ImportState = Literal["receiving", "received", "running", "done", "failed"]
 Outcome = Literal["pending", "created", "existing", "refused"]

@@ -9,7 +9,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field
 
 from services.orders.domain.life import Status
-from services.orders.tables.table import MOMENT, ZERO, Table, one_of
+from services.orders.tables.table import Table
+from shared.database import MOMENT, ZERO, one_of
 from shared.events.inventory import LineOutcome
 from shared.events.orders import QUANTITY_LIMIT, OrderSource, OrderState
 

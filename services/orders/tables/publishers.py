@@ -5,7 +5,8 @@ from datetime import datetime
 from sqlalchemy import BigInteger, Index, Text
 from sqlmodel import Field
 
-from services.orders.tables.table import MOMENT, Table
+from services.orders.tables.table import Table
+from shared.database import MOMENT
 
 
 class Publisher(Table, table=True):

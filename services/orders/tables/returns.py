@@ -7,7 +7,8 @@ from uuid import UUID
 from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, Text, UniqueConstraint
 from sqlmodel import Field
 
-from services.orders.tables.table import MOMENT, Table, one_of
+from services.orders.tables.table import Table
+from shared.database import MOMENT, one_of
 from shared.events.orders import QUANTITY_LIMIT, OrderSource
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from shared.events.inventory import LineDecision, OrderAllocated, Take
 from shared.events.orders import OrderAmended, OrderCancelled, OrderCreated
-from tests.integration.orders.shop import ORDER, RETAILER, SMALL, STRANGER, SUPPLIER, Shop, allocated
+from tests.integration.orders.shop import ORDER, RETAILER, SMALL, STRANGER, SUPPLIER, Shop, allocated, eventually
 
 MUG: dict[str, object] = {"product_id": 200, "quantity": 1}
 TWO_LINES = {"external_ref": "R-2", "lines": [SMALL, MUG]}
@@ -136,7 +136,7 @@ async def test_the_decision_on_a_cancellation_says_that_nothing_is_taken_any_mor
     async with shop.client() as retailer:
         assert (await retailer.get(f"/v1/orders/{order_id}")).body["lines"][0]["takes"] == [take.model_dump()]
         waiting = asyncio.create_task(retailer.post(f"/v1/orders/{order_id}/cancel?wait=10"))
-        *_, cancelled = await shop_told(shop, 2)
+        *_, cancelled = await told_so_much(shop, 2)
         await shop.inventory.tell(
             OrderAllocated(order_id=created.order_id, order_version=cancelled.sequence(), decision=2, lines=())
         )
@@ -146,11 +146,14 @@ async def test_the_decision_on_a_cancellation_says_that_nothing_is_taken_any_mor
     assert [one["kind"] for one in history] == ["received", "decided", "cancelled", "decided"]
 
 
-async def shop_told(shop: Shop, count: int) -> list[Any]:
+async def told_so_much(shop: Shop, count: int) -> list[Any]:
     """What orders told, as soon as it is so much."""
-    while len(heard := await shop.told()) < count:
-        await asyncio.sleep(0)
-    return heard
+
+    async def is_told() -> bool:
+        return len(await shop.told()) >= count
+
+    await eventually(f"orders tells {count} things", is_told)
+    return await shop.told()
 
 
 async def test_lines_are_cancelled_by_units_until_nothing_is_left(shop: Shop) -> None:
