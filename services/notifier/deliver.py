@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 
 import aiohttp
 
-from services.notifier.domain import CallError, Outcome
+from services.notifier.domain.calls import CallError, Outcome
 from shared import clock
 from shared.network_guard import ForbiddenAddressError, GuardedResolver, GuardedSockets, Network
 

@@ -4,7 +4,7 @@ import asyncio
 
 import structlog
 
-from services.notifier.store import slots as slot_store
+from services.notifier.store import stock as stock_store
 from shared import clock
 from shared.database import Database
 from shared.faults import is_infrastructure
@@ -22,7 +22,7 @@ PAUSE_SECONDS = 1.0
 async def fan_out_chunk(database: Database) -> int:
     """Mark who must be told of the next changed products; returns how many products there were."""
     async with database.transaction() as session:
-        return await slot_store.fan_out(session, LEAST_PRODUCTS, MOST_PRODUCTS, CHUNK_SLOTS)
+        return await stock_store.fan_out(session, LEAST_PRODUCTS, MOST_PRODUCTS, CHUNK_SLOTS)
 
 
 async def run(database: Database, woken: asyncio.Event) -> None:

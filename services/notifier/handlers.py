@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from services.notifier.store import slots as slot_store
+from services.notifier.store import stock as stock_store
 from shared.catalog_view import keep_api_keys, keep_companies, keep_connections, keep_products
 from shared.database import Session
 from shared.events.catalog import ApiKeyChanged, CompanyChanged, ConnectionChanged, ProductChanged, ProductRemoved
@@ -15,7 +15,7 @@ async def copy_connections(session: Session, events: Sequence[ConnectionChanged]
     news = await keep_connections(session, events)
     for event in sorted(news, key=lambda event: event.supplier_id):
         if event.state == "active":
-            await slot_store.resume(session, event.supplier_id, event.retailer_id)
+            await stock_store.resume(session, event.supplier_id, event.retailer_id)
 
 
 async def copy_products(session: Session, events: Sequence[ProductChanged | ProductRemoved]) -> None:
@@ -28,7 +28,7 @@ async def keep_stock(session: Session, events: Sequence[StockChanged | StockRemo
 
     What is stocked nowhere any more is kept, as none available: that is what a retailer has to be told.
     """
-    await slot_store.keep_stock(session, events)
+    await stock_store.keep_stock(session, events)
 
 
 SUBSCRIPTIONS = (

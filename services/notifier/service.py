@@ -4,9 +4,11 @@ import asyncio
 
 import structlog
 
-from services.notifier import api, fan_out, handlers
+from services.notifier import fan_out, handlers
+from services.notifier.api import attempts as attempts_api
+from services.notifier.api import endpoints as endpoints_api
 from services.notifier.sender import Sender
-from services.notifier.store import endpoints as endpoint_store
+from services.notifier.store import attempts as attempt_store
 from services.notifier.tables import METADATA
 from shared import clock
 from shared.dead_letter_routes import dead_letter_router
@@ -40,7 +42,7 @@ async def forget_attempts(context: Context) -> None:
             gone = FORGET_CHUNK
             while gone == FORGET_CHUNK:
                 async with context.database.transaction() as session:
-                    gone = await endpoint_store.forget_attempts(session, KEEP_ATTEMPTS_DAYS, FORGET_CHUNK)
+                    gone = await attempt_store.forget_attempts(session, KEEP_ATTEMPTS_DAYS, FORGET_CHUNK)
         except Exception as error:
             if not is_infrastructure(error):
                 raise
@@ -52,7 +54,7 @@ SERVICE = Service(
     name="notifier",
     summary="Webhooks: tells every retailer the newest stock, at most once per window",
     metadata=METADATA,
-    routers=(api.router, dead_letter_router("notifier")),
+    routers=(endpoints_api.router, attempts_api.router, dead_letter_router("notifier")),
     note_key_uses=publishing(ApiKeyUsedAtNotifier),
     subscriptions=handlers.SUBSCRIPTIONS,
     workers=(tell_retailers, forget_attempts),

@@ -193,7 +193,7 @@ POINTS = (
     Point(
         "fan-out: slots marked, before commit",
         "who must be told is written and not committed",
-        "services.notifier.store.slots:fan_out",
+        "services.notifier.store.stock:fan_out",
         "after",
         (NOTIFIER,),
         counts=lambda passed: passed.result > 0,
@@ -230,14 +230,14 @@ POINTS = (
     Point(
         "sender: acknowledgement written, before commit",
         "acknowledgement, window and the log of attempts are written and not committed",
-        "services.notifier.store.endpoints:log_attempts",
+        "services.notifier.store.attempts:log_attempts",
         "after",
         (NOTIFIER,),
     ),
     Point(
         "sender: after acknowledgement",
         "the acknowledgement is committed: nothing must go again",
-        "services.notifier.sender:finish",
+        "services.notifier.finishing:finish",
         "after",
         (NOTIFIER,),
     ),

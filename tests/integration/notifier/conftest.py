@@ -10,9 +10,11 @@ import pytest
 from sqlalchemy import text
 
 from services.notifier import handlers
+from services.notifier.calls import Answered, Call, send
+from services.notifier.claiming import claim
 from services.notifier.deliver import Deliverer, delivering
 from services.notifier.fan_out import fan_out_chunk
-from services.notifier.sender import Answered, Call, claim, finish, send
+from services.notifier.finishing import finish
 from services.notifier.signing import new_secret
 from services.notifier.store import endpoints as endpoint_store
 from shared.catalog_view import keep_companies

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from services.notifier.deliver import delivering, retry_after_seconds
-from services.notifier.domain import Outcome
+from services.notifier.domain.calls import Outcome
 from services.notifier.signing import new_secret, signed_headers
 from shared import clock
 from tests.receiver import Receiver, receiver

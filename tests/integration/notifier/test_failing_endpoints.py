@@ -7,8 +7,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.notifier import deliver
-from services.notifier.domain import Outcome
-from services.notifier.sender import finish
+from services.notifier.domain.calls import Outcome
+from services.notifier.finishing import finish
 from tests.integration.notifier.conftest import RETAILER_A, RETAILER_B, WINDOW_SECONDS, Desk, connection, stock_changed
 from tests.receiver import receiver
 

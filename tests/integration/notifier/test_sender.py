@@ -6,8 +6,9 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from services.notifier import sender
-from services.notifier.sender import Answered, Sender
+from services.notifier import finishing, sender
+from services.notifier.calls import Answered
+from services.notifier.sender import Sender
 from shared.database import Database
 from shared.draining import DRAIN_SECONDS
 from shared.messaging.in_process import InProcessBus
@@ -35,7 +36,7 @@ async def test_one_call_that_cannot_be_written_down_ends_the_sender_and_takes_no
                 raise ValueError(message)
             await original(database, answered)
 
-        original = sender.finish
+        original = finishing.finish
         monkeypatch.setattr(sender, "finish", finish)
         for shop in (bad, beside, slow):
             shop.hold()

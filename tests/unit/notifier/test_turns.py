@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.notifier.domain import (
+from services.notifier.domain.calls import (
     NOT_SENT,
     RETRY_AFTER_LIMIT_SECONDS,
     CallError,

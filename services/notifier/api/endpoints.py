@@ -1,32 +1,32 @@
 """Webhook endpoints over HTTP: retailers register, look at and remove theirs, and read what was sent to them."""
 
-import base64
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, status
+from fastapi import APIRouter, Query, status
 from pydantic import BaseModel, Field
 
+from services.notifier.api.requests import (
+    CallerOf,
+    ContextOf,
+    Cursor,
+    EndpointId,
+    Limit,
+    cursor_of,
+    find_endpoint,
+    position_of,
+    unknown_endpoint,
+)
 from services.notifier.signing import new_secret
 from services.notifier.store import endpoints as endpoint_store
-from services.notifier.store.endpoints import Endpoint, LoggedAttempt
+from services.notifier.store.endpoints import Endpoint
 from shared import network_guard
-from shared.access import Caller, caller_of
-from shared.database import Session
 from shared.errors import FieldError, ProblemError
 from shared.idempotency import OnceRoute, ShowsSecret
-from shared.service_context import Context, context_of
 from shared.settings import Settings
 
 router = APIRouter(prefix="/v1/webhook-endpoints", route_class=OnceRoute)
 
-CallerOf = Annotated[Caller, Depends(caller_of("notifier"))]
-ContextOf = Annotated[Context, Depends(context_of("notifier"))]
-EndpointId = Annotated[int, Field(gt=0, lt=2**63)]
-Limit = Annotated[int, Query(ge=1, le=100)]
-Cursor = Annotated[str | None, Query(max_length=100)]
-
-BEFORE_ALL = 2**63 - 1
 # A week: past that a retailer is better served by asking.
 WINDOW_LIMIT_SECONDS = 604_800
 # Each one is a slot per product and a call per window: a retailer needs a few, and must not be a burden to the others.
@@ -69,36 +69,6 @@ class EndpointPage(BaseModel):
     next_cursor: str | None
 
 
-class ToldProduct(BaseModel):
-    """The version of a base stock product that a call told."""
-
-    product_id: int
-    version: int
-
-
-class AttemptAnswer(BaseModel):
-    """One call as it was made: `error` is null for an answer of 2xx, `response_body` its first KiB."""
-
-    id: int
-    webhook_id: str
-    products: list[ToldProduct]
-    at: datetime
-    duration_milliseconds: int
-    request_headers: dict[str, str]
-    request_body: str
-    status: int | None
-    response_body: str | None
-    error: str | None
-    detail: str | None
-
-
-class AttemptPage(BaseModel):
-    """Some of the attempts, newest first; `next_cursor` leads to older ones."""
-
-    items: list[AttemptAnswer]
-    next_cursor: str | None
-
-
 @router.post("", status_code=status.HTTP_201_CREATED)
 async def register_endpoint(body: NewEndpoint, caller: CallerOf, context: ContextOf) -> RegisteredEndpoint:
     """Register a URL that is called with the stock of connected suppliers, from the next change on.
@@ -131,9 +101,9 @@ async def list_endpoints(
     """The company's endpoints, oldest first."""
     caller.require("retailer")
     async with context.database.transaction() as session:
-        found = await endpoint_store.page(session, caller.company(company_id), _position(cursor, 0), limit + 1)
+        found = await endpoint_store.page(session, caller.company(company_id), position_of(cursor, 0), limit + 1)
     page = found[:limit]
-    more = _cursor(page[-1].endpoint_id) if len(found) > limit else None
+    more = cursor_of(page[-1].endpoint_id) if len(found) > limit else None
     return EndpointPage(items=[_answer(endpoint, context.settings) for endpoint in page], next_cursor=more)
 
 
@@ -141,7 +111,7 @@ async def list_endpoints(
 async def get_endpoint(endpoint_id: EndpointId, caller: CallerOf, context: ContextOf) -> EndpointAnswer:
     """One endpoint, without its secret."""
     async with context.database.transaction() as session:
-        return _answer(await _find(session, endpoint_id, caller), context.settings)
+        return _answer(await find_endpoint(session, endpoint_id, caller), context.settings)
 
 
 @router.delete("/{endpoint_id}", status_code=status.HTTP_204_NO_CONTENT)
@@ -149,32 +119,7 @@ async def remove_endpoint(endpoint_id: EndpointId, caller: CallerOf, context: Co
     """Stop calling it, and forget it. A call that is under way is not called back."""
     async with context.database.transaction() as session:
         if not await endpoint_store.remove(session, endpoint_id, caller.company_id):
-            raise _not_found(endpoint_id)
-
-
-@router.get("/{endpoint_id}/attempts")
-async def list_attempts(
-    endpoint_id: EndpointId, caller: CallerOf, context: ContextOf, limit: Limit = 50, cursor: Cursor = None
-) -> AttemptPage:
-    """The calls made to it in the last 30 days, newest first."""
-    async with context.database.transaction() as session:
-        await _find(session, endpoint_id, caller)
-        before = _position(cursor, BEFORE_ALL)
-        found = await endpoint_store.page_of_attempts(session, endpoint_id, before, limit + 1)
-    page = found[:limit]
-    more = _cursor(page[-1].attempt_id) if len(found) > limit else None
-    return AttemptPage(items=[_attempt_answer(attempt) for attempt in page], next_cursor=more)
-
-
-async def _find(session: Session, endpoint_id: int, caller: Caller) -> Endpoint:
-    endpoint = await endpoint_store.find(session, endpoint_id, caller.company_id)
-    if endpoint is None:
-        raise _not_found(endpoint_id)
-    return endpoint
-
-
-def _not_found(endpoint_id: int) -> ProblemError:
-    return ProblemError(404, "unknown_endpoint", f"You have no webhook endpoint {endpoint_id}.")
+            raise unknown_endpoint(endpoint_id)
 
 
 def _check_url(url: str, settings: Settings) -> None:
@@ -196,36 +141,3 @@ def _answer(endpoint: Endpoint, settings: Settings) -> EndpointAnswer:
         version=endpoint.version,
         created_at=endpoint.created_at,
     )
-
-
-def _attempt_answer(attempt: LoggedAttempt) -> AttemptAnswer:
-    told = zip(attempt.product_ids, attempt.versions, strict=True)
-    return AttemptAnswer(
-        id=attempt.attempt_id,
-        webhook_id=attempt.webhook_id,
-        products=[ToldProduct(product_id=product_id, version=version) for product_id, version in told],
-        at=attempt.at,
-        duration_milliseconds=attempt.duration_milliseconds,
-        request_headers=attempt.request_headers,
-        request_body=attempt.request_body.decode(),
-        status=attempt.status,
-        response_body=attempt.response_body,
-        error=attempt.error,
-        detail=attempt.detail,
-    )
-
-
-def _cursor(position: int) -> str:
-    return base64.urlsafe_b64encode(str(position).encode()).decode()
-
-
-def _position(cursor: str | None, start: int) -> int:
-    if cursor is None:
-        return start
-    try:
-        position = int(base64.urlsafe_b64decode(cursor.encode()))
-    except ValueError:
-        position = -1
-    if not 0 <= position <= BEFORE_ALL:
-        raise ProblemError(422, "invalid_cursor", "Use the next_cursor of an earlier answer, unchanged.")
-    return position

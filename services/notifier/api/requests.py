@@ -1,0 +1,53 @@
+"""What the routes of notifier have in common: who calls, pages, and finding an endpoint."""
+
+import base64
+from typing import Annotated
+
+from fastapi import Depends, Query
+from pydantic import Field
+
+from services.notifier.store import endpoints as endpoint_store
+from services.notifier.store.endpoints import Endpoint
+from shared.access import Caller, caller_of
+from shared.database import Session
+from shared.errors import ProblemError
+from shared.service_context import Context, context_of
+
+CallerOf = Annotated[Caller, Depends(caller_of("notifier"))]
+ContextOf = Annotated[Context, Depends(context_of("notifier"))]
+EndpointId = Annotated[int, Field(gt=0, lt=2**63)]
+Limit = Annotated[int, Query(ge=1, le=100)]
+Cursor = Annotated[str | None, Query(max_length=100)]
+
+BEFORE_ALL = 2**63 - 1
+
+
+async def find_endpoint(session: Session, endpoint_id: int, caller: Caller) -> Endpoint:
+    """The endpoint, if it is the caller's; `ProblemError` (404) otherwise."""
+    endpoint = await endpoint_store.find(session, endpoint_id, caller.company_id)
+    if endpoint is None:
+        raise unknown_endpoint(endpoint_id)
+    return endpoint
+
+
+def unknown_endpoint(endpoint_id: int) -> ProblemError:
+    """404: the caller has no such endpoint."""
+    return ProblemError(404, "unknown_endpoint", f"You have no webhook endpoint {endpoint_id}.")
+
+
+def cursor_of(position: int) -> str:
+    """The cursor that leads on after this id."""
+    return base64.urlsafe_b64encode(str(position).encode()).decode()
+
+
+def position_of(cursor: str | None, start: int) -> int:
+    """The id that a cursor stands for, `start` without one; `ProblemError` (422) for what is none."""
+    if cursor is None:
+        return start
+    try:
+        position = int(base64.urlsafe_b64decode(cursor.encode()))
+    except ValueError:
+        position = -1
+    if not 0 <= position <= BEFORE_ALL:
+        raise ProblemError(422, "invalid_cursor", "Use the next_cursor of an earlier answer, unchanged.")
+    return position

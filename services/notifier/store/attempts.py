@@ -1,0 +1,105 @@
+"""The log of attempts."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+
+from services.notifier.domain.calls import Outcome
+from services.notifier.tables import CallKind
+from shared.database import Session
+
+LIST_ATTEMPTS = text("""
+    select attempt_id, webhook_id, product_ids, versions, at, duration_milliseconds, request_headers, request_body,
+        status, response_body, error, detail
+    from attempts where endpoint_id = :endpoint_id and attempt_id < :before order by attempt_id desc limit :limit
+""")
+# Arrays of arrays must be rectangular, so each row's ids and versions travel as text.
+LOG = text("""
+    insert into attempts (endpoint_id, webhook_id, kind, product_ids, versions, at, duration_milliseconds,
+        request_headers, request_body, status, response_body, error, detail)
+    select a.endpoint_id, a.webhook_id, a.kind, cast(a.product_ids as bigint[]), cast(a.versions as bigint[]),
+        db_now() - make_interval(secs => a.seconds), round(a.seconds * 1000), cast(a.request_headers as jsonb),
+        a.request_body, a.status, a.response_body, a.error, a.detail
+    from unnest(cast(:endpoint_ids as bigint[]), cast(:webhook_ids as text[]), cast(:kinds as text[]),
+        cast(:product_ids as text[]), cast(:versions as text[]), cast(:seconds as double precision[]),
+        cast(:request_headers as text[]), cast(:request_bodies as bytea[]), cast(:statuses as integer[]),
+        cast(:response_bodies as text[]), cast(:errors as text[]), cast(:details as text[]))
+        as a (endpoint_id, webhook_id, kind, product_ids, versions, seconds, request_headers, request_body, status,
+            response_body, error, detail)
+""")
+FORGET = text("""
+    delete from attempts where attempt_id in (
+        select attempt_id from attempts where at < db_now() - make_interval(days => :keep_days)
+        order by at limit :limit for update skip locked)
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedAttempt:
+    """One line of the attempt log; `product_ids` and `versions` are parallel."""
+
+    attempt_id: int
+    webhook_id: str
+    product_ids: list[int]
+    versions: list[int]
+    at: datetime
+    duration_milliseconds: int
+    request_headers: dict[str, str]
+    request_body: bytes
+    status: int | None
+    response_body: str | None
+    error: str | None
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An attempt that was made: what was sent, and what came of it."""
+
+    endpoint_id: int
+    webhook_id: str
+    kind: CallKind
+    versions: Sequence[tuple[int, int]]
+    request_headers: dict[str, str]
+    request_body: bytes
+    outcome: Outcome
+    seconds: float
+
+
+async def page_of_attempts(session: Session, endpoint_id: int, before: int, limit: int) -> list[LoggedAttempt]:
+    """The endpoint's attempts with ids below `before`, newest first."""
+    rows = await session.execute(LIST_ATTEMPTS, {"endpoint_id": endpoint_id, "before": before, "limit": limit})
+    return [LoggedAttempt(**row) for row in rows.mappings()]
+
+
+async def log_attempts(session: Session, attempts: Sequence[Made]) -> None:
+    """Write the attempts into the log."""
+    values: dict[str, list[Any]] = {
+        "endpoint_ids": [made.endpoint_id for made in attempts],
+        "webhook_ids": [made.webhook_id for made in attempts],
+        "kinds": [made.kind for made in attempts],
+        "product_ids": [_array(product_id for product_id, _ in made.versions) for made in attempts],
+        "versions": [_array(version for _, version in made.versions) for made in attempts],
+        "seconds": [made.seconds for made in attempts],
+        "request_headers": [json.dumps(made.request_headers) for made in attempts],
+        "request_bodies": [made.request_body for made in attempts],
+        "statuses": [made.outcome.status for made in attempts],
+        "response_bodies": [made.outcome.response_body for made in attempts],
+        "errors": [made.outcome.error for made in attempts],
+        "details": [made.outcome.detail for made in attempts],
+    }
+    await session.execute(LOG, values)
+
+
+async def forget_attempts(session: Session, keep_days: int, limit: int) -> int:
+    """Delete at most `limit` attempts older than `keep_days`; returns how many went."""
+    result = await session.execute(FORGET, {"keep_days": keep_days, "limit": limit})
+    return int(result.rowcount)  # type: ignore[attr-defined] # a delete's result has it
+
+
+def _array(numbers: Iterable[int]) -> str:
+    return "{" + ",".join(map(str, numbers)) + "}"

@@ -1,0 +1,58 @@
+"""Which endpoints may be called now, and what a call must know of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import text
+
+from services.notifier.tables import DeltaSemantics, Format
+from shared.database import Session
+
+# Of `endpoints e`, for a `DueEndpoint`; `:floor_seconds` is the platform's window for stock levels.
+TO_CALL = """
+    e.endpoint_id, e.company_id, e.url, e.format, e.secret, e.old_secrets, e.auth_header_name, e.auth_header_value,
+    case when e.format = 'stock_level' then greatest(e.window_seconds, :floor_seconds) else e.window_seconds end
+        as window_seconds,
+    e.legacy_key, e.delta_semantics, e.dotted_names, e.early_retry, e.only, e.calls_per_second, e.products_per_call
+"""
+FIND_DUE_ENDPOINTS = text(
+    f"""
+    select {TO_CALL}
+    from endpoints e
+    cross join lateral (
+        select from slots s
+        where s.endpoint_id = e.endpoint_id and s.dirty and s.not_before <= (select db_now()) limit 1) due
+    where e.state = 'active' and e.endpoint_id > :after
+      and not exists (
+        select from slots l where l.endpoint_id = e.endpoint_id and l.lease_until > (select db_now()))
+    order by e.endpoint_id limit :limit for no key update of e skip locked
+"""  # noqa: S608 - constants
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DueEndpoint:
+    """An endpoint that may be called; `window_seconds` is at least the platform's. Its secrets are encrypted."""
+
+    endpoint_id: int
+    company_id: int
+    url: str
+    format: Format
+    secret: str
+    old_secrets: Sequence[dict[str, str]]
+    auth_header_name: str | None
+    auth_header_value: str | None
+    window_seconds: int
+    legacy_key: bool
+    delta_semantics: DeltaSemantics
+    dotted_names: bool
+    early_retry: bool
+    only: Sequence[str] | None
+    calls_per_second: float | None
+    products_per_call: int
+
+
+async def find_due_endpoints(session: Session, after: int, limit: int, floor_seconds: int) -> list[DueEndpoint]:
+    """Lock endpoints with ids above `after` that have something due and no call in flight, in the order of ids."""
+    rows = await session.execute(FIND_DUE_ENDPOINTS, {"after": after, "limit": limit, "floor_seconds": floor_seconds})
+    return [DueEndpoint(**row) for row in rows.mappings()]
