@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -126,6 +127,24 @@ class Desk:
     offset_seconds: float = 0
     endpoints: list[int] = field(default_factory=list)
 
+    async def learn(self) -> None:
+        """The seeds' companies and products, and the connection of Retailer A with Supplier A."""
+        companies = (
+            (SUPPLIER_A, "supplier-a", "supplier"),
+            (RETAILER_A, "retailer-a", "retailer"),
+            (RETAILER_B, "retailer-b", "retailer"),
+        )
+        async with self.database.transaction() as session:
+            await keep_companies(
+                session,
+                [
+                    CompanyChanged(company_id=company_id, ref=ref, display_name=ref, role=role, version=1)
+                    for company_id, ref, role in companies
+                ],
+            )
+        await self.hear_connections(connection("active", 1))
+        await self.hear_products(*SEEDS)
+
     async def hear_stock(self, *events: StockChanged | StockRemoved) -> None:
         """One batch of stock events."""
         async with self.database.transaction() as session:
@@ -187,6 +206,10 @@ class Desk:
             f"'select clock_timestamp() + make_interval(secs => {self.offset_seconds})'"
         )
 
+    async def enable_all(self) -> None:
+        """All endpoints are active, and called as if they had never failed."""
+        await self.execute("update endpoints set state = 'active', reason = null")
+
     async def execute(self, statement: str, **values: object) -> list[Any]:
         """Run SQL in notifier's schema; returns the rows, if there are any."""
         async with self.database.transaction() as session:
@@ -194,27 +217,20 @@ class Desk:
             return list(result.all()) if result.returns_rows else []  # type: ignore[attr-defined] # a cursor's result
 
 
+@asynccontextmanager
+async def a_desk(dsn: str) -> AsyncIterator[Desk]:
+    """A notifier on this database that knows the seeds' companies, products and connection."""
+    settings = notifier_settings(dsn)
+    database = Database("notifier", dsn, pool_size=4)
+    async with delivering(settings.webhook_allow_networks) as deliverer:
+        seeded = Desk(database, settings, deliverer)
+        await seeded.learn()
+        yield seeded
+    await database.close()
+
+
 @pytest.fixture
 async def desk(database_dsn: str) -> AsyncIterator[Desk]:
     """A notifier that knows the seeds' companies, products and connection."""
-    settings = notifier_settings(database_dsn)
-    database = Database("notifier", database_dsn, pool_size=4)
-    async with delivering(settings.webhook_allow_networks) as deliverer:
-        seeded = Desk(database, settings, deliverer)
-        async with database.transaction() as session:
-            companies = (
-                (SUPPLIER_A, "supplier-a", "supplier"),
-                (RETAILER_A, "retailer-a", "retailer"),
-                (RETAILER_B, "retailer-b", "retailer"),
-            )
-            await keep_companies(
-                session,
-                [
-                    CompanyChanged(company_id=company_id, ref=ref, display_name=ref, role=role, version=1)
-                    for company_id, ref, role in companies
-                ],
-            )
-        await seeded.hear_connections(connection("active", 1))
-        await seeded.hear_products(*SEEDS)
+    async with a_desk(database_dsn) as seeded:
         yield seeded
-    await database.close()
