@@ -54,7 +54,8 @@ DELAY_ALERT = text("""
 DROP_ALERT = text("delete from alerts where alert_id = :alert_id")
 DROP_OLD_ALERTS = text("""
     delete from alerts where alert_id in (
-        select alert_id from alerts where raised_at < db_now() - :keep order by alert_id for update skip locked)
+        select alert_id from alerts where raised_at < db_now() - cast(:keep as interval)
+        order by alert_id for update skip locked)
     returning alert_id, body
 """)
 # A call is late when its turn is over and nothing keeps it; so one look along an index for each endpoint.
