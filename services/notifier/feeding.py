@@ -24,7 +24,9 @@ from shared.settings import Settings
 log = structlog.get_logger()
 
 FORGET_CHUNK = 5000
-FORGET_SECONDS = 60
+LOOK_SECONDS = 60
+# Orders commits its events in their order, so on the bus one overtakes another by moments.
+LATE_SECONDS = 300
 
 
 async def claim_events(database: Database, settings: Settings, limit: int) -> tuple[Call, ...]:
@@ -48,16 +50,28 @@ async def finish(session: Session, answered: Sequence[Answered]) -> None:
     await feed_store.finish(session, finished)
 
 
-async def forget_events(context: Context) -> None:
-    """Worker: delete events that are as old as the log of calls gets, and that all feeds have acknowledged."""
+async def look_after_feeds(context: Context) -> None:
+    """Worker: delete events that are as old as the log of calls gets, and tell operators of feeds that wait in vain."""
     while True:
         try:
             await forget_old_events(context.database, context.settings.webhook_attempts_keep_days)
+            await warn_of_gaps(context.database)
         except Exception as error:
             if not is_infrastructure(error):
                 raise
-            log.warning("forget_fulfillment_paused", error=str(error))
-        await clock.sleep(FORGET_SECONDS)
+            log.warning("look_after_feeds_paused", error=str(error))
+        await clock.sleep(LOOK_SECONDS)
+
+
+async def warn_of_gaps(database: Database) -> None:
+    """Log which feeds wait for an event that never came: it is a dead letter, or older than this notifier.
+
+    The first is redriven; from the second the feed is set forward.
+    """
+    async with database.transaction() as session:
+        waiting = await feed_store.find_waiting(session, LATE_SECONDS)
+    for endpoint_id, logical_timestamp in waiting:
+        log.warning("fulfillment_event_missing", endpoint_id=endpoint_id, logical_timestamp=logical_timestamp)
 
 
 async def forget_old_events(database: Database, keep_days: int) -> None:

@@ -57,5 +57,5 @@ SERVICE = Service(
     routers=(endpoints_api.router, attempts_api.router, dead_letter_router("notifier")),
     note_key_uses=publishing(ApiKeyUsedAtNotifier),
     subscriptions=handlers.SUBSCRIPTIONS,
-    workers=(tell_retailers, forget_attempts, feeding.forget_events),
+    workers=(tell_retailers, forget_attempts, feeding.look_after_feeds),
 )

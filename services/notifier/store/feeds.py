@@ -81,6 +81,19 @@ FIND_SUPPLIER = text("""
     where f.endpoint_id = :endpoint_id
 """)
 REWIND = text("update feeds set acked_timestamp = :after where endpoint_id = :endpoint_id")
+# Later events have been there for a while, and it is not.
+FIND_WAITING = text("""
+    select f.endpoint_id, f.acked_timestamp + 1 as logical_timestamp
+    from feeds f join endpoints e on e.endpoint_id = f.endpoint_id
+    where e.state = 'active' and not exists (
+        select from fulfillment_events v
+        where v.supplier_id = e.company_id and v.logical_timestamp = f.acked_timestamp + 1)
+      and exists (
+        select from fulfillment_events v
+        where v.supplier_id = e.company_id and v.logical_timestamp > f.acked_timestamp + 1
+          and v.heard_at < db_now() - make_interval(secs => :late_seconds))
+    order by f.endpoint_id
+""")
 FIND_OLD = text("""
     select s.supplier_id from fulfillment_streams s
     cross join lateral (
@@ -220,6 +233,15 @@ async def rewind(session: Session, endpoint_id: int, after: int) -> int | None:
         return forgotten + 1
     await session.execute(REWIND, {"endpoint_id": endpoint_id, "after": after})
     return None
+
+
+async def find_waiting(session: Session, late_seconds: float) -> list[tuple[int, int]]:
+    """Active feeds `(endpoint id, logical timestamp)` that wait for an event although a later one has come.
+
+    It was heard of `late_seconds` ago, at least.
+    """
+    rows = await session.execute(FIND_WAITING, {"late_seconds": late_seconds})
+    return [(row.endpoint_id, row.logical_timestamp) for row in rows]
 
 
 async def find_suppliers_with_old_events(session: Session, keep_days: int) -> list[int]:

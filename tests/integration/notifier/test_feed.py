@@ -10,10 +10,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from structlog.testing import capture_logs
 
 from services.notifier import fulfillment, handlers
 from services.notifier.calls import Answered, Call
-from services.notifier.feeding import claim_events, forget_old_events
+from services.notifier.feeding import claim_events, forget_old_events, warn_of_gaps
 from services.notifier.finishing import finish
 from services.notifier.sender import Sender
 from services.notifier.signing import new_secret
@@ -150,6 +151,24 @@ class TestOrder:
             await tell(desk)
             assert (told(first), told(second), told(other)) == ([1, 2, 3], [3], [2, 3])
             assert {json.loads(call.body)["supplier_id"] for call in other.calls} == {SUPPLIER_B}
+
+    async def test_what_a_feed_waits_for_in_vain_is_logged(self, desk: Desk) -> None:
+        async with receiver() as shop:
+            endpoint_id = await open_feed(desk, shop)
+            await hear(desk, assigned(1), assigned(3))
+            await tell(desk)
+
+            async def logged() -> list[tuple[int, int]]:
+                with capture_logs() as logs:
+                    await warn_of_gaps(desk.database)
+                return [(entry["endpoint_id"], entry["logical_timestamp"]) for entry in logs]
+
+            assert await logged() == [], "it may still come"
+            await desk.move(301)
+            assert await logged() == [(endpoint_id, 2)]
+            await hear(desk, assigned(2))
+            await tell(desk)
+            assert await logged() == []
 
     async def test_a_new_feed_begins_behind_the_newest_or_where_it_is_told(self, desk: Desk) -> None:
         async with receiver() as none_yet, receiver() as newest, receiver() as some, receiver() as all_of_them:
