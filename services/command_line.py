@@ -19,6 +19,7 @@ from demo.run import run_demo
 from services.all_in_one import SERVICES, migrate, up
 from services.commands import broker, dead_letters, keys, orders, products, stock
 from services.commands.check import check
+from services.commands.listen import listen
 from services.commands.options import DataDir, Dsn, read_settings
 from services.commands.replay import replay
 from services.one_process_each import Place, run
@@ -230,6 +231,7 @@ async def _demo_embedded(settings: Settings, orders: Path, *, drop_one: bool, st
 
 app.command()(replay)
 app.command()(check)
+app.command()(listen)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from services.notifier import feeding
 from services.notifier.calls import Answered
 from services.notifier.domain.calls import disables, next_turn
 from services.notifier.store import attempts as attempt_store
@@ -20,6 +21,7 @@ async def finish(database: Database, answered: Sequence[Answered]) -> None:
         gone = [item.call.endpoint.endpoint_id for item in answered if disables(item.outcome)]
         await endpoint_store.disable(session, gone, GONE_REASON)
         await slot_store.finish(session, [finished for item in answered for finished in _finished(item)])
+        await feeding.finish(session, answered)
         await attempt_store.log_attempts(
             session,
             [

@@ -4,7 +4,7 @@ import asyncio
 
 import structlog
 
-from services.notifier import fan_out, handlers
+from services.notifier import fan_out, feeding, handlers
 from services.notifier.api import attempts as attempts_api
 from services.notifier.api import endpoints as endpoints_api
 from services.notifier.sender import Sender
@@ -57,5 +57,5 @@ SERVICE = Service(
     routers=(endpoints_api.router, attempts_api.router, dead_letter_router("notifier")),
     note_key_uses=publishing(ApiKeyUsedAtNotifier),
     subscriptions=handlers.SUBSCRIPTIONS,
-    workers=(tell_retailers, forget_attempts),
+    workers=(tell_retailers, forget_attempts, feeding.look_after_feeds),
 )
