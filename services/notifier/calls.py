@@ -51,6 +51,11 @@ class Call:
     attempt: int = 0
 
     @property
+    def is_sample(self) -> bool:
+        """Whether it only tries the endpoint out: what comes of it is logged, and changes nothing."""
+        return self.kind in {"ping", "test"}
+
+    @property
     def versions(self) -> list[tuple[int, int]]:
         """`(product id, version)` of what it tells."""
         return [(slot.stock.product_id, slot.stock.version) for slot in self.slots]
@@ -77,7 +82,7 @@ async def send(deliverer: Deliverer, call: Call) -> Answered:
     except Exception as error:
         # Ours to mend, and nobody knows how far the call got: it counts as one that may have arrived.
         log.exception("webhook_call_broke", endpoint_id=call.endpoint.endpoint_id, webhook_id=call.webhook_id)
-        outcome = Outcome("reset", detail=f"the sender failed: {type(error).__name__}")
+        outcome = Outcome("reset", detail=f"the sender failed: {type(error).__name__}", charged=False)
     seconds = clock.monotonic() - started
     CALLS.labels(outcome.error or "delivered").inc()
     CALL_SECONDS.observe(seconds)
