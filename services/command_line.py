@@ -1,7 +1,7 @@
 """The command line of `basestock`.
 
-A command imports what does its work when it runs: importing all services takes seconds, and neither help nor a call
-over HTTP needs one of them.
+A command imports what does its work when it runs, once its settings are read: importing all services takes seconds,
+and help, a wrong setting and calls over HTTP need none of them.
 """
 
 import asyncio
@@ -51,11 +51,11 @@ def up_command(
     port: Port = None, host: Host = None, data_dir: DataDir = None, dsn: Dsn = None, broker: Broker = None
 ) -> None:
     """Run everything in one process, with a PostgreSQL and a bus of its own unless you name others."""
+    settings = read_settings(port=port, host=host, data_dir=data_dir, dsn=dsn, broker_url=broker)
     from services.all_in_one import up
     from shared.logs import configure_logs
     from shared.serve import stop_on_signals
 
-    settings = read_settings(port=port, host=host, data_dir=data_dir, dsn=dsn, broker_url=broker)
     configure_logs(settings)
 
     async def main() -> None:
@@ -72,10 +72,10 @@ def run_command(
     port: Port = None, host: Host = None, data_dir: DataDir = None, dsn: Dsn = None, broker: PrivateBroker = None
 ) -> None:
     """Run each service in a process of its own behind one port, with PostgreSQL and RabbitMQ of its own or yours."""
+    settings = read_settings(port=port, host=host, data_dir=data_dir, dsn=dsn, broker_url=broker)
     from services.one_process_each import Place, run
     from shared.logs import configure_logs
 
-    settings = read_settings(port=port, host=host, data_dir=data_dir, dsn=dsn, broker_url=broker)
     if "log_format" not in settings.model_fields_set:  # this is for people; containers run services one by one
         settings = settings.model_copy(update={"log_format": "console"})
     configure_logs(settings)
@@ -132,10 +132,10 @@ def migrate_command(
     service: Annotated[str | None, typer.Argument(help="One service; all when left out")] = None, dsn: Dsn = None
 ) -> None:
     """Bring the database schemas to their newest version."""
+    settings = read_settings(dsn=dsn)
     from services.all_in_one import SERVICES, migrate
     from shared.logs import configure_logs
 
-    settings = read_settings(dsn=dsn)
     configure_logs(settings)
     chosen = tuple(candidate for candidate in SERVICES if service in {None, candidate.name})
     if not chosen:
@@ -167,11 +167,11 @@ def demo(  # noqa: PLR0913 - each is an option
     orders_as: Annotated[Form, typer.Option("--as", help="With --broker: what each message is.")] = Form.JSON,
 ) -> None:
     """Show the main job on real input: an order lowers base stock, the retailer hears, every level is checked."""
+    settings = read_settings(port=port, data_dir=data_dir)
     from demo.run import run_demo
     from services.commands.demo import demo_embedded
     from shared.logs import configure_logs
 
-    settings = read_settings(port=port, data_dir=data_dir)
     configure_logs(settings.model_copy(update={"log_level": "warning", "log_format": "console"}))
     if broker and not url:
         errors.print("basestock: --broker needs --url: the Basestock that the demo starts itself has no RabbitMQ.")
@@ -206,11 +206,12 @@ def replay(
     data_dir: DataDir = None,
 ) -> None:
     """Publish all that a service has told once more; copies that are whole ignore it, others become whole."""
-    from services.commands.replay import replay as tell_again
-
     if service != "catalog":
         raise typer.BadParameter(f"{service!r} has nothing to replay: say catalog.")  # noqa: TRY003, EM102 - Typer's way
-    tell_again(read_settings(dsn=dsn, data_dir=data_dir), since.replace(tzinfo=UTC) if since else None)
+    settings = read_settings(dsn=dsn, data_dir=data_dir)
+    from services.commands.replay import replay as tell_again
+
+    tell_again(settings, since.replace(tzinfo=UTC) if since else None)
 
 
 @app.command()
@@ -224,9 +225,10 @@ def check(
     data_dir: DataDir = None,
 ) -> None:
     """Hold all stock against its ledger, orders and reservations; exit status 1 where something does not add up."""
+    settings = read_settings(dsn=dsn, data_dir=data_dir)
     from services.commands.check import check as adds_up
 
-    if not adds_up(read_settings(dsn=dsn, data_dir=data_dir), repair=repair, as_json=as_json):
+    if not adds_up(settings, repair=repair, as_json=as_json):
         raise typer.Exit(1)
 
 
