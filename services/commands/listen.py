@@ -14,7 +14,7 @@ from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from shared import clock
-from shared.serve import run_to_end, stop_on_signals
+from shared.program import run_to_end, stop_on_signals
 
 # Four times what Basestock puts into a call.
 BODY_LIMIT_BYTES = 1024 * 1024
