@@ -63,7 +63,7 @@ async def measure(dsn: str) -> dict[str, object]:
     settings = Settings(dsn=dsn, webhook_allow_networks=("127.0.0.0/8",), _env_file=None)
     database = Database("notifier", dsn, pool_size=settings.database_pool_size)
     try:
-        async with _server() as url:
+        async with bare_server() as url:
             await _seed(database, url)
             before = await _bare_calls_per_second(url)
             deliveries = await _deliveries_per_second(database, settings)
@@ -130,7 +130,7 @@ async def _bare_calls_per_second(url: str) -> float:
 
 
 @asynccontextmanager
-async def _server() -> AsyncIterator[str]:
+async def bare_server() -> AsyncIterator[str]:
     """A bare aiohttp server in a process of its own; yields its URL."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.webhooks", "serve", stdout=subprocess.PIPE

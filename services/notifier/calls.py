@@ -37,7 +37,8 @@ class Lease:
 class Call:
     """One call that is claimed: made under its lease, or not at all.
 
-    `slots` are what it tells of stock; `logical_timestamp` is that of the fulfillment event that it tells.
+    `slots` are what it tells of stock; `logical_timestamp` is that of the fulfillment event that it tells, `attempt`
+    counts the failures in a row to do so.
     """
 
     endpoint: DueEndpoint
@@ -47,6 +48,7 @@ class Call:
     body: bytes
     slots: tuple[DueSlot, ...] = ()
     logical_timestamp: int | None = None
+    attempt: int = 0
 
     @property
     def is_sample(self) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from yarl import URL
 
+from services.notifier import feeding
 from services.notifier.alerting import alerts_of
 from services.notifier.calls import Answered
 from services.notifier.domain.calls import next_turn
@@ -33,6 +34,7 @@ async def finish(database: Database, answered: Sequence[Answered], *, with_alert
         # Endpoints before slots, as the claim has it.
         await _judge(session, answered, with_alerts=with_alerts)
         await slot_store.finish(session, [finished for item in answered for finished in _finished(item)])
+        await feeding.finish(session, answered)
         await attempt_store.log_attempts(
             session,
             [

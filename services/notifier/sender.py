@@ -7,12 +7,14 @@ behind is a lease that runs out and a window that is over one time-out later tha
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 
 from services.notifier.calls import Answered, Call, send
 from services.notifier.claiming import Claimed, claim
 from services.notifier.deliver import Deliverer, delivering
+from services.notifier.feeding import claim_events
 from services.notifier.finishing import finish
 from shared import clock
 from shared.draining import DRAIN_SECONDS, SHORT_DRAIN_SECONDS, to_its_end
@@ -87,10 +89,16 @@ class Sender:
         raise self._failure
 
     async def _claim_some(self, after: int, limit: int) -> Claimed:
-        claimed = await claim(self._database, self._settings, after, limit)
-        self._under_way += len(claimed.calls)
-        self._waiting.extend(claimed.calls)
-        return claimed
+        # Half of the room, so that neither feeds nor stock ever take all of it.
+        fed = await claim_events(self._database, self._settings, limit // 2)
+        self._add(fed)
+        claimed = await claim(self._database, self._settings, after, limit - len(fed))
+        self._add(claimed.calls)
+        return replace(claimed, calls=fed + claimed.calls)
+
+    def _add(self, calls: Sequence[Call]) -> None:
+        self._under_way += len(calls)
+        self._waiting.extend(calls)
 
     def _open_lanes(self, deliverer: Deliverer, group: asyncio.TaskGroup) -> None:
         wanted = min(len(self._waiting), QUICK_LANES - self._lanes)
@@ -128,6 +136,8 @@ class Sender:
                     await self._write_alone(answered)
             self._under_way -= len(batch)
             self._room.set()
+            if any(answered.call.kind == "fulfillment" for answered in batch):
+                self._woken.set()  # as their next event may be there
 
     async def _write_alone(self, answered: Answered) -> None:
         try:

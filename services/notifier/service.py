@@ -4,7 +4,7 @@ import asyncio
 
 import structlog
 
-from services.notifier import fan_out, handlers
+from services.notifier import fan_out, feeding, handlers
 from services.notifier.alerting import tell_operators
 from services.notifier.api import attempts as attempts_api
 from services.notifier.api import endpoints as endpoints_api
@@ -59,5 +59,5 @@ SERVICE = Service(
     routers=(endpoints_api.router, attempts_api.router, dead_letter_router("notifier")),
     note_key_uses=publishing(ApiKeyUsedAtNotifier),
     subscriptions=handlers.SUBSCRIPTIONS,
-    workers=(tell_retailers, forget_attempts, tell_operators, measure_backlog),
+    workers=(tell_retailers, forget_attempts, feeding.look_after_feeds, tell_operators, measure_backlog),
 )

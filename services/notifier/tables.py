@@ -260,11 +260,23 @@ class Ping(Table, table=True):
     requested_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
 
 
+class FulfillmentStream(Table, table=True):
+    """A supplier's fulfillment events: those up to `forgotten_timestamp` are deleted, as each feed has had them.
+
+    Its lock keeps those who delete events and those who set a feed back apart.
+    """
+
+    __tablename__ = "fulfillment_streams"
+    __table_args__ = (CheckConstraint("forgotten_timestamp >= 0", name="forgotten_timestamp"),)
+
+    supplier_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    forgotten_timestamp: int = Field(sa_column=Column(BigInteger, nullable=False, server_default=text("0")))
+
+
 class FulfillmentEvent(Table, table=True):
     """What happened to an item of a supplier's fulfillment, as its feeds tell it; `body` is the event's fields."""
 
     __tablename__ = "fulfillment_events"
-    __table_args__ = (Index("ix_fulfillment_events_heard_at", "heard_at"),)
 
     supplier_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
     logical_timestamp: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))

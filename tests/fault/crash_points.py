@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from shared.migrations import upgrade
-from shared.serve import serve, settings_or_exit
+from shared.program import settings_or_exit
+from shared.serve import serve
 
 REACHED = "crash point reached: "
 STOPS = " stops"

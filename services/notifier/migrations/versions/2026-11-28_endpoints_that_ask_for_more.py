@@ -70,8 +70,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("supplier_id", "logical_timestamp", name=op.f("pk_fulfillment_events")),
         schema="notifier",
     )
-    op.create_index(
-        "ix_fulfillment_events_heard_at", "fulfillment_events", ["heard_at"], unique=False, schema="notifier"
+    op.create_table(
+        "fulfillment_streams",
+        sa.Column("supplier_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("forgotten_timestamp", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.CheckConstraint("forgotten_timestamp >= 0", name=op.f("ck_fulfillment_streams_forgotten_timestamp")),
+        sa.PrimaryKeyConstraint("supplier_id", name=op.f("pk_fulfillment_streams")),
+        schema="notifier",
     )
     op.create_table(
         "feeds",
@@ -242,6 +247,6 @@ def downgrade() -> None:
     op.drop_column("attempts", "kind", schema="notifier")
     op.drop_table("pings", schema="notifier")
     op.drop_table("feeds", schema="notifier")
-    op.drop_index("ix_fulfillment_events_heard_at", table_name="fulfillment_events", schema="notifier")
+    op.drop_table("fulfillment_streams", schema="notifier")
     op.drop_table("fulfillment_events", schema="notifier")
     op.drop_table("alerts", schema="notifier")
