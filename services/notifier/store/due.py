@@ -13,7 +13,8 @@ TO_CALL = """
     e.endpoint_id, e.company_id, e.url, e.format, e.secret, e.old_secrets, e.auth_header_name, e.auth_header_value,
     case when e.format = 'stock_level' then greatest(e.window_seconds, :floor_seconds) else e.window_seconds end
         as window_seconds,
-    e.legacy_key, e.delta_semantics, e.dotted_names, e.early_retry, e.only, e.calls_per_second, e.products_per_call
+    e.legacy_key, e.delta_semantics, e.dotted_names, e.early_retry, e.event_types, e.only, e.calls_per_second,
+    e.products_per_call
 """
 FIND_DUE_ENDPOINTS = text(
     f"""
@@ -47,6 +48,7 @@ class DueEndpoint:
     delta_semantics: DeltaSemantics
     dotted_names: bool
     early_retry: bool
+    event_types: Sequence[str] | None
     only: Sequence[str] | None
     calls_per_second: float | None
     products_per_call: int
