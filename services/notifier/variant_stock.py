@@ -32,7 +32,10 @@ class VariantNow:
 
 
 def state_event(variant: VariantNow, linked: Sequence[LinkedPart]) -> bytes:
-    """`variant_stock.updated`, or `.deleted` where it is not stocked; the parent is the first linked product that varies."""
+    """`variant_stock.updated`, or `.deleted` where it is not stocked.
+
+    Its parent is the first of `linked` that has variants, else the base stock product itself.
+    """
     parent_id = next((part.product_id for part in linked if part.variant_sku), variant.product_id)
     payload: dict[str, object] = {
         "inventory_id": variant.inventory_id,

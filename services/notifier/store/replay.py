@@ -10,8 +10,8 @@ from services.notifier.store.stock import lock_suppliers_of
 from services.notifier.store.wanted import ADD_SLOTS, HEARERS
 from shared.database import Session
 
-# What was told of a variant's stock stays known, as an event says whether it changed; of a total nothing, nor of bands,
-# so that it is told whatever the endpoint's `only`. Windows hold. Slots are locked in the order in which a finish has it.
+# What was told of a variant's stock stays known, as an event says whether it changed; of a total nothing, nor of bands:
+# it is told whatever the endpoint's `only`. Windows hold. Slots are locked in a finish's order.
 REPLAY = text(f"""
     with wanted as (
         {HEARERS} and e.endpoint_id = :endpoint_id
