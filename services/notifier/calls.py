@@ -75,7 +75,7 @@ async def send(deliverer: Deliverer, call: Call) -> Answered:
     except Exception as error:
         # Ours to mend, and nobody knows how far the call got: it counts as one that may have arrived.
         log.exception("webhook_call_broke", endpoint_id=call.endpoint.endpoint_id, webhook_id=call.webhook_id)
-        outcome = Outcome("reset", detail=f"the sender failed: {type(error).__name__}")
+        outcome = Outcome("reset", detail=f"the sender failed: {type(error).__name__}", charged=False)
     seconds = clock.monotonic() - started
     CALLS.labels(outcome.error or "delivered").inc()
     CALL_SECONDS.observe(seconds)

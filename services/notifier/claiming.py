@@ -8,8 +8,9 @@ from services.notifier import stock_level, variant_stock
 from services.notifier.calls import Call, Lease
 from services.notifier.domain import bands, variants
 from services.notifier.domain.calls import fitting, webhook_id
+from services.notifier.domain.health import CALL_PRODUCTS
 from services.notifier.store import slots as slot_store
-from services.notifier.store.due import DueEndpoint, find_due_endpoints
+from services.notifier.store.due import DueEndpoint, find_due_endpoints, pace
 from services.notifier.store.slots import DueSlot, Taken
 from services.notifier.variant_stock import VariantNow
 from shared import clock
@@ -43,10 +44,11 @@ async def claim(database: Database, settings: Settings, after: int, limit: int) 
     lease = Lease(clock.uuid7(), claimed_at, claimed_at + settings.webhook_timeout_seconds)
     async with database.transaction() as session:
         due = await find_due_endpoints(session, after, limit, settings.webhook_window_seconds)
-        found = await slot_store.find_due_slots(session, due) if due else []
+        found = await slot_store.find_due_slots(session, due, CALL_PRODUCTS) if due else []
         calls = await _claim_calls(session, due, found, lease) if found else []
         if calls:
             await slot_store.take(session, _taken(calls), lease.lease_id, settings.webhook_timeout_seconds)
+            await pace(session, [call.endpoint for call in calls])
     return Claimed(tuple(calls), due[-1].endpoint_id if len(due) == limit else 0, bool(found))
 
 

@@ -21,8 +21,8 @@ from shared.service_context import Context
 
 log = structlog.get_logger()
 
-# Calls under way in one process. Each endpoint has one at most, so this many retailers must be slow at once before
-# anybody waits for them; it is also that many sockets, and bodies of at most 128 MiB together.
+# Calls under way in one process. Each endpoint has one at most, unless it wants more, so about this many retailers must
+# be slow at once before anybody waits for them; it is also that many sockets, and bodies of at most 128 MiB together.
 CALLS_AT_ONCE = 512
 # Quick endpoints need no more than these to keep one core busy, and each call more costs all others (memory in
 # use, garbage collection). Slow ones are given as many as there are calls that waited this long.
@@ -142,7 +142,7 @@ class Sender:
     async def _write(self, batch: Sequence[Answered]) -> None:
         while True:
             try:
-                await finish(self._database, batch)
+                await finish(self._database, batch, with_alerts=self._settings.alert_url is not None)
             except Exception as error:
                 if not is_infrastructure(error):
                     raise

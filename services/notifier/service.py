@@ -5,8 +5,10 @@ import asyncio
 import structlog
 
 from services.notifier import fan_out, handlers
+from services.notifier.alerting import tell_operators
 from services.notifier.api import attempts as attempts_api
 from services.notifier.api import endpoints as endpoints_api
+from services.notifier.backlog import measure_backlog
 from services.notifier.sender import Sender
 from services.notifier.store import attempts as attempt_store
 from services.notifier.tables import METADATA
@@ -57,5 +59,5 @@ SERVICE = Service(
     routers=(endpoints_api.router, attempts_api.router, dead_letter_router("notifier")),
     note_key_uses=publishing(ApiKeyUsedAtNotifier),
     subscriptions=handlers.SUBSCRIPTIONS,
-    workers=(tell_retailers, forget_attempts),
+    workers=(tell_retailers, forget_attempts, tell_operators, measure_backlog),
 )

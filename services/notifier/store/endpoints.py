@@ -1,6 +1,5 @@
 """Endpoints as the API sees them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -31,10 +30,6 @@ REMOVE = text("""
     delete from endpoints
     where endpoint_id = :endpoint_id and (company_id = :company_id or cast(:company_id as bigint) is null)
     returning endpoint_id
-""")
-DISABLE = text("""
-    update endpoints set state = 'disabled', reason = :reason, version = version + 1
-    where endpoint_id = any(cast(:endpoint_ids as bigint[])) and state = 'active'
 """)
 IS_RETAILER = text("select 1 from companies where company_id = :company_id and role = 'retailer'")
 
@@ -82,12 +77,6 @@ async def remove(session: Session, endpoint_id: int, company_id: int | None) -> 
     """Remove the endpoint and its slots, if it is this company's; says whether it was there."""
     found = await session.execute(REMOVE, {"endpoint_id": endpoint_id, "company_id": company_id})
     return found.one_or_none() is not None
-
-
-async def disable(session: Session, endpoint_ids: Sequence[int], reason: str) -> None:
-    """Call these no more; their slots stay as they are."""
-    if endpoint_ids:
-        await session.execute(DISABLE, {"endpoint_ids": sorted(endpoint_ids), "reason": reason})
 
 
 async def is_retailer(session: Session, company_id: int) -> bool:

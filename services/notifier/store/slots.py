@@ -9,17 +9,22 @@ from uuid import UUID
 from sqlalchemy import text
 
 from services.notifier.stock_level import StockNow
-from services.notifier.store.due import DueEndpoint
+from services.notifier.store.due import HAS_ROOM, DueEndpoint
 from services.notifier.store.wanted import KINDS, MATCHES, QUANTITY
 from services.notifier.tables import SlotKind
 from shared.database import Session
 
 # One event in each call of `variant_stock`; a few more are looked at, so that those that nobody is owed take no turn.
 VARIANTS_LOOKED_AT = 10
-# Asks for leases again: another replica may have claimed between the statement above and its lock.
+# Of `slots d`. What is in a call is due no earlier than that ends, whatever moved its turn meanwhile.
+IS_DUE = """
+    d.dirty and d.not_before <= (select db_now()) and coalesce(d.lease_until <= (select db_now()), true)
+"""
+# Asks for room again: another replica may have claimed between the statement above and its lock. What was refused in a
+# call goes apart from all else, in calls as small as its limit says (domain/health.py).
 FIND_DUE_SLOTS = text(f"""
-    select s.endpoint_id, s.kind, s.location, s.attempt, s.not_before as due_at, s.frozen_body, s.sent_version,
-        s.sent_available, s.sent_changes, s.sent_band, s.told_available, s.told_band, s.acked_version,
+    select s.endpoint_id, s.kind, s.location, s.attempt, s.call_limit, s.not_before as due_at, s.frozen_body,
+        s.sent_version, s.sent_available, s.sent_changes, s.sent_band, s.told_available, s.told_band, s.acked_version,
         s.sent_version > s.acked_version as is_unsure, p.product_id, p.sku, p.available, p.version, p.occurred_at,
         p.causes, p.band, p.fanned_out_band,
         coalesce(s.told_available, p.previous_available) as previous_available, p.changes as all_changes,
@@ -29,16 +34,17 @@ FIND_DUE_SLOTS = text(f"""
             where c.supplier_id = p.supplier_id and c.retailer_id = e.company_id and c.state = 'active'
         ) as is_connected,
         {MATCHES} and s.kind = any({KINDS}) as is_matched
-    from endpoints e
+    from unnest(cast(:endpoint_ids as bigint[]), cast(:sizes as integer[])) as due (endpoint_id, size)
+    join endpoints e on e.endpoint_id = due.endpoint_id
+    cross join lateral (
+        select d.call_limit from slots d
+        where d.endpoint_id = e.endpoint_id and {IS_DUE} order by d.not_before limit 1) next
     cross join lateral (
         select * from slots d
-        where d.endpoint_id = e.endpoint_id and d.dirty and d.not_before <= (select db_now())
-        order by d.not_before
-        limit case e.format when 'variant_stock' then :variants_looked_at else e.products_per_call end
-        for update skip locked) s
+        where d.endpoint_id = e.endpoint_id and {IS_DUE} and d.call_limit is not distinct from next.call_limit
+        order by d.not_before limit least(due.size, next.call_limit) for update skip locked) s
     join stock_products p on p.product_id = s.product_id
-    where e.endpoint_id = any(cast(:endpoint_ids as bigint[])) and not exists (
-        select from slots l where l.endpoint_id = e.endpoint_id and l.lease_until > (select db_now()))
+    where {HAS_ROOM}
     order by p.product_id for share of p
 """)  # noqa: S608 - constants
 # The endpoint counts as told of what is now.
@@ -102,7 +108,7 @@ SHARE_STOCK = text("""
 # Dirty by all that an endpoint may ask to be told of, whether or not this one does: its options may change meanwhile.
 FINISH = text(f"""
     update slots s set lease_id = null, lease_until = null, attempt = d.attempt,
-        not_before = db_now() + make_interval(secs => d.delay_seconds),
+        call_limit = d.call_limit, not_before = db_now() + make_interval(secs => d.delay_seconds),
         dirty = not d.delivered or s.sent_available is distinct from ({QUANTITY})
             or (s.kind = 'stock_level' and s.sent_band is distinct from p.band),
         acked_version = case when d.delivered then s.sent_version else s.acked_version end,
@@ -113,8 +119,8 @@ FINISH = text(f"""
         frozen_body = case when d.delivered then null else s.frozen_body end
     from unnest(cast(:endpoint_ids as bigint[]), cast(:product_ids as bigint[]), cast(:locations as text[]),
         cast(:kinds as text[]), cast(:lease_ids as uuid[]), cast(:delivered as boolean[]),
-        cast(:delay_seconds as double precision[]), cast(:attempts as integer[]))
-        as d (endpoint_id, product_id, location, kind, lease_id, delivered, delay_seconds, attempt)
+        cast(:delay_seconds as double precision[]), cast(:attempts as integer[]), cast(:call_limits as smallint[]))
+        as d (endpoint_id, product_id, location, kind, lease_id, delivered, delay_seconds, attempt, call_limit)
     join stock_products p on p.product_id = d.product_id
     where s.endpoint_id = d.endpoint_id and s.product_id = d.product_id and s.location = d.location
       and s.kind = d.kind and s.lease_id = d.lease_id
@@ -144,6 +150,7 @@ class DueSlot:
     kind: SlotKind
     location: str
     attempt: int
+    call_limit: int | None
     due_at: datetime
     stock: StockNow
     all_changes: int
@@ -193,17 +200,26 @@ class Finished:
     delivered: bool
     delay_seconds: float
     attempt: int
+    call_limit: int | None = None
     location: str = ""
     kind: SlotKind = "stock_level"
 
 
-async def find_due_slots(session: Session, endpoints: Sequence[DueEndpoint]) -> list[DueSlot]:
-    """Lock what is due for these locked endpoints, at most what goes into a call of each, and share-lock its stock."""
+async def find_due_slots(session: Session, endpoints: Sequence[DueEndpoint], products_per_call: int) -> list[DueSlot]:
+    """Lock what is due for these locked endpoints, and share-lock its stock.
+
+    Of each endpoint as much as may go into one call: at most `products_per_call`, and what it takes itself.
+    """
     rows = await session.execute(
         FIND_DUE_SLOTS,
         {
             "endpoint_ids": [endpoint.endpoint_id for endpoint in endpoints],
-            "variants_looked_at": VARIANTS_LOOKED_AT,
+            "sizes": [
+                VARIANTS_LOOKED_AT
+                if endpoint.format == "variant_stock"
+                else min(endpoint.products_per_call, products_per_call)
+                for endpoint in endpoints
+            ],
         },
     )
     return [_due_slot(row) for row in rows]
@@ -269,6 +285,7 @@ async def finish(session: Session, finished: Sequence[Finished]) -> None:
             "delivered": [item.delivered for item in finished],
             "delay_seconds": [item.delay_seconds for item in finished],
             "attempts": [item.attempt for item in finished],
+            "call_limits": [item.call_limit for item in finished],
         },
     )
 
@@ -288,6 +305,7 @@ def _due_slot(row: Any) -> DueSlot:  # noqa: ANN401 - a row
         kind=row.kind,
         location=row.location,
         attempt=row.attempt,
+        call_limit=row.call_limit,
         due_at=row.due_at,
         stock=StockNow(
             product_id=row.product_id,

@@ -57,6 +57,7 @@ def upgrade() -> None:
         sa.Column("body", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("not_before", sa.DateTime(timezone=True), nullable=False),
         sa.Column("attempt", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("raised_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("alert_id", name=op.f("pk_alerts")),
         schema="notifier",
     )
@@ -173,6 +174,8 @@ def upgrade() -> None:
     op.add_column("slots", sa.Column("told_band", sa.SmallInteger(), nullable=True), schema="notifier")
     op.add_column("slots", sa.Column("acked_at", sa.DateTime(timezone=True), nullable=True), schema="notifier")
     op.add_column("slots", sa.Column("frozen_body", sa.LargeBinary(), nullable=True), schema="notifier")
+    op.add_column("slots", sa.Column("call_limit", sa.SmallInteger(), nullable=True), schema="notifier")
+    op.create_check_constraint(op.f("ck_slots_call_limit"), "slots", "call_limit > 0", schema="notifier")
     op.add_column(
         "stock_products",
         sa.Column("levels", postgresql.JSONB(astext_type=sa.Text()), server_default="{}", nullable=False),
@@ -209,6 +212,7 @@ def downgrade() -> None:
     op.drop_column("stock_products", "band", schema="notifier")
     op.drop_column("stock_products", "causes", schema="notifier")
     op.drop_column("stock_products", "levels", schema="notifier")
+    op.drop_column("slots", "call_limit", schema="notifier")
     op.drop_column("slots", "frozen_body", schema="notifier")
     op.drop_column("slots", "acked_at", schema="notifier")
     op.drop_column("slots", "told_band", schema="notifier")
