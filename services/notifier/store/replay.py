@@ -17,7 +17,7 @@ REPLAY = text(f"""
         {HEARERS} and e.endpoint_id = :endpoint_id
         and (cast(:product_ids as bigint[]) is null or p.product_id = any(cast(:product_ids as bigint[])))
     ), hearers as (
-        select endpoint_id, product_id, kinds, levels, told_changes, cast(null as text[]) as only,
+        select endpoint_id, product_id, format, kinds, levels, told_changes, cast(null as text[]) as only,
             cast(null as smallint) as band, cast(null as smallint) as fanned_out_band
         from wanted where cast(:since as timestamptz) is null or occurred_at >= :since
     ), asked as (

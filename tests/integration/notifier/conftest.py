@@ -188,7 +188,7 @@ class Desk:
 
     async def ask_for(self, endpoint_id: int, **options: object) -> None:
         """Set columns of the endpoint, as it is created with them."""
-        columns = ", ".join(f"{name} = :{name}" for name in options)
+        columns = ", ".join(f'"{name}" = :{name}' for name in options)
         await self.execute(f"update endpoints set {columns} where endpoint_id = :id", id=endpoint_id, **options)
 
     async def ask_anew(self, endpoint_id: int, **options: object) -> None:
