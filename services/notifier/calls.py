@@ -49,6 +49,11 @@ class Call:
     logical_timestamp: int | None = None
 
     @property
+    def is_sample(self) -> bool:
+        """Whether it only tries the endpoint out: what comes of it is logged, and changes nothing."""
+        return self.kind in {"ping", "test"}
+
+    @property
     def versions(self) -> list[tuple[int, int]]:
         """`(product id, version)` of what it tells."""
         return [(slot.stock.product_id, slot.version) for slot in self.slots]

@@ -55,6 +55,8 @@ async def _judge(session: Session, answered: Sequence[Answered], *, with_alerts:
     """What the calls say about their endpoints, and who is told of it."""
     of_endpoint: dict[int, list[Answered]] = defaultdict(list)
     for item in answered:
+        if item.call.is_sample:
+            continue
         of_endpoint[item.call.endpoint.endpoint_id].append(item)
     failed = {item.call.endpoint.endpoint_id for item in answered if not item.outcome.delivered}
     changed: dict[int, Health] = {}

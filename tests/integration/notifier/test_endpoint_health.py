@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -196,6 +197,18 @@ class TestDisabling:
             assert await desk.claim() == ()
             await desk.move(2)
             assert len(await desk.tell()) == 1
+
+    async def test_samples_count_for_nothing(self, desk: Desk) -> None:
+        async with receiver() as shop:
+            await desk.register(shop)
+            await desk.hear_stock(stock_changed(100, 10, 1))
+            await desk.fan_out()
+            (call,) = await desk.claim()
+            sample = replace(call, kind="test", slots=())
+            for status in (503, 410):
+                await finish(desk.database, [Answered(sample, {}, Outcome("http", status), 0.0)])
+            after = await endpoint(desk)
+            assert (after.state, after.failures) == ("active", 0)
 
 
 class TestAlerts:

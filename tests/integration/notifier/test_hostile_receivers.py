@@ -4,7 +4,9 @@ import asyncio
 import gzip
 import ssl
 import tracemalloc
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from asyncio import StreamReader as Reader
+from asyncio import StreamWriter as Writer
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -40,9 +42,8 @@ GIGABYTES = 10 * 1024**3
 # What one endpoint may make us hold: its answer up to the limit, and what lies in sockets' and readers' buffers.
 HELD_BYTES = 1024 * 1024
 # What an endpoint gets rid of before it is cut off: buffers of two sockets, by the kernel's will.
-SENT_BYTES = 32 * 1024 * 1024
+SENT_BYTES = 8 * 1024 * 1024
 
-Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
 Talk = Callable[[Reader, Writer], Awaitable[None]]
 
 sent_bytes: dict[str, int] = {}
@@ -124,7 +125,7 @@ def saying(answer: bytes) -> Talk:
 
 BOMB = gzip.compress(b"\0" * 100_000_000)
 # What is said, before the request is read or after, and what becomes of the call: the log's error and status.
-AFTER_THE_REQUEST: Mapping[str, tuple[Talk, str | None, int | None]] = {
+AFTER_THE_REQUEST: dict[str, tuple[Talk, str | None, int | None]] = {
     "endless body": (endless_body, None, 200),
     "10 GB announced": (huge_content_length, None, 200),
     "endless chunk extension": (endless_chunk_extension, "timeout", None),
@@ -148,7 +149,7 @@ AFTER_THE_REQUEST: Mapping[str, tuple[Talk, str | None, int | None]] = {
     "two lengths": (saying(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx"), "http", None),
     "HTTP/1.0 that closes": (saying(b"HTTP/1.0 200 OK\r\n\r\nok"), None, 200),
 }
-BEFORE_THE_REQUEST: Mapping[str, tuple[Talk, str | None, int | None]] = {
+BEFORE_THE_REQUEST: dict[str, tuple[Talk, str | None, int | None]] = {
     "hangs up before the request": (reset, "reset", None),
 }
 REDIRECTS = (301, 302, 307, 308)
