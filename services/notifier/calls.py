@@ -58,7 +58,7 @@ class Call:
     @property
     def versions(self) -> list[tuple[int, int]]:
         """`(product id, version)` of what it tells."""
-        return [(slot.stock.product_id, slot.stock.version) for slot in self.slots]
+        return [(slot.stock.product_id, slot.version) for slot in self.slots]
 
 
 @dataclass(frozen=True, slots=True)

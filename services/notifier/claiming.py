@@ -4,13 +4,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.notifier import stock_level
+from services.notifier import stock_level, variant_stock
 from services.notifier.calls import Call, Lease
+from services.notifier.domain import bands, variants
 from services.notifier.domain.calls import fitting, webhook_id
 from services.notifier.domain.health import CALL_PRODUCTS
 from services.notifier.store import slots as slot_store
 from services.notifier.store.due import DueEndpoint, find_due_endpoints, pace
 from services.notifier.store.slots import DueSlot, Taken
+from services.notifier.variant_stock import VariantNow
 from shared import clock
 from shared.database import Database, Session
 from shared.linked_products import LinkedPart, find_linked
@@ -22,10 +24,14 @@ CALL_BYTES = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The calls of one claim; `last_endpoint_id` is where the next claim goes on, 0 at the end of the round."""
+    """The calls of one claim; `last_endpoint_id` is where the next claim goes on, 0 at the end of the round.
+
+    `found_any` says that there was something due, were it nothing that makes a call: there may be more.
+    """
 
     calls: tuple[Call, ...]
     last_endpoint_id: int
+    found_any: bool
 
 
 async def claim(database: Database, settings: Settings, after: int, limit: int) -> Claimed:
@@ -38,27 +44,53 @@ async def claim(database: Database, settings: Settings, after: int, limit: int) 
     lease = Lease(clock.uuid7(), claimed_at, claimed_at + settings.webhook_timeout_seconds)
     async with database.transaction() as session:
         due = await find_due_endpoints(session, after, limit, settings.webhook_window_seconds)
-        calls = await _claim_calls(session, due, lease) if due else []
+        found = await slot_store.find_due_slots(session, due, CALL_PRODUCTS) if due else []
+        calls = await _claim_calls(session, due, found, lease) if found else []
         if calls:
-            taken = [Taken(slot, call.endpoint.window_seconds) for call in calls for slot in call.slots]
-            await slot_store.take(session, taken, lease.lease_id, settings.webhook_timeout_seconds)
+            await slot_store.take(session, _taken(calls), lease.lease_id, settings.webhook_timeout_seconds)
             await pace(session, [call.endpoint for call in calls])
-    return Claimed(tuple(calls), due[-1].endpoint_id if len(due) == limit else 0)
+    return Claimed(tuple(calls), due[-1].endpoint_id if len(due) == limit else 0, bool(found))
 
 
-async def _claim_calls(session: Session, due: Sequence[DueEndpoint], lease: Lease) -> list[Call]:
-    found = await slot_store.find_due_slots(session, due, CALL_PRODUCTS)
-    company_ids = {endpoint.endpoint_id: endpoint.company_id for endpoint in due}
-    await slot_store.park(session, [(slot, company_ids[slot.endpoint_id]) for slot in found if not slot.is_connected])
-    await slot_store.settle(session, [slot for slot in found if slot.is_connected and not slot.is_owed])
+async def _claim_calls(
+    session: Session, due: Sequence[DueEndpoint], found: Sequence[DueSlot], lease: Lease
+) -> list[Call]:
+    endpoints = {endpoint.endpoint_id: endpoint for endpoint in due}
     owed: dict[int, list[DueSlot]] = defaultdict(list)
+    parked: list[DueSlot] = []
+    settled: list[DueSlot] = []
     for slot in found:
-        if slot.is_connected and slot.is_owed:
+        if not slot.is_wanted:
+            parked.append(slot)
+        elif is_owed(endpoints[slot.endpoint_id], slot):
             owed[slot.endpoint_id].append(slot)
-    wanted = {(company_ids[endpoint_id], slot.stock.product_id) for endpoint_id in owed for slot in owed[endpoint_id]}
+        else:
+            settled.append(slot)
+    await slot_store.park(session, parked)
+    await slot_store.settle(session, settled)
+    wanted = {
+        (endpoints[endpoint_id].company_id, slot.stock.product_id)
+        for endpoint_id, slots in owed.items()
+        for slot in slots
+    }
     linked = await find_linked(session, wanted) if wanted else {}
+    return [_call(endpoints[endpoint_id], owed[endpoint_id], linked, lease) for endpoint_id in sorted(owed)]
+
+
+def is_owed(endpoint: DueEndpoint, slot: DueSlot) -> bool:
+    """Whether the endpoint must be told of a slot that it wants; what it did not ask for it counts as told."""
+    if slot.kind == "stock_level" and endpoint.only is not None:
+        return not slot.known_bands or bands.is_asked_for(endpoint.only, slot.known_bands, slot.band)
+    if slot.kind == "variant_stock":
+        return slot.is_news and variants.is_asked_for(endpoint.event_types, slot.quantity)
+    return slot.is_news
+
+
+def _taken(calls: Sequence[Call]) -> list[Taken]:
     return [
-        _call(endpoint, owed[endpoint.endpoint_id], linked, lease) for endpoint in due if endpoint.endpoint_id in owed
+        Taken(slot, call.endpoint.window_seconds, call.body if slot.kind == "variant_stock_delta" else None)
+        for call in calls
+        for slot in call.slots
     ]
 
 
@@ -69,16 +101,51 @@ def _call(
     lease: Lease,
 ) -> Call:
     """Render as much as fits into one call; the rest stays due."""
+    if endpoint.format == "variant_stock":
+        # Whose turn it is: one that changes all the time must not keep the others waiting.
+        slot = min(slots, key=lambda slot: slot.due_at)
+        return _variant_call(endpoint, slot, linked.get((endpoint.company_id, slot.stock.product_id), ()), lease)
     items = [
-        stock_level.item(slot.stock, linked.get((endpoint.company_id, slot.stock.product_id), ())) for slot in slots
+        stock_level.item(
+            slot.stock,
+            linked.get((endpoint.company_id, slot.stock.product_id), ()),
+            legacy_key=endpoint.legacy_key,
+        )
+        for slot in slots
     ]
     count = fitting([len(item) for item in items], CALL_BYTES)
-    versions = [(slot.stock.product_id, slot.stock.version) for slot in slots[:count]]
     return Call(
         endpoint=endpoint,
         kind="stock_level",
         slots=tuple(slots[:count]),
-        webhook_id=webhook_id(endpoint.endpoint_id, versions),
+        webhook_id=webhook_id(endpoint.endpoint_id, [(slot.stock.product_id, slot.version) for slot in slots[:count]]),
         body=stock_level.body(items[:count]),
         lease=lease,
     )
+
+
+def _variant_call(endpoint: DueEndpoint, slot: DueSlot, linked: Sequence[LinkedPart], lease: Lease) -> Call:
+    product_id = slot.stock.product_id
+    return Call(
+        endpoint=endpoint,
+        kind="variant_stock",
+        slots=(slot,),
+        webhook_id=variants.event_webhook_id(endpoint.endpoint_id, slot.kind, product_id, slot.location, slot.version),
+        body=_event(endpoint, slot, linked) if slot.frozen is None else slot.frozen.body,
+        lease=lease,
+    )
+
+
+def _event(endpoint: DueEndpoint, slot: DueSlot, linked: Sequence[LinkedPart]) -> bytes:
+    variant = VariantNow(
+        product_id=slot.stock.product_id,
+        sku=slot.stock.sku,
+        location=slot.location,
+        quantity=slot.quantity,
+        told_quantity=slot.told_quantity,
+        occurred_at=slot.stock.occurred_at,
+        causes=slot.causes,
+    )
+    if slot.kind == "variant_stock_delta":
+        return variant_stock.delta_event(variant, endpoint.delta_semantics)
+    return variant_stock.state_event(variant, linked)

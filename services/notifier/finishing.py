@@ -107,6 +107,8 @@ def _finished(item: Answered) -> list[Finished]:
         Finished(
             endpoint_id=slot.endpoint_id,
             product_id=slot.stock.product_id,
+            location=slot.location,
+            kind=slot.kind,
             lease_id=call.lease.lease_id,
             delivered=outcome.delivered,
             delay_seconds=turn.delay_seconds,

@@ -21,9 +21,9 @@ from shared.messaging.consumer import on
 async def copy_connections(session: Session, events: Sequence[ConnectionChanged]) -> None:
     """Copy connections; a retailer whose connection is active, now or again, is told the current levels once."""
     news = await keep_connections(session, events)
-    for event in sorted(news, key=lambda event: event.supplier_id):
-        if event.state == "active":
-            await stock_store.resume(session, event.supplier_id, event.retailer_id)
+    connected = {(event.supplier_id, event.retailer_id) for event in news if event.state == "active"}
+    if connected:
+        await stock_store.resume(session, connected)
 
 
 async def copy_products(session: Session, events: Sequence[ProductChanged | ProductRemoved]) -> None:

@@ -83,7 +83,7 @@ class Sender:
                 log.warning("webhook_claim_paused", error=str(error))
                 await clock.sleep(PAUSE_SECONDS)
                 continue
-            ended, after = after == 0 and not claimed.calls, claimed.last_endpoint_id
+            ended, after = after == 0 and not claimed.found_any, claimed.last_endpoint_id
             if ended and not after:
                 await clock.wait_until_set(self._woken, POLL_SECONDS)
         raise self._failure
@@ -136,8 +136,8 @@ class Sender:
                     await self._write_alone(answered)
             self._under_way -= len(batch)
             self._room.set()
-            if any(answered.call.kind == "fulfillment" for answered in batch):
-                self._woken.set()  # as their next event may be there
+            # An endpoint may have more due than one call carried.
+            self._woken.set()
 
     async def _write_alone(self, answered: Answered) -> None:
         try:

@@ -31,11 +31,15 @@ class StockNow:
     occurred_at: datetime
 
 
-def item(stock: StockNow, linked: Sequence[LinkedPart]) -> bytes:
-    """One item of the payload, as JSON: the base stock product first, then `linked` in the order given."""
+def item(stock: StockNow, linked: Sequence[LinkedPart], *, legacy_key: bool = False) -> bytes:
+    """One item of the payload, as JSON: the base stock product first, then `linked` in the order given.
+
+    With `legacy_key` it has the quantity under the article's misspelt key too (compatibility.md A).
+    """
     return JSON.encode(
         {
             "quantity_available": stock.available,
+            **({"quantity_availble": stock.available} if legacy_key else {}),
             "linked": [
                 {"product": {"id": stock.product_id, "sku": stock.sku}, "variant": None},
                 *(_linked(part) for part in linked),

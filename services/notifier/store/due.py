@@ -13,8 +13,8 @@ TO_CALL = """
     e.endpoint_id, e.company_id, e.url, e.format, e.secret, e.old_secrets, e.auth_header_name, e.auth_header_value,
     case when e.format = 'stock_level' then greatest(e.window_seconds, :floor_seconds) else e.window_seconds end
         as window_seconds,
-    e.legacy_key, e.delta_semantics, e.dotted_names, e.early_retry, e.only, e.calls_at_once, e.calls_per_second,
-    e.products_per_call
+    e.legacy_key, e.delta_semantics, e.dotted_names, e.early_retry, e.event_types, e.only, e.calls_at_once,
+    e.calls_per_second, e.products_per_call
 """
 # Of `e`, an endpoint: whether one more call may be under way. The slots of a call share its lease. Most endpoints want
 # one call at a time, and then one slot says enough.
@@ -63,6 +63,7 @@ class DueEndpoint:
     delta_semantics: DeltaSemantics
     dotted_names: bool
     early_retry: bool
+    event_types: Sequence[str] | None
     only: Sequence[str] | None
     calls_at_once: int
     calls_per_second: float | None

@@ -1,24 +1,35 @@
 """Stock as it is, and whom it makes due: fan-out and resumption."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import text
 
+from services.notifier.domain.bands import band
+from services.notifier.store.wanted import ADD_SLOTS, HEARERS, IS_NEWS
 from shared.database import Session
 from shared.events.inventory import StockChanged, StockRemoved
 
-# A change that leaves `available` as it was is fanned out already, if what was before it is.
+# A change that leaves everything that anybody is told as it was is fanned out already, if what was before it is.
 KEEP_STOCK = text("""
     insert into stock_products as old (product_id, supplier_id, sku, available, previous_available, occurred_at,
-        version, changes, fanned_out_version, fanned_out_changes)
-    select new.*, 0, 0 from unnest(cast(:product_ids as bigint[]), cast(:supplier_ids as bigint[]),
-        cast(:skus as text[]), cast(:available as bigint[]), cast(:previous_available as bigint[]),
-        cast(:occurred_at as timestamptz[]), cast(:versions as bigint[]), cast(:changes as bigint[])) as new
+        version, changes, levels, causes, band, fanned_out_band, fanned_out_version, fanned_out_changes)
+    select new.product_id, new.supplier_id, new.sku, new.available, new.previous_available, new.occurred_at,
+        new.version, new.changes, cast(new.levels as jsonb), string_to_array(new.causes, ','), new.band,
+        new.previous_band, 0, 0
+    from unnest(cast(:product_ids as bigint[]), cast(:supplier_ids as bigint[]), cast(:skus as text[]),
+        cast(:available as bigint[]), cast(:previous_available as bigint[]), cast(:occurred_at as timestamptz[]),
+        cast(:versions as bigint[]), cast(:changes as bigint[]), cast(:levels as text[]), cast(:causes as text[]),
+        cast(:bands as smallint[]), cast(:previous_bands as smallint[]))
+        as new (product_id, supplier_id, sku, available, previous_available, occurred_at, version, changes, levels,
+            causes, band, previous_band)
     on conflict (product_id) do update set supplier_id = excluded.supplier_id, sku = excluded.sku,
         available = excluded.available, previous_available = excluded.previous_available,
         occurred_at = excluded.occurred_at, version = excluded.version, changes = old.changes + excluded.changes,
+        levels = excluded.levels, causes = excluded.causes, band = excluded.band,
         fanned_out_version = case
-            when old.fanned_out_version = old.version and old.available = excluded.available then excluded.version
+            when old.fanned_out_version = old.version and old.available = excluded.available
+                and old.levels = excluded.levels and old.band = excluded.band then excluded.version
             else old.fanned_out_version end
     where old.version < excluded.version
 """)
@@ -31,50 +42,47 @@ LOCK_CHANGED = text("""
     limit (select greatest(:least_products, least(:most_products, :slots / greatest(1, count(*)))) from endpoints)
     for no key update skip locked
 """)
+# Before those of suppliers. The endpoints of a company are neither added nor given other filters meanwhile.
+LOCK_COMPANIES = text("""
+    select pg_advisory_xact_lock(hashtextextended('basestock.notifier.company.' || company_id, 0))
+    from (select unnest(cast(:company_ids as bigint[])) as company_id order by 1) c
+""")
 LOCK_FAN_OUT = text("""
-    select pg_advisory_xact_lock(hashtextextended('basestock.notifier.supplier.' || cast(:supplier_id as bigint), 0))
+    select pg_advisory_xact_lock(hashtextextended('basestock.notifier.supplier.' || supplier_id, 0))
+    from (select unnest(cast(:supplier_ids as bigint[])) as supplier_id order by 1) s
 """)
-# A clean slot of a product that is locked here can only be made dirty, and only here. Endpoints are locked, so that
-# one that is removed just now is left out, and not missed when its slot is added.
-FAN_OUT = text("""
+FIND_SUPPLIERS = text("""
+    select c.supplier_id from connections c join endpoints e on e.company_id = c.retailer_id
+    where e.endpoint_id = :endpoint_id and c.state = 'active'
+""")
+FIND_COMPANY = text("select company_id from endpoints where endpoint_id = :endpoint_id for no key update")
+# A clean slot of a product that is locked here can only be made dirty, and only here.
+FAN_OUT = text(f"""
     with hearers as (
-        select e.endpoint_id, p.product_id, p.available, p.fanned_out_changes
-        from stock_products p
-        join connections c on c.supplier_id = p.supplier_id and c.state = 'active'
-        join endpoints e on e.company_id = c.retailer_id
-        where p.product_id = any(cast(:product_ids as bigint[]))
-        for key share of e
+        {HEARERS} and p.product_id = any(cast(:product_ids as bigint[])) for key share of e
     ), marked as (
-        update slots s set dirty = true from hearers h
-        where s.endpoint_id = h.endpoint_id and s.product_id = h.product_id
-          and not s.dirty and s.told_available is distinct from h.available
-    ), added as (
-        insert into slots (endpoint_id, product_id, dirty, not_before, sent_changes, told_changes)
-        select endpoint_id, product_id, true, db_now(), fanned_out_changes, fanned_out_changes from hearers
-        on conflict (endpoint_id, product_id, location, kind) do nothing
-    )
-    update stock_products set fanned_out_version = version, fanned_out_changes = changes
+        update slots s set dirty = true from hearers p
+        where s.endpoint_id = p.endpoint_id and s.product_id = p.product_id and s.kind = any(p.kinds)
+          and not s.dirty and {IS_NEWS}
+    ), added as ({ADD_SLOTS})
+    update stock_products set fanned_out_version = version, fanned_out_changes = changes, fanned_out_band = band
     where product_id = any(cast(:product_ids as bigint[]))
-""")
-# A retailer that is connected is told all that it does not know. What was parked was due, so its window is over; what
-# has no slot was fanned out before the connection was heard of, and is told as its last change at least.
-RESUME = text("""
+""")  # noqa: S608 - constants
+# Who may hear of more than before is told all that it does not know. What was parked was due, so its window is over;
+# what has no slot was fanned out before the connection was heard of, and is told as its last change at least.
+RESUME = text(f"""
     with hearers as (
-        select e.endpoint_id, p.product_id, p.available, least(p.fanned_out_changes, p.changes - 1) as told_changes
-        from stock_products p cross join endpoints e
-        where p.supplier_id = :supplier_id and e.company_id = :retailer_id
-        for key share of e
+        {HEARERS} and e.company_id = :company_id and p.supplier_id = any(cast(:supplier_ids as bigint[]))
+        and e.endpoint_id = coalesce(cast(:endpoint_id as bigint), e.endpoint_id) for key share of e
     ), marked as (
         update slots s set dirty = true,
             not_before = case when s.not_before = 'infinity' then db_now() else s.not_before end
-        from hearers h
-        where s.endpoint_id = h.endpoint_id and s.product_id = h.product_id
-          and (s.not_before = 'infinity' or (not s.dirty and s.told_available is distinct from h.available))
+        from hearers p
+        where s.endpoint_id = p.endpoint_id and s.product_id = p.product_id and s.kind = any(p.kinds)
+          and (s.not_before = 'infinity' or (not s.dirty and {IS_NEWS}))
     )
-    insert into slots (endpoint_id, product_id, dirty, not_before, sent_changes, told_changes)
-    select endpoint_id, product_id, true, db_now(), told_changes, told_changes from hearers
-    on conflict (endpoint_id, product_id, location, kind) do nothing
-""")
+    {ADD_SLOTS}
+""")  # noqa: S608 - constants
 
 
 async def keep_stock(session: Session, events: Sequence[StockChanged | StockRemoved]) -> None:
@@ -94,11 +102,15 @@ async def keep_stock(session: Session, events: Sequence[StockChanged | StockRemo
             "product_ids": [event.base_stock_product_id for event in rows],
             "supplier_ids": [event.supplier_id for event in rows],
             "skus": [event.sku for event in rows],
-            "available": [event.available if isinstance(event, StockChanged) else 0 for event in rows],
+            "available": [_available(event) for event in rows],
             "previous_available": [event.previous_available for event in rows],
             "occurred_at": [event.occurred_at for event in rows],
             "versions": [event.version for event in rows],
             "changes": [changes[event.base_stock_product_id] for event in rows],
+            "levels": [json.dumps(_levels(event)) for event in rows],
+            "causes": [",".join(event.causes) for event in rows],
+            "bands": [_band(event, _available(event)) for event in rows],
+            "previous_bands": [_band(event, event.previous_available) for event in rows],
         },
     )
 
@@ -115,10 +127,51 @@ async def fan_out(session: Session, least_products: int, most_products: int, slo
     return len(changed)
 
 
-async def resume(session: Session, supplier_id: int, retailer_id: int) -> None:
-    """Tell the retailer's endpoints what they do not know of this supplier's stock: once, what is now.
+async def resume(session: Session, connected: Collection[tuple[int, int]]) -> None:
+    """Tell `(supplier, retailer)` who are connected what the retailer's endpoints do not know: once, what is now.
 
-    Until the transaction ends fan-out leaves the supplier's changes alone; resume suppliers in the order of their ids.
+    Until the transaction ends fan-out leaves the suppliers' changes alone.
     """
-    await session.execute(LOCK_FAN_OUT, {"supplier_id": supplier_id})
-    await session.execute(RESUME, {"supplier_id": supplier_id, "retailer_id": retailer_id})
+    await session.execute(LOCK_COMPANIES, {"company_ids": sorted({retailer_id for _, retailer_id in connected})})
+    await session.execute(LOCK_FAN_OUT, {"supplier_ids": sorted({supplier_id for supplier_id, _ in connected})})
+    for supplier_id, retailer_id in sorted(connected):
+        values = {"company_id": retailer_id, "supplier_ids": [supplier_id], "endpoint_id": None}
+        await session.execute(RESUME, values)
+
+
+async def lock_suppliers_of(session: Session, endpoint_id: int) -> tuple[int, list[int]] | None:
+    """Lock the endpoint against claims, and its suppliers against fan-out and new connections of its company.
+
+    Returns its company and the suppliers that are connected to it, or `None` if there is no such endpoint.
+    """
+    company_id = (await session.execute(FIND_COMPANY, {"endpoint_id": endpoint_id})).scalar_one_or_none()
+    if company_id is None:
+        return None
+    await session.execute(LOCK_COMPANIES, {"company_ids": [company_id]})
+    supplier_ids = sorted((await session.execute(FIND_SUPPLIERS, {"endpoint_id": endpoint_id})).scalars())
+    await session.execute(LOCK_FAN_OUT, {"supplier_ids": supplier_ids})
+    return company_id, supplier_ids
+
+
+async def resume_endpoint(session: Session, endpoint_id: int) -> None:
+    """Tell an endpoint whose filters or options were changed what it does not know of what it now wants: once.
+
+    Call it behind the change, in its transaction. What it does not want any more is left alone when its turn comes.
+    """
+    locked = await lock_suppliers_of(session, endpoint_id)
+    if locked is not None:
+        company_id, supplier_ids = locked
+        values = {"company_id": company_id, "supplier_ids": supplier_ids, "endpoint_id": endpoint_id}
+        await session.execute(RESUME, values)
+
+
+def _available(event: StockChanged | StockRemoved) -> int:
+    return event.available if isinstance(event, StockChanged) else 0
+
+
+def _levels(event: StockChanged | StockRemoved) -> dict[str, int]:
+    return {level.location: level.available for level in event.levels} if isinstance(event, StockChanged) else {}
+
+
+def _band(event: StockChanged | StockRemoved, available: int) -> int:
+    return band(available, event.low_stock_threshold if isinstance(event, StockChanged) else None)

@@ -1,7 +1,7 @@
 """Notifier on a real database and a real network, taken through its steps by hand, with a clock that tests move."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,6 +18,7 @@ from services.notifier.fan_out import fan_out_chunk
 from services.notifier.finishing import finish
 from services.notifier.signing import new_secret
 from services.notifier.store import endpoints as endpoint_store
+from services.notifier.store import stock as stock_store
 from shared.catalog_view import keep_companies
 from shared.database import Database
 from shared.events.catalog import (
@@ -29,7 +30,7 @@ from shared.events.catalog import (
     ProductChanged,
     Variant,
 )
-from shared.events.inventory import StockChanged, StockRemoved
+from shared.events.inventory import Level, StockChanged, StockRemoved
 from shared.settings import Settings
 from tests.receiver import Receiver
 
@@ -49,25 +50,35 @@ def notifier_settings(dsn: str, **changed: Any) -> Settings:  # noqa: ANN401 - a
     return Settings(_env_file=None, **values | changed)
 
 
-def stock_changed(
-    product_id: int, available: int, version: int, *, previous: int = 0, supplier_id: int = SUPPLIER_A
-) -> StockChanged:
-    """A change of a base stock product, as inventory tells it."""
+def stock_changed(product_id: int, available: int, version: int, *, previous: int = 0, **fields: Any) -> StockChanged:  # noqa: ANN401 - any field
+    """A change of a base stock product, as inventory tells it, at no location unless `fields` say otherwise."""
+    values: dict[str, Any] = {
+        "supplier_id": SUPPLIER_A,
+        "sku": {100: "T01-S", 101: "T01-L", 200: "S7"}.get(product_id, f"SKU-{product_id}"),
+        "levels": (),
+        "causes": ("order",),
+        "occurred_at": datetime(2026, 1, 1, 12, 0, version % 60, tzinfo=UTC),
+    }
     return StockChanged(
         base_stock_product_id=product_id,
-        supplier_id=supplier_id,
-        sku={100: "T01-S", 101: "T01-L", 200: "S7"}.get(product_id, f"SKU-{product_id}"),
         on_hand=available,
         allocated=0,
         reserved=0,
         available=available,
         previous_available=previous,
-        levels=(),
         changes=1,
-        causes=("order",),
-        occurred_at=datetime(2026, 1, 1, 12, 0, version % 60, tzinfo=UTC),
         version=version,
+        **values | fields,
     )
+
+
+def stock_at(product_id: int, version: int, levels: Mapping[str, int], **fields: Any) -> StockChanged:  # noqa: ANN401 - any field
+    """A change of a base stock product of which this much is available at each location."""
+    kept = tuple(
+        Level(location=location, on_hand=available, allocated=0, reserved=0, available=available)
+        for location, available in levels.items()
+    )
+    return stock_changed(product_id, sum(levels.values()), version, levels=kept, **fields)
 
 
 def stock_removed(product_id: int, version: int, *, previous: int) -> StockRemoved:
@@ -174,6 +185,17 @@ class Desk:
         async with self.database.transaction() as session:
             added = await endpoint_store.add(session, company_id, url, secret, window_seconds)
         return added.endpoint_id
+
+    async def ask_for(self, endpoint_id: int, **options: object) -> None:
+        """Set columns of the endpoint, as it is created with them."""
+        columns = ", ".join(f'"{name}" = :{name}' for name in options)
+        await self.execute(f"update endpoints set {columns} where endpoint_id = :id", id=endpoint_id, **options)
+
+    async def ask_anew(self, endpoint_id: int, **options: object) -> None:
+        """Change these columns of the endpoint, as `PATCH` does."""
+        await self.ask_for(endpoint_id, **options)
+        async with self.database.transaction() as session:
+            await stock_store.resume_endpoint(session, endpoint_id)
 
     async def fan_out(self) -> None:
         """All that changed."""

@@ -46,6 +46,12 @@ def test_the_seeds_fields_come_first_and_in_their_order() -> None:
     assert body([item(STOCK, [])]).decode().startswith(start)
 
 
+def test_the_articles_misspelt_key_is_there_for_those_who_read_it() -> None:
+    start = b'{"quantity_available":10,"quantity_availble":10,"linked":['
+    assert item(STOCK, [], legacy_key=True).startswith(start)
+    assert b"availble" not in item(STOCK, [])
+
+
 def test_attributes_are_numbered_in_their_order() -> None:
     part = LinkedPart(300, "T01", "T01-S-R", [{"name": "Size", "value": "Small"}, {"name": "Colour", "value": "Röd"}])
     variant = json.loads(item(STOCK, [part]))["linked"][1]["variant"]
