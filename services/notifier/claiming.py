@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from services.notifier import stock_level
 from services.notifier.calls import Call, Lease
 from services.notifier.domain.calls import fitting, webhook_id
+from services.notifier.encryption import vault_of
+from services.notifier.endpoint_secrets import with_readable_secrets
 from services.notifier.store import slots as slot_store
 from services.notifier.store.due import DueEndpoint, find_due_endpoints
 from services.notifier.store.slots import DueSlot, Taken
@@ -38,7 +40,8 @@ async def claim(database: Database, settings: Settings, after: int, limit: int) 
     lease = Lease(clock.uuid7(), claimed_at, claimed_at + settings.webhook_timeout_seconds)
     async with database.transaction() as session:
         due = await find_due_endpoints(session, after, limit, settings.webhook_window_seconds)
-        calls = await _claim_calls(session, due, lease) if due else []
+        callable_ = with_readable_secrets(vault_of(settings.webhook_encryption_key), due)
+        calls = await _claim_calls(session, callable_, lease) if callable_ else []
         if calls:
             taken = [Taken(slot, call.endpoint.window_seconds) for call in calls for slot in call.slots]
             await slot_store.take(session, taken, lease.lease_id, settings.webhook_timeout_seconds)

@@ -17,7 +17,9 @@ GONE_REASON = "it answered 410 Gone"
 async def finish(database: Database, answered: Sequence[Answered]) -> None:
     """Write down what became of these calls: acknowledgements, windows, the log, and who is gone."""
     async with database.transaction() as session:
-        gone = [item.call.endpoint.endpoint_id for item in answered if disables(item.outcome)]
+        gone = [
+            item.call.endpoint.endpoint_id for item in answered if disables(item.outcome) and not item.call.is_sample
+        ]
         await endpoint_store.disable(session, gone, GONE_REASON)
         await slot_store.finish(session, [finished for item in answered for finished in _finished(item)])
         await attempt_store.log_attempts(

@@ -76,6 +76,10 @@ RESUME = text("""
     on conflict (endpoint_id, product_id, location, kind) do nothing
 """)
 
+RESUME_ENDPOINT = text("""
+    update slots set not_before = db_now() where endpoint_id = :endpoint_id and not_before = 'infinity'
+""")
+
 
 async def keep_stock(session: Session, events: Sequence[StockChanged | StockRemoved]) -> None:
     """Copy the newest state of each product; the entries merged into older events of the batch are counted."""
@@ -122,3 +126,8 @@ async def resume(session: Session, supplier_id: int, retailer_id: int) -> None:
     """
     await session.execute(LOCK_FAN_OUT, {"supplier_id": supplier_id})
     await session.execute(RESUME, {"supplier_id": supplier_id, "retailer_id": retailer_id})
+
+
+async def resume_endpoint(session: Session, endpoint_id: int) -> None:
+    """Look anew at what was parked for this endpoint, as its filters changed."""
+    await session.execute(RESUME_ENDPOINT, {"endpoint_id": endpoint_id})
