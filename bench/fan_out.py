@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from bench.webhooks import bare_server
 from services.notifier import fan_out, handlers
+from services.notifier.encryption import vault_of
 from services.notifier.sender import Sender
 from services.notifier.signing import new_secret
 from shared import clock
@@ -61,19 +62,23 @@ async def measure(dsn: str) -> list[dict[str, object]]:
     """Rows of the bench's table. `dsn` is an empty database."""
     await upgrade("notifier", dsn)
     settings = Settings(
-        dsn=dsn, webhook_window_seconds=WINDOW_SECONDS, webhook_allow_networks=("127.0.0.0/8",), _env_file=None
+        dsn=dsn,
+        webhook_encryption_key="k" * 32,
+        webhook_window_seconds=WINDOW_SECONDS,
+        webhook_allow_networks=("127.0.0.0/8",),
+        _env_file=None,
     )
     database = Database("notifier", dsn, pool_size=settings.database_pool_size)
     try:
         async with bare_server() as url:
-            await _seed(database, url)
+            await _seed(database, url, vault_of(settings.webhook_encryption_key).encrypt(new_secret()))
             return await _run(database, settings)
     finally:
         await database.close()
 
 
-async def _seed(database: Database, url: str) -> None:
-    values = {"retailers": RETAILERS, "products": PRODUCTS, "url": f"{url}/", "secret": new_secret()}
+async def _seed(database: Database, url: str, secret: str) -> None:
+    values = {"retailers": RETAILERS, "products": PRODUCTS, "url": f"{url}/", "secret": secret}
     async with database.transaction() as session:
         for statement in SEED.split(";"):
             used = {name: value for name, value in values.items() if f":{name}" in statement}

@@ -8,6 +8,8 @@ from prometheus_client import Counter, Histogram
 
 from services.notifier.deliver import Deliverer
 from services.notifier.domain.calls import Outcome
+from services.notifier.encryption import UnreadableSecretError, Vault
+from services.notifier.endpoint_secrets import read_secrets
 from services.notifier.signing import signed_headers
 from services.notifier.store.due import DueEndpoint
 from services.notifier.store.slots import DueSlot
@@ -15,6 +17,9 @@ from services.notifier.tables import CallKind
 from shared import clock
 
 log = structlog.get_logger()
+
+# What the log of attempts shows of a header whose value is a secret.
+MASK = "***"
 
 CALLS = Counter("basestock_webhook_calls_total", "Webhook calls made", ["outcome"])
 CALL_SECONDS = Histogram("basestock_webhook_call_seconds", "Time a webhook call took")
@@ -63,7 +68,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A call that was made, as it was sent, and what came of it."""
+    """A call that was made, and what came of it; `headers` as they were sent, the endpoint's own one masked."""
 
     call: Call
     headers: dict[str, str]
@@ -71,14 +76,19 @@ class Answered:
     seconds: float
 
 
-async def send(deliverer: Deliverer, call: Call) -> Answered:
+async def send(deliverer: Deliverer, vault: Vault, call: Call) -> Answered:
     """Sign and make the call; raises nothing, as one retailer's call must not end everybody's."""
     timestamp = int(clock.utc_now().timestamp())
     headers: dict[str, str] = {}
     started = clock.monotonic()
     try:
-        headers = signed_headers(call.endpoint.secret, call.webhook_id, timestamp, call.body)
-        outcome = await deliverer.post(call.endpoint.url, headers, call.body, call.lease.deadline)
+        secrets, own_header = read_secrets(vault, call.endpoint)
+        headers = signed_headers(secrets, call.webhook_id, timestamp, call.body)
+        sent = headers | own_header
+        headers |= dict.fromkeys(own_header, MASK)
+        outcome = await deliverer.post(call.endpoint.url, sent, call.body, call.lease.deadline)
+    except UnreadableSecretError:
+        outcome = Outcome("late", detail="nothing was sent: we cannot read a secret of this endpoint")
     except Exception as error:
         # Ours to mend, and nobody knows how far the call got: it counts as one that may have arrived.
         log.exception("webhook_call_broke", endpoint_id=call.endpoint.endpoint_id, webhook_id=call.webhook_id)

@@ -9,6 +9,8 @@ from services.notifier.calls import Call, Lease
 from services.notifier.domain import bands, variants
 from services.notifier.domain.calls import fitting, webhook_id
 from services.notifier.domain.health import CALL_PRODUCTS
+from services.notifier.encryption import vault_of
+from services.notifier.endpoint_secrets import with_readable_secrets
 from services.notifier.store import slots as slot_store
 from services.notifier.store.due import DueEndpoint, find_due_endpoints, pace
 from services.notifier.store.slots import DueSlot, Taken
@@ -44,8 +46,9 @@ async def claim(database: Database, settings: Settings, after: int, limit: int) 
     lease = Lease(clock.uuid7(), claimed_at, claimed_at + settings.webhook_timeout_seconds)
     async with database.transaction() as session:
         due = await find_due_endpoints(session, after, limit, settings.webhook_window_seconds)
-        found = await slot_store.find_due_slots(session, due, CALL_PRODUCTS) if due else []
-        calls = await _claim_calls(session, due, found, lease) if found else []
+        callable_ = with_readable_secrets(vault_of(settings.webhook_encryption_key), due)
+        found = await slot_store.find_due_slots(session, callable_, CALL_PRODUCTS) if callable_ else []
+        calls = await _claim_calls(session, callable_, found, lease) if found else []
         if calls:
             await slot_store.take(session, _taken(calls), lease.lease_id, settings.webhook_timeout_seconds)
             await pace(session, [call.endpoint for call in calls])

@@ -100,7 +100,7 @@ def _call(event: DueEvent, lease: Lease) -> Call:
 
 def _finished(item: Answered, logical_timestamp: int) -> FinishedFeed:
     call = item.call
-    turn = next_turn(item.outcome, call.attempt, _window_seconds(call.endpoint))
+    turn = next_turn(item.outcome, call.attempt, _window_seconds(call.endpoint), early_retry=call.endpoint.early_retry)
     return FinishedFeed(
         endpoint_id=call.endpoint.endpoint_id,
         lease_id=call.lease.lease_id,

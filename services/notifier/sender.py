@@ -14,8 +14,10 @@ import structlog
 from services.notifier.calls import Answered, Call, send
 from services.notifier.claiming import Claimed, claim
 from services.notifier.deliver import Deliverer, delivering
+from services.notifier.encryption import vault_of
 from services.notifier.feeding import claim_events
 from services.notifier.finishing import finish
+from services.notifier.pinging import claim_samples
 from shared import clock
 from shared.draining import DRAIN_SECONDS, SHORT_DRAIN_SECONDS, to_its_end
 from shared.faults import is_infrastructure
@@ -32,6 +34,8 @@ QUICK_LANES = 64
 LANE_WAIT_SECONDS = 0.5
 # A claim waits for room for this many, so that a busy sender's transactions are worth their round trips.
 ROOM_FOR_CLAIM = 128
+# Beside what is claimed of stock: they are few, and small.
+SAMPLES_AT_ONCE = 32
 # Only fan-out in this process wakes the sender; windows end, and other replicas fan out, without a word.
 POLL_SECONDS = 0.1
 PAUSE_SECONDS = 1.0
@@ -43,6 +47,7 @@ class Sender:
     def __init__(self, context: Context, woken: asyncio.Event) -> None:
         """Claim from the context's database; `woken` says that there may be something due at once."""
         self._database, self._settings, self._woken = context.database, context.settings, woken
+        self._vault = vault_of(context.settings.webhook_encryption_key)
         # Claimed and not finished; of these, those that wait for a lane.
         self._under_way = 0
         self._waiting: deque[Call] = deque()
@@ -89,14 +94,15 @@ class Sender:
         raise self._failure
 
     async def _claim_some(self, after: int, limit: int) -> Claimed:
+        self._take(await claim_samples(self._database, self._settings, SAMPLES_AT_ONCE))
         # Half of the room, so that neither feeds nor stock ever take all of it.
         fed = await claim_events(self._database, self._settings, limit // 2)
-        self._add(fed)
+        self._take(fed)
         claimed = await claim(self._database, self._settings, after, limit - len(fed))
-        self._add(claimed.calls)
-        return replace(claimed, calls=fed + claimed.calls)
+        self._take(claimed.calls)
+        return replace(claimed, calls=(*fed, *claimed.calls))
 
-    def _add(self, calls: Sequence[Call]) -> None:
+    def _take(self, calls: Sequence[Call]) -> None:
         self._under_way += len(calls)
         self._waiting.extend(calls)
 
@@ -110,7 +116,7 @@ class Sender:
 
     async def _send_waiting(self, deliverer: Deliverer) -> None:
         while self._waiting:
-            answered = await send(deliverer, self._waiting.popleft())
+            answered = await send(deliverer, self._vault, self._waiting.popleft())
             # Only now may the list be looked up: while the call was made, another one has taken its place.
             self._answered.append(answered)
             self._some_answered.set()

@@ -112,6 +112,8 @@ class Shop:
         answer: Answer | None = None
         while answer is None:
             answer = await _once(retailer.post("/v1/webhook-endpoints", {"url": url}))
+            if answer is None:
+                self.system.webhooks.paths_without_secret.add(urlsplit(url).path)
             for endpoint in await self._endpoints() if answer is None else []:
                 if endpoint["url"] == url:
                     await _once(retailer.delete(f"/v1/webhook-endpoints/{endpoint['id']}"))

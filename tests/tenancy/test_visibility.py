@@ -200,8 +200,13 @@ THINGS: Mapping[str, Thing] = {
     "values that are imported": Thing("supplier", "ImportStarted", VALUES),
     "endpoint": Thing("retailer", "EndpointAnswer", get(ENDPOINT)),
     "endpoint that is registered": Thing("retailer", "RegisteredEndpoint", NEW_ENDPOINT),
+    "secret that is rotated": Thing(
+        "retailer", "RotatedSecret", post(ENDPOINT + "/rotate-secret", lambda _: {"overlap_hours": 0})
+    ),
+    "sample that is sent": Thing("retailer", "SampleAnswer", post(ENDPOINT + "/test", lambda _: None)),
+    "replay": Thing("retailer", "ReplayAnswer", post(ENDPOINT + "/replay", lambda _: {"product_ids": [1]})),
     "attempt": Thing("retailer", "AttemptAnswer", get(ENDPOINT + "/attempts"), first("items")),
-    "stock item of a payload": Thing("retailer", None, get(ENDPOINT + "/attempts"), payload),
+    "stock item of a payload": Thing("retailer", None, get(ENDPOINT + "/attempts?kind=stock_level"), payload),
 }
 
 

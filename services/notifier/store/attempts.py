@@ -1,21 +1,34 @@
 """The log of attempts."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from services.notifier.domain.calls import Outcome
 from services.notifier.tables import CallKind
 from shared.database import Session
 
-LIST_ATTEMPTS = text("""
-    select attempt_id, webhook_id, product_ids, versions, at, duration_milliseconds, request_headers, request_body,
-        status, response_body, error, detail
-    from attempts where endpoint_id = :endpoint_id and attempt_id < :before order by attempt_id desc limit :limit
+SHOWN = """
+    select attempt_id, webhook_id, kind, product_ids, versions, at, duration_milliseconds, request_headers,
+        request_body, status, response_body, error, detail, charged
+    from attempts where endpoint_id = :endpoint_id
+"""
+LIST_ATTEMPTS = text(f"""{SHOWN}
+      and attempt_id < :before and (kind = :kind or cast(:kind as text) is null)
+      and ((error is null) = :delivered or cast(:delivered as boolean) is null)
+      and (cast(:product_id as bigint) = any(product_ids) or cast(:product_id as bigint) is null)
+      and (at >= :since or cast(:since as timestamptz) is null)
+      and (at < :until or cast(:until as timestamptz) is null)
+    order by attempt_id desc limit :limit
+""")
+FIND_ATTEMPT = text(f"{SHOWN} and attempt_id = :attempt_id")
+FIND_BY_WEBHOOK_ID = text(f"{SHOWN} and attempt_id > :after and webhook_id = :webhook_id limit 1")
+NEWEST_ID = text("""
+    select attempt_id from attempts where endpoint_id = :endpoint_id order by attempt_id desc limit 1
 """)
 # Arrays of arrays must be rectangular, so each row's ids and versions travel as text.
 LOG = text("""
@@ -45,6 +58,7 @@ class LoggedAttempt:
 
     attempt_id: int
     webhook_id: str
+    kind: CallKind
     product_ids: list[int]
     versions: list[int]
     at: datetime
@@ -55,6 +69,7 @@ class LoggedAttempt:
     response_body: str | None
     error: str | None
     detail: str | None
+    charged: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +86,37 @@ class Made:
     seconds: float
 
 
-async def page_of_attempts(session: Session, endpoint_id: int, before: int, limit: int) -> list[LoggedAttempt]:
-    """The endpoint's attempts with ids below `before`, newest first."""
-    rows = await session.execute(LIST_ATTEMPTS, {"endpoint_id": endpoint_id, "before": before, "limit": limit})
+async def page_of_attempts(
+    session: Session, endpoint_id: int, before: int, limit: int, wanted: Mapping[str, object]
+) -> list[LoggedAttempt]:
+    """The endpoint's attempts with ids below `before`, newest first.
+
+    `wanted` has `kind`, `delivered`, `product_id`, `since` and `until`, each `None` for any.
+    """
+    values = {"endpoint_id": endpoint_id, "before": before, "limit": limit, **wanted}
+    rows = await session.execute(LIST_ATTEMPTS, values)
     return [LoggedAttempt(**row) for row in rows.mappings()]
+
+
+async def find_attempt(session: Session, endpoint_id: int, attempt_id: int) -> LoggedAttempt | None:
+    """The attempt, if it was one to this endpoint."""
+    return await _find_one(session, FIND_ATTEMPT, {"endpoint_id": endpoint_id, "attempt_id": attempt_id})
+
+
+async def newest_id(session: Session, endpoint_id: int) -> int:
+    """The id of the endpoint's newest attempt, 0 if there was none."""
+    return (await session.execute(NEWEST_ID, {"endpoint_id": endpoint_id})).scalar_one_or_none() or 0
+
+
+async def find_by_webhook_id(session: Session, endpoint_id: int, webhook_id: str, after: int) -> LoggedAttempt | None:
+    """The attempt with this webhook id, if one was made after the attempt `after`."""
+    values = {"endpoint_id": endpoint_id, "webhook_id": webhook_id, "after": after}
+    return await _find_one(session, FIND_BY_WEBHOOK_ID, values)
+
+
+async def _find_one(session: Session, query: TextClause, values: dict[str, object]) -> LoggedAttempt | None:
+    row = (await session.execute(query, values)).mappings().one_or_none()
+    return None if row is None else LoggedAttempt(**row)
 
 
 async def log_attempts(session: Session, attempts: Sequence[Made]) -> None:

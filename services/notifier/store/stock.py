@@ -84,6 +84,10 @@ RESUME = text(f"""
     {ADD_SLOTS}
 """)  # noqa: S608 - constants
 
+RESUME_ENDPOINT = text("""
+    update slots set not_before = db_now() where endpoint_id = :endpoint_id and not_before = 'infinity'
+""")
+
 
 async def keep_stock(session: Session, events: Sequence[StockChanged | StockRemoved]) -> None:
     """Copy the newest state of each product; the entries merged into older events of the batch are counted."""

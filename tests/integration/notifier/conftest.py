@@ -14,6 +14,7 @@ from services.notifier import handlers
 from services.notifier.calls import Answered, Call, send
 from services.notifier.claiming import claim
 from services.notifier.deliver import Deliverer, delivering
+from services.notifier.encryption import Vault, vault_of
 from services.notifier.fan_out import fan_out_chunk
 from services.notifier.finishing import finish
 from services.notifier.signing import new_secret
@@ -32,6 +33,7 @@ from shared.events.catalog import (
 )
 from shared.events.inventory import Level, StockChanged, StockRemoved
 from shared.settings import Settings
+from tests.app import ENCRYPTION_KEY
 from tests.receiver import Receiver
 
 SUPPLIER_A, RETAILER_A, RETAILER_B = 1, 2, 3
@@ -46,6 +48,7 @@ def notifier_settings(dsn: str, **changed: Any) -> Settings:  # noqa: ANN401 - a
         "webhook_window_seconds": WINDOW_SECONDS,
         "webhook_timeout_seconds": TIMEOUT_SECONDS,
         "webhook_allow_networks": ("127.0.0.0/8",),
+        "webhook_encryption_key": ENCRYPTION_KEY,
     }
     return Settings(_env_file=None, **values | changed)
 
@@ -138,6 +141,11 @@ class Desk:
     offset_seconds: float = 0
     endpoints: list[int] = field(default_factory=list)
 
+    @property
+    def vault(self) -> Vault:
+        """What the endpoints' secrets are encrypted with."""
+        return vault_of(self.settings.webhook_encryption_key)
+
     async def learn(self) -> None:
         """The seeds' companies and products, and the connection of Retailer A with Supplier A."""
         companies = (
@@ -183,7 +191,7 @@ class Desk:
         if receiver is not None:
             receiver.secrets.append(secret)
         async with self.database.transaction() as session:
-            added = await endpoint_store.add(session, company_id, url, secret, window_seconds)
+            added = await endpoint_store.add(session, company_id, url, self.vault.encrypt(secret), window_seconds)
         return added.endpoint_id
 
     async def ask_for(self, endpoint_id: int, **options: object) -> None:
@@ -208,7 +216,7 @@ class Desk:
 
     async def send(self, calls: Sequence[Call]) -> list[Answered]:
         """Make these calls at once."""
-        return list(await asyncio.gather(*(send(self.deliverer, call) for call in calls)))
+        return list(await asyncio.gather(*(send(self.deliverer, self.vault, call) for call in calls)))
 
     async def tell(self) -> list[Answered]:
         """Everything from the stock to the retailers, until nothing more is due; returns the calls made."""

@@ -208,7 +208,7 @@ class Story(RuleBasedStateMachine):
         worker = chance.choice(WORKERS)
         await self._claim(worker)
         while self.claimed[worker]:
-            self.answered[worker].append(await send(self.desk.deliverer, self.claimed[worker].pop()))
+            self.answered[worker].append(await send(self.desk.deliverer, self.desk.vault, self.claimed[worker].pop()))
         await finish(self.desk.database, self.answered[worker])
         self.answered[worker].clear()
 
@@ -216,7 +216,7 @@ class Story(RuleBasedStateMachine):
         worker = chance.choice([one for one in WORKERS if self.claimed[one]])
         call = chance.choice(self.claimed[worker])
         self.claimed[worker].remove(call)
-        self.answered[worker].append(await send(self.desk.deliverer, call))
+        self.answered[worker].append(await send(self.desk.deliverer, self.desk.vault, call))
 
     async def a_sender_writes_it_down(self, chance: Random) -> None:
         worker = chance.choice([one for one in WORKERS if self.answered[one]])

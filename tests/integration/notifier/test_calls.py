@@ -29,7 +29,7 @@ async def call(url: str, shop: Receiver | None = None, *, seconds: float = 5, pu
     secret = new_secret()
     if shop is not None:
         shop.secrets.append(secret)
-    headers = signed_headers(secret, "msg_1", int(clock.utc_now().timestamp()), BODY)
+    headers = signed_headers([secret], "msg_1", int(clock.utc_now().timestamp()), BODY)
     async with delivering(() if public_only else LOOPBACK) as deliverer, asyncio.timeout(seconds + DEADLINE_SECONDS):
         return await deliverer.post(url, headers, BODY, clock.monotonic() + seconds)
 

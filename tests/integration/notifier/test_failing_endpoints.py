@@ -55,7 +55,7 @@ async def test_an_endpoint_that_is_not_there_is_tried_again_within_seconds(desk:
     async with receiver() as shop:
         await desk.execute("update endpoints set url = :url", url=shop.url)
         (row,) = await desk.execute("select secret from endpoints where endpoint_id = :id", id=endpoint_id)
-        shop.secrets.append(row.secret)
+        shop.secrets.append(desk.vault.decrypt(row.secret))
         await desk.move(300)
         await desk.tell()
         assert [call.available for call in shop.calls] == [{100: 10}]
