@@ -71,7 +71,7 @@ def position_of(cursor: str | None, start: int) -> int:
 def forgotten_events(oldest: int) -> ProblemError:
     """409: the fulfillment events before this logical timestamp are not kept any more."""
     detail = (
-        f"The oldest fulfillment event that is kept has the logical timestamp {oldest}: name {oldest - 1} or a later one "
-        "as `after`. GET /v1/fulfillment-events has those before."
+        f"The oldest fulfillment event that is kept has the logical timestamp {oldest}: name {oldest - 1} or a later "
+        "one as `after`. GET /v1/fulfillment-events has those before."
     )
     return ProblemError(409, "events_forgotten", detail, errors=[FieldError(field="after", detail=detail)])
