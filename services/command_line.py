@@ -213,8 +213,6 @@ def replay(
     tell_again(settings, since.replace(tzinfo=UTC) if since else None)
 
 
-
-
 @app.command()
 def openapi() -> None:
     """Print the OpenAPI document of all services."""
