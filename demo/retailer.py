@@ -14,7 +14,8 @@ from rich.text import Text
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
-LOOPBACK = "127.0.0.1"
+from demo.options import LOOPBACK
+
 SIGNATURE_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
 
 

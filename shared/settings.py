@@ -128,6 +128,14 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return value
 
+    @field_validator("alert_url")
+    @classmethod
+    def _can_be_posted_to(cls, value: str | None) -> str | None:
+        if value is not None and not (value.startswith(("http://", "https://")) and _has_readable_address(value)):
+            message = "it must be a URL like https://chat.example/hooks/..."
+            raise ValueError(message)
+        return value
+
     @field_validator("broker_management_url")
     @classmethod
     def _over_http(cls, value: SecretStr | None) -> SecretStr | None:

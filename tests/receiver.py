@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +59,7 @@ class Receiver:
         self._unverified: list[ReceivedCall] = []
         self._beats = deque([clock.monotonic()], maxlen=BEATS_BEFORE_HANDLING)
         self._answer: tuple[int, bytes, dict[str, str]] = (204, b"", {})
+        self._status_of: Callable[[ReceivedCall], int] | None = None
         self._open = asyncio.Event()
         self._open.set()
         self._arrived = asyncio.Condition()
@@ -66,6 +67,11 @@ class Receiver:
     def answer_with(self, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
         """Answer like this from now on."""
         self._answer = (status, body, dict(headers or {}))
+        self._status_of = None
+
+    def answer_by(self, status_of: Callable[[ReceivedCall], int]) -> None:
+        """Answer each call with the status that this says, from now on."""
+        self._status_of = status_of
 
     def hold(self) -> None:
         """Take calls, but do not answer them until `release`."""
@@ -101,6 +107,8 @@ class Receiver:
             self._arrived.notify_all()
         await self._open.wait()
         status, body, headers = self._answer
+        if self._status_of is not None:
+            status = self._status_of(call)
         return web.Response(status=status, body=body, headers=headers)
 
     def verify(self) -> None:

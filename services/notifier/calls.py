@@ -42,7 +42,8 @@ class Lease:
 class Call:
     """One call that is claimed: made under its lease, or not at all.
 
-    `slots` are what it tells of stock; `logical_timestamp` is that of the fulfillment event that it tells.
+    `slots` are what it tells of stock; `logical_timestamp` is that of the fulfillment event that it tells, `attempt`
+    counts the failures in a row to do so.
     """
 
     endpoint: DueEndpoint
@@ -52,6 +53,7 @@ class Call:
     body: bytes
     slots: tuple[DueSlot, ...] = ()
     logical_timestamp: int | None = None
+    attempt: int = 0
 
     @property
     def is_sample(self) -> bool:
@@ -86,11 +88,11 @@ async def send(deliverer: Deliverer, vault: Vault, call: Call) -> Answered:
         headers |= dict.fromkeys(own_header, MASK)
         outcome = await deliverer.post(call.endpoint.url, sent, call.body, call.lease.deadline)
     except UnreadableSecretError:
-        outcome = Outcome("late", detail="nothing was sent: we cannot read a secret of this endpoint")
+        outcome = Outcome("late", detail="nothing was sent: we cannot read a secret of this endpoint", charged=False)
     except Exception as error:
         # Ours to mend, and nobody knows how far the call got: it counts as one that may have arrived.
         log.exception("webhook_call_broke", endpoint_id=call.endpoint.endpoint_id, webhook_id=call.webhook_id)
-        outcome = Outcome("reset", detail=f"the sender failed: {type(error).__name__}")
+        outcome = Outcome("reset", detail=f"the sender failed: {type(error).__name__}", charged=False)
     seconds = clock.monotonic() - started
     CALLS.labels(outcome.error or "delivered").inc()
     CALL_SECONDS.observe(seconds)

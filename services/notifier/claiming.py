@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from services.notifier import stock_level
 from services.notifier.calls import Call, Lease
 from services.notifier.domain.calls import fitting, webhook_id
+from services.notifier.domain.health import CALL_PRODUCTS
 from services.notifier.encryption import vault_of
 from services.notifier.endpoint_secrets import with_readable_secrets
 from services.notifier.store import slots as slot_store
-from services.notifier.store.due import DueEndpoint, find_due_endpoints
+from services.notifier.store.due import DueEndpoint, find_due_endpoints, pace
 from services.notifier.store.slots import DueSlot, Taken
 from shared import clock
 from shared.database import Database, Session
 from shared.linked_products import LinkedPart, find_linked
 from shared.settings import Settings
 
-# Products in one call, and bytes of its body (architecture.md section 8).
-CALL_PRODUCTS = 100
+# Bytes of a call's body (architecture.md section 8).
 CALL_BYTES = 256 * 1024
 
 
@@ -45,6 +45,7 @@ async def claim(database: Database, settings: Settings, after: int, limit: int) 
         if calls:
             taken = [Taken(slot, call.endpoint.window_seconds) for call in calls for slot in call.slots]
             await slot_store.take(session, taken, lease.lease_id, settings.webhook_timeout_seconds)
+            await pace(session, [call.endpoint for call in calls])
     return Claimed(tuple(calls), due[-1].endpoint_id if len(due) == limit else 0)
 
 

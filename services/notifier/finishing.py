@@ -1,27 +1,40 @@
-"""Writes down what came of calls: acknowledgements, windows, the log, and who is gone."""
+"""Writes down what came of calls: how their endpoints are, acknowledgements, windows, and the log."""
 
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
+from yarl import URL
+
+from services.notifier import feeding
+from services.notifier.alerting import alerts_of
 from services.notifier.calls import Answered
-from services.notifier.domain.calls import disables, next_turn
+from services.notifier.domain.calls import next_turn
+from services.notifier.domain.health import Health, Notice, after_call, call_limit_after
 from services.notifier.store import attempts as attempt_store
-from services.notifier.store import endpoints as endpoint_store
+from services.notifier.store import health as health_store
 from services.notifier.store import slots as slot_store
 from services.notifier.store.attempts import Made
+from services.notifier.store.health import LockedEndpoint
 from services.notifier.store.slots import Finished
-from shared.database import Database
+from shared.database import Database, Session
+from shared.events.notifier import EndpointDisabled, EndpointFailing, EndpointHealth, EndpointRecovered
+from shared.messaging.outbox import publish
 
-GONE_REASON = "it answered 410 Gone"
+EVENTS: dict[Notice, type[EndpointHealth]] = {
+    "failing": EndpointFailing,
+    "disabled": EndpointDisabled,
+    "recovered": EndpointRecovered,
+}
 
 
-async def finish(database: Database, answered: Sequence[Answered]) -> None:
-    """Write down what became of these calls: acknowledgements, windows, the log, and who is gone."""
+async def finish(database: Database, answered: Sequence[Answered], *, with_alerts: bool = False) -> None:
+    """Write down what became of these calls, in one transaction; `with_alerts` has operators told of bad health."""
     async with database.transaction() as session:
-        gone = [
-            item.call.endpoint.endpoint_id for item in answered if disables(item.outcome) and not item.call.is_sample
-        ]
-        await endpoint_store.disable(session, gone, GONE_REASON)
+        # Endpoints before slots, as the claim has it.
+        await _judge(session, answered, with_alerts=with_alerts)
         await slot_store.finish(session, [finished for item in answered for finished in _finished(item)])
+        await feeding.finish(session, answered)
         await attempt_store.log_attempts(
             session,
             [
@@ -40,17 +53,65 @@ async def finish(database: Database, answered: Sequence[Answered]) -> None:
         )
 
 
+async def _judge(session: Session, answered: Sequence[Answered], *, with_alerts: bool) -> None:
+    """What the calls say about their endpoints, and who is told of it."""
+    of_endpoint: dict[int, list[Answered]] = defaultdict(list)
+    for item in answered:
+        if item.call.is_sample:
+            continue
+        of_endpoint[item.call.endpoint.endpoint_id].append(item)
+    failed = {item.call.endpoint.endpoint_id for item in answered if not item.outcome.delivered}
+    changed: dict[int, Health] = {}
+    events: list[EndpointHealth] = []
+    for endpoint in await health_store.lock_health(session, sorted(of_endpoint), sorted(failed)):
+        health = endpoint.health
+        for item in of_endpoint[endpoint.endpoint_id]:
+            before, health = health, _after(health, item, endpoint)
+            events += [_event(notice, endpoint, before, health, item) for notice in health.notices]
+        if health != endpoint.health:
+            changed[endpoint.endpoint_id] = health
+    await health_store.save_health(session, changed)
+    publish(session, *events)
+    if with_alerts:
+        await health_store.add_alerts(session, alerts_of(events))
+
+
+def _after(health: Health, item: Answered, endpoint: LockedEndpoint) -> Health:
+    slots = item.call.slots
+    call_limit = slots[0].call_limit if slots else None
+    return after_call(replace(health, notices=()), item.outcome, len(slots), call_limit, endpoint.now)
+
+
+def _event(notice: Notice, endpoint: LockedEndpoint, before: Health, health: Health, item: Answered) -> EndpointHealth:
+    failing = before if notice == "recovered" else health
+    return EVENTS[notice](
+        endpoint_id=endpoint.endpoint_id,
+        company_id=endpoint.company_id,
+        host=URL(endpoint.url).host or "",
+        state="disabled" if notice == "disabled" else endpoint.state,
+        failing_since=failing.failing_since or endpoint.now,
+        failures=failing.failures,
+        last_error=item.outcome.error,
+        last_status=item.outcome.status,
+        occurred_at=endpoint.now,
+    )
+
+
 def _finished(item: Answered) -> list[Finished]:
-    call = item.call
-    turns = [(slot, next_turn(item.outcome, slot.attempt, call.endpoint.window_seconds)) for slot in call.slots]
+    call, outcome = item.call, item.outcome
+    turns = [
+        next_turn(outcome, slot.attempt, call.endpoint.window_seconds, early_retry=call.endpoint.early_retry)
+        for slot in call.slots
+    ]
     return [
         Finished(
             endpoint_id=slot.endpoint_id,
             product_id=slot.stock.product_id,
             lease_id=call.lease.lease_id,
-            delivered=item.outcome.delivered,
+            delivered=outcome.delivered,
             delay_seconds=turn.delay_seconds,
             attempt=turn.attempt,
+            call_limit=call_limit_after(outcome, len(call.slots), slot.call_limit),
         )
-        for slot, turn in turns
+        for slot, turn in zip(call.slots, turns, strict=True)
     ]

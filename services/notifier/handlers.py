@@ -2,11 +2,19 @@
 
 from collections.abc import Sequence
 
+from services.notifier import fulfillment
+from services.notifier.store import feeds as feed_store
 from services.notifier.store import stock as stock_store
 from shared.catalog_view import keep_api_keys, keep_companies, keep_connections, keep_products
 from shared.database import Session
 from shared.events.catalog import ApiKeyChanged, CompanyChanged, ConnectionChanged, ProductChanged, ProductRemoved
 from shared.events.inventory import StockChanged, StockRemoved
+from shared.events.orders import (
+    FulfillmentItem,
+    FulfillmentRequestAssigned,
+    FulfillmentRequestCompleted,
+    FulfillmentRequestFailed,
+)
 from shared.messaging.consumer import on
 
 
@@ -31,10 +39,16 @@ async def keep_stock(session: Session, events: Sequence[StockChanged | StockRemo
     await stock_store.keep_stock(session, events)
 
 
+async def keep_fulfillment(session: Session, events: Sequence[FulfillmentItem]) -> None:
+    """Keep what happened to fulfillment items, whoever is told of it: a feed may be opened later, and begin before."""
+    await feed_store.keep_events(session, [fulfillment.fields_of(event) for event in events])
+
+
 SUBSCRIPTIONS = (
     on(CompanyChanged, keep_companies),
     on(ApiKeyChanged, keep_api_keys),
     on(ConnectionChanged, copy_connections),
     on((ProductChanged, ProductRemoved), copy_products),
     on((StockChanged, StockRemoved), keep_stock),
+    on((FulfillmentRequestAssigned, FulfillmentRequestFailed, FulfillmentRequestCompleted), keep_fulfillment),
 )

@@ -7,6 +7,7 @@ behind is a lease that runs out and a window that is over one time-out later tha
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -14,6 +15,7 @@ from services.notifier.calls import Answered, Call, send
 from services.notifier.claiming import Claimed, claim
 from services.notifier.deliver import Deliverer, delivering
 from services.notifier.encryption import vault_of
+from services.notifier.feeding import claim_events
 from services.notifier.finishing import finish
 from services.notifier.pinging import claim_samples
 from shared import clock
@@ -23,8 +25,8 @@ from shared.service_context import Context
 
 log = structlog.get_logger()
 
-# Calls under way in one process. Each endpoint has one at most, so this many retailers must be slow at once before
-# anybody waits for them; it is also that many sockets, and bodies of at most 128 MiB together.
+# Calls under way in one process. Each endpoint has one at most, unless it wants more, so about this many retailers must
+# be slow at once before anybody waits for them; it is also that many sockets, and bodies of at most 128 MiB together.
 CALLS_AT_ONCE = 512
 # Quick endpoints need no more than these to keep one core busy, and each call more costs all others (memory in
 # use, garbage collection). Slow ones are given as many as there are calls that waited this long.
@@ -92,12 +94,15 @@ class Sender:
         raise self._failure
 
     async def _claim_some(self, after: int, limit: int) -> Claimed:
-        claimed = await claim(self._database, self._settings, after, limit)
-        self._take(claimed.calls)
-        self._take(await claim_samples(self._database, self._settings, SAMPLES_AT_ONCE))
-        return claimed
+        # Half of the room, so that neither feeds nor stock ever take all of it.
+        fed = await claim_events(self._database, self._settings, limit // 2)
+        self._add(fed)
+        claimed = await claim(self._database, self._settings, after, limit - len(fed))
+        self._add(claimed.calls)
+        self._add(await claim_samples(self._database, self._settings, SAMPLES_AT_ONCE))
+        return replace(claimed, calls=fed + claimed.calls)
 
-    def _take(self, calls: Sequence[Call]) -> None:
+    def _add(self, calls: Sequence[Call]) -> None:
         self._under_way += len(calls)
         self._waiting.extend(calls)
 
@@ -137,6 +142,8 @@ class Sender:
                     await self._write_alone(answered)
             self._under_way -= len(batch)
             self._room.set()
+            if any(answered.call.kind == "fulfillment" for answered in batch):
+                self._woken.set()  # as their next event may be there
 
     async def _write_alone(self, answered: Answered) -> None:
         try:
@@ -149,7 +156,7 @@ class Sender:
     async def _write(self, batch: Sequence[Answered]) -> None:
         while True:
             try:
-                await finish(self._database, batch)
+                await finish(self._database, batch, with_alerts=self._settings.alert_url is not None)
             except Exception as error:
                 if not is_infrastructure(error):
                     raise

@@ -4,7 +4,8 @@ import asyncio
 
 import structlog
 
-from services.notifier import fan_out, handlers
+from services.notifier import fan_out, feeding, handlers
+from services.notifier.alerting import tell_operators
 from services.notifier.api import attempts as attempts_api
 from services.notifier.api import endpoints as endpoints_api
 from services.notifier.api import replays as replays_api
@@ -12,6 +13,7 @@ from services.notifier.api import samples as samples_api
 from services.notifier.api import secrets as secrets_api
 from services.notifier.api import states as states_api
 from services.notifier.api import webhooks
+from services.notifier.backlog import measure_backlog
 from services.notifier.encryption import vault_of
 from services.notifier.endpoint_secrets import encrypt_secrets
 from services.notifier.sender import Sender
@@ -78,7 +80,7 @@ SERVICE = Service(
     ),
     note_key_uses=publishing(ApiKeyUsedAtNotifier),
     subscriptions=handlers.SUBSCRIPTIONS,
-    workers=(tell_retailers, forget_attempts),
+    workers=(tell_retailers, forget_attempts, feeding.look_after_feeds, tell_operators, measure_backlog),
     webhooks=webhooks.router,
     check_settings=check_settings,
 )

@@ -179,6 +179,7 @@ class Slot(Table, table=True):
         # As long as the last attempt is not acknowledged the endpoint may hold either state: it has to be told.
         CheckConstraint("dirty or (acked_version > 0 and acked_version = sent_version)", name="clean"),
         CheckConstraint("attempt >= 0", name="attempt"),
+        CheckConstraint("call_limit > 0", name="call_limit"),
     )
 
     endpoint_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
@@ -201,6 +202,8 @@ class Slot(Table, table=True):
     lease_until: datetime | None = Field(sa_column=Column(DateTime(timezone=True)))
     # Failures in a row.
     attempt: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("0")))
+    # Null, or how many products may go together at most with this one, as a call with it was refused.
+    call_limit: int | None = Field(sa_column=Column(SmallInteger))
 
 
 class Attempt(Table, table=True):
@@ -257,11 +260,23 @@ class Ping(Table, table=True):
     requested_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
 
 
+class FulfillmentStream(Table, table=True):
+    """A supplier's fulfillment events: those up to `forgotten_timestamp` are deleted, as each feed has had them.
+
+    Its lock keeps those who delete events and those who set a feed back apart.
+    """
+
+    __tablename__ = "fulfillment_streams"
+    __table_args__ = (CheckConstraint("forgotten_timestamp >= 0", name="forgotten_timestamp"),)
+
+    supplier_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    forgotten_timestamp: int = Field(sa_column=Column(BigInteger, nullable=False, server_default=text("0")))
+
+
 class FulfillmentEvent(Table, table=True):
     """What happened to an item of a supplier's fulfillment, as its feeds tell it; `body` is the event's fields."""
 
     __tablename__ = "fulfillment_events"
-    __table_args__ = (Index("ix_fulfillment_events_heard_at", "heard_at"),)
 
     supplier_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
     logical_timestamp: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
@@ -297,3 +312,4 @@ class Alert(Table, table=True):
     body: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
     not_before: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
     attempt: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("0")))
+    raised_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))

@@ -31,6 +31,7 @@ QUEUES = [
     "notifier.catalog",
     "notifier.catalog.urgent",
     "notifier.inventory",
+    "notifier.orders",
     "orders.catalog",
     "orders.catalog.urgent",
     "orders.inventory",

@@ -18,7 +18,8 @@ from standardwebhooks import Webhook
 
 import demo
 from demo.api import Api, ApiError
-from demo.retailer import LOOPBACK, demo_retailer
+from demo.options import LOOPBACK
+from demo.retailer import demo_retailer
 from demo.run import run_demo
 from services.all_in_one import SERVICES
 from shared import clock

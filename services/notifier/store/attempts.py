@@ -36,13 +36,15 @@ LOG = text("""
         request_headers, request_body, status, response_body, error, detail, charged)
     select a.endpoint_id, a.webhook_id, a.kind, cast(a.product_ids as bigint[]), cast(a.versions as bigint[]),
         db_now() - make_interval(secs => a.seconds), round(a.seconds * 1000), cast(a.request_headers as jsonb),
-        a.request_body, a.status, a.response_body, a.error, a.detail, a.kind not in ('ping', 'test')
+        a.request_body, a.status, a.response_body, a.error, a.detail,
+        a.charged and a.kind not in ('ping', 'test')
     from unnest(cast(:endpoint_ids as bigint[]), cast(:webhook_ids as text[]), cast(:kinds as text[]),
         cast(:product_ids as text[]), cast(:versions as text[]), cast(:seconds as double precision[]),
         cast(:request_headers as text[]), cast(:request_bodies as bytea[]), cast(:statuses as integer[]),
-        cast(:response_bodies as text[]), cast(:errors as text[]), cast(:details as text[]))
+        cast(:response_bodies as text[]), cast(:errors as text[]), cast(:details as text[]),
+        cast(:charged as boolean[]))
         as a (endpoint_id, webhook_id, kind, product_ids, versions, seconds, request_headers, request_body, status,
-            response_body, error, detail)
+            response_body, error, detail, charged)
 """)
 FORGET = text("""
     delete from attempts where attempt_id in (
@@ -133,6 +135,7 @@ async def log_attempts(session: Session, attempts: Sequence[Made]) -> None:
         "response_bodies": [made.outcome.response_body for made in attempts],
         "errors": [made.outcome.error for made in attempts],
         "details": [made.outcome.detail for made in attempts],
+        "charged": [made.outcome.charged for made in attempts],
     }
     await session.execute(LOG, values)
 

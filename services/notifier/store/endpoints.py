@@ -1,6 +1,6 @@
 """Endpoints as the API sees them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -64,10 +64,6 @@ REMOVE = text(
 )
 SET_STATE = text("""
     update endpoints set state = :state, version = version + 1 where endpoint_id = :endpoint_id and state <> :state
-""")
-DISABLE = text("""
-    update endpoints set state = 'disabled', reason = :reason, version = version + 1
-    where endpoint_id = any(cast(:endpoint_ids as bigint[])) and state = 'active'
 """)
 ENABLE = text("""
     update endpoints set state = 'active', reason = null, failing_since = null, failures = 0, warned = 0,
@@ -206,12 +202,6 @@ async def remove(session: Session, endpoint_id: int, company_id: int | None) -> 
 async def set_state(session: Session, endpoint_id: int, state: EndpointState) -> None:
     """Pause a locked endpoint, or go on."""
     await session.execute(SET_STATE, {"endpoint_id": endpoint_id, "state": state})
-
-
-async def disable(session: Session, endpoint_ids: Sequence[int], reason: str) -> None:
-    """Call these no more; their slots stay as they are."""
-    if endpoint_ids:
-        await session.execute(DISABLE, {"endpoint_ids": sorted(endpoint_ids), "reason": reason})
 
 
 async def enable(session: Session, endpoint_id: int) -> None:

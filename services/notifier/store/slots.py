@@ -7,12 +7,18 @@ from uuid import UUID
 from sqlalchemy import text
 
 from services.notifier.stock_level import StockNow
-from services.notifier.store.due import DueEndpoint
+from services.notifier.store.due import HAS_ROOM, DueEndpoint
 from shared.database import Session
 
-# Asks for leases again: another replica may have claimed between the statement above and its lock.
-FIND_DUE_SLOTS = text("""
-    select s.endpoint_id, s.attempt, p.product_id, p.sku, p.available, p.version, p.occurred_at,
+# Of `slots d`. What is in a call is due no earlier than that ends, whatever moved its turn meanwhile.
+IS_DUE = """
+    d.dirty and d.not_before <= (select db_now()) and coalesce(d.lease_until <= (select db_now()), true)
+"""
+# Asks for room again: another replica may have claimed between the statement above and its lock. What was refused in a
+# call goes apart from all else, in calls as small as its limit says (domain/health.py).
+FIND_DUE_SLOTS = text(
+    f"""
+    select s.endpoint_id, s.attempt, s.call_limit, p.product_id, p.sku, p.available, p.version, p.occurred_at,
         coalesce(s.told_available, p.previous_available) as told_available, p.changes as all_changes,
         p.changes - s.told_changes as changes,
         s.told_available is distinct from p.available or s.sent_version > s.acked_version as is_owed,
@@ -20,16 +26,20 @@ FIND_DUE_SLOTS = text("""
             select from connections c
             where c.supplier_id = p.supplier_id and c.retailer_id = e.company_id and c.state = 'active'
         ) as is_connected
-    from unnest(cast(:endpoint_ids as bigint[]), cast(:company_ids as bigint[])) as e (endpoint_id, company_id)
+    from unnest(cast(:endpoint_ids as bigint[]), cast(:company_ids as bigint[]), cast(:calls_at_once as integer[]),
+        cast(:sizes as integer[])) as e (endpoint_id, company_id, calls_at_once, size)
+    cross join lateral (
+        select d.call_limit from slots d
+        where d.endpoint_id = e.endpoint_id and {IS_DUE} order by d.not_before limit 1) next
     cross join lateral (
         select * from slots d
-        where d.endpoint_id = e.endpoint_id and d.dirty and d.not_before <= (select db_now())
-        order by d.not_before limit :products_per_call for update skip locked) s
+        where d.endpoint_id = e.endpoint_id and {IS_DUE} and d.call_limit is not distinct from next.call_limit
+        order by d.not_before limit least(e.size, next.call_limit) for update skip locked) s
     join stock_products p on p.product_id = s.product_id
-    where not exists (
-        select from slots l where l.endpoint_id = e.endpoint_id and l.lease_until > (select db_now()))
+    where {HAS_ROOM}
     order by p.product_id for share of p
-""")
+"""  # noqa: S608 - constants
+)
 SETTLE = text("""
     update slots s set dirty = false
     from unnest(cast(:endpoint_ids as bigint[]), cast(:product_ids as bigint[])) as d (endpoint_id, product_id)
@@ -75,14 +85,15 @@ SHARE_STOCK = text("""
 """)
 FINISH = text("""
     update slots s set lease_id = null, lease_until = null, attempt = d.attempt,
-        not_before = db_now() + make_interval(secs => d.delay_seconds),
+        call_limit = d.call_limit, not_before = db_now() + make_interval(secs => d.delay_seconds),
         dirty = not d.delivered or s.sent_available <> p.available,
         acked_version = case when d.delivered then s.sent_version else s.acked_version end,
         told_available = case when d.delivered then s.sent_available else s.told_available end,
         told_changes = case when d.delivered then s.sent_changes else s.told_changes end
     from unnest(cast(:endpoint_ids as bigint[]), cast(:product_ids as bigint[]), cast(:lease_ids as uuid[]),
-        cast(:delivered as boolean[]), cast(:delay_seconds as double precision[]), cast(:attempts as integer[]))
-        as d (endpoint_id, product_id, lease_id, delivered, delay_seconds, attempt)
+        cast(:delivered as boolean[]), cast(:delay_seconds as double precision[]), cast(:attempts as integer[]),
+        cast(:call_limits as smallint[]))
+        as d (endpoint_id, product_id, lease_id, delivered, delay_seconds, attempt, call_limit)
     join stock_products p on p.product_id = d.product_id
     where s.endpoint_id = d.endpoint_id and s.product_id = d.product_id and s.lease_id = d.lease_id
 """)
@@ -94,6 +105,7 @@ class DueSlot:
 
     endpoint_id: int
     attempt: int
+    call_limit: int | None
     stock: StockNow
     all_changes: int
     is_owed: bool
@@ -118,22 +130,28 @@ class Finished:
     delivered: bool
     delay_seconds: float
     attempt: int
+    call_limit: int | None = None
 
 
 async def find_due_slots(session: Session, endpoints: Sequence[DueEndpoint], products_per_call: int) -> list[DueSlot]:
-    """Lock what is due for these locked endpoints, at most `products_per_call` each, and share-lock its stock."""
+    """Lock what is due for these locked endpoints, and share-lock its stock.
+
+    Of each endpoint as much as may go into one call: at most `products_per_call`, and what it takes itself.
+    """
     rows = await session.execute(
         FIND_DUE_SLOTS,
         {
             "endpoint_ids": [endpoint.endpoint_id for endpoint in endpoints],
             "company_ids": [endpoint.company_id for endpoint in endpoints],
-            "products_per_call": products_per_call,
+            "calls_at_once": [endpoint.calls_at_once for endpoint in endpoints],
+            "sizes": [min(endpoint.products_per_call, products_per_call) for endpoint in endpoints],
         },
     )
     return [
         DueSlot(
             endpoint_id=row.endpoint_id,
             attempt=row.attempt,
+            call_limit=row.call_limit,
             stock=StockNow(
                 product_id=row.product_id,
                 sku=row.sku,
@@ -212,5 +230,6 @@ async def finish(session: Session, finished: Sequence[Finished]) -> None:
             "delivered": [item.delivered for item in finished],
             "delay_seconds": [item.delay_seconds for item in finished],
             "attempts": [item.attempt for item in finished],
+            "call_limits": [item.call_limit for item in finished],
         },
     )

@@ -216,7 +216,10 @@ class Desk:
 
     async def enable_all(self) -> None:
         """All endpoints are active, and called as if they had never failed."""
-        await self.execute("update endpoints set state = 'active', reason = null")
+        await self.execute(
+            """update endpoints set state = 'active', reason = null, failing_since = null, failures = 0, warned = 0,
+                next_call_at = '-infinity', products_per_call = 100"""
+        )
 
     async def execute(self, statement: str, **values: object) -> list[Any]:
         """Run SQL in notifier's schema; returns the rows, if there are any."""

@@ -68,19 +68,6 @@ async def test_a_redirect_is_a_failure_and_is_not_followed() -> None:
         assert elsewhere.calls == []
 
 
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "localhost.", "2130706433", "127.1", "0x7f.1"]
-)
-async def test_this_machine_is_not_called_without_an_exception(host: str) -> None:
-    async with receiver() as shop:
-        port = shop.url.split(":")[2]
-        outcome = await call(f"http://{host}:{port}", public_only=True)
-        # The odd spellings are refused before they are looked up.
-        assert outcome.error in {"forbidden", "dns"}
-        assert not outcome.may_have_arrived
-        assert shop.calls == []
-
-
 async def test_the_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     async with receiver() as proxy, receiver() as shop:
         monkeypatch.setenv("http_proxy", proxy.url)

@@ -28,13 +28,13 @@ async def test_one_call_that_cannot_be_written_down_ends_the_sender_and_takes_no
         ids = [await desk.register(shop) for shop in shops]
         writing, may_write = asyncio.Event(), asyncio.Event()
 
-        async def finish(database: Database, answered: Sequence[Answered]) -> None:
+        async def finish(database: Database, answered: Sequence[Answered], *, with_alerts: bool) -> None:
             writing.set()
             await may_write.wait()
             if any(item.call.endpoint.endpoint_id == ids[1] for item in answered):
                 message = "a bug"
                 raise ValueError(message)
-            await original(database, answered)
+            await original(database, answered, with_alerts=with_alerts)
 
         original = finishing.finish
         monkeypatch.setattr(sender, "finish", finish)

@@ -57,6 +57,7 @@ def upgrade() -> None:
         sa.Column("body", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("not_before", sa.DateTime(timezone=True), nullable=False),
         sa.Column("attempt", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("raised_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("alert_id", name=op.f("pk_alerts")),
         schema="notifier",
     )
@@ -69,8 +70,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("supplier_id", "logical_timestamp", name=op.f("pk_fulfillment_events")),
         schema="notifier",
     )
-    op.create_index(
-        "ix_fulfillment_events_heard_at", "fulfillment_events", ["heard_at"], unique=False, schema="notifier"
+    op.create_table(
+        "fulfillment_streams",
+        sa.Column("supplier_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("forgotten_timestamp", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.CheckConstraint("forgotten_timestamp >= 0", name=op.f("ck_fulfillment_streams_forgotten_timestamp")),
+        sa.PrimaryKeyConstraint("supplier_id", name=op.f("pk_fulfillment_streams")),
+        schema="notifier",
     )
     op.create_table(
         "feeds",
@@ -173,6 +179,8 @@ def upgrade() -> None:
     op.add_column("slots", sa.Column("told_band", sa.SmallInteger(), nullable=True), schema="notifier")
     op.add_column("slots", sa.Column("acked_at", sa.DateTime(timezone=True), nullable=True), schema="notifier")
     op.add_column("slots", sa.Column("frozen_body", sa.LargeBinary(), nullable=True), schema="notifier")
+    op.add_column("slots", sa.Column("call_limit", sa.SmallInteger(), nullable=True), schema="notifier")
+    op.create_check_constraint(op.f("ck_slots_call_limit"), "slots", "call_limit > 0", schema="notifier")
     op.add_column(
         "stock_products",
         sa.Column("levels", postgresql.JSONB(astext_type=sa.Text()), server_default="{}", nullable=False),
@@ -209,6 +217,7 @@ def downgrade() -> None:
     op.drop_column("stock_products", "band", schema="notifier")
     op.drop_column("stock_products", "causes", schema="notifier")
     op.drop_column("stock_products", "levels", schema="notifier")
+    op.drop_column("slots", "call_limit", schema="notifier")
     op.drop_column("slots", "frozen_body", schema="notifier")
     op.drop_column("slots", "acked_at", schema="notifier")
     op.drop_column("slots", "told_band", schema="notifier")
@@ -238,6 +247,6 @@ def downgrade() -> None:
     op.drop_column("attempts", "kind", schema="notifier")
     op.drop_table("pings", schema="notifier")
     op.drop_table("feeds", schema="notifier")
-    op.drop_index("ix_fulfillment_events_heard_at", table_name="fulfillment_events", schema="notifier")
+    op.drop_table("fulfillment_streams", schema="notifier")
     op.drop_table("fulfillment_events", schema="notifier")
     op.drop_table("alerts", schema="notifier")
