@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response, status
 from pydantic import BaseModel
 
+from services.notifier.api.feeds import require_kept
 from services.notifier.api.options import EndpointChange, NewEndpoint, stored_options
 from services.notifier.api.requests import (
     PREFIX,
@@ -77,7 +78,7 @@ async def register_endpoint(
         stored = vault(context).encrypt(secret)
         endpoint = await endpoint_store.add(session, company_id, secret=stored, format_=body.format, **options)
         if body.format == "fulfillment":
-            await feed_store.open_feed(session, endpoint.endpoint_id, company_id, body.after)
+            require_kept(await feed_store.open_feed(session, endpoint.endpoint_id, company_id, body.after))
             endpoint = await find_endpoint(session, endpoint.endpoint_id, caller)
         await ping_store.enqueue(session, endpoint.endpoint_id, new_sample_id(), "ping")
     response.headers["Location"] = f"{PREFIX}/{endpoint.endpoint_id}"

@@ -6,6 +6,7 @@ from fastapi import APIRouter, status
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from services.notifier.api.attempts import unknown_attempt
+from services.notifier.api.feeds import require_kept
 from services.notifier.api.requests import PREFIX, CallerOf, ContextOf, EndpointId, find_endpoint, lock_endpoint
 from services.notifier.store import attempts as attempt_store
 from services.notifier.store import feeds as feed_store
@@ -59,7 +60,7 @@ async def replay_endpoint(
         endpoint = await lock_endpoint(session, endpoint_id, caller)
         _check(wanted, endpoint)
         if wanted.after is not None:
-            await feed_store.rewind(session, endpoint_id, wanted.after)
+            require_kept(await feed_store.rewind(session, endpoint_id, wanted.after))
             return await _answer(session, Replayed(0, 0), endpoint_id, caller)
         marked = await replay(session, endpoint_id, since=wanted.since, product_ids=wanted.product_ids)
         return await _answer(session, marked, endpoint_id, caller)
