@@ -88,7 +88,7 @@ async def send(deliverer: Deliverer, vault: Vault, call: Call) -> Answered:
         headers |= dict.fromkeys(own_header, MASK)
         outcome = await deliverer.post(call.endpoint.url, sent, call.body, call.lease.deadline)
     except UnreadableSecretError:
-        outcome = Outcome("late", detail="nothing was sent: we cannot read a secret of this endpoint")
+        outcome = Outcome("late", detail="nothing was sent: we cannot read a secret of this endpoint", charged=False)
     except Exception as error:
         # Ours to mend, and nobody knows how far the call got: it counts as one that may have arrived.
         log.exception("webhook_call_broke", endpoint_id=call.endpoint.endpoint_id, webhook_id=call.webhook_id)
