@@ -121,7 +121,7 @@ def _call(
         endpoint=endpoint,
         kind="stock_level",
         slots=tuple(slots[:count]),
-        webhook_id=webhook_id(endpoint.endpoint_id, [(slot.stock.product_id, slot.version) for slot in slots[:count]]),
+        webhook_id=webhook_id(endpoint.endpoint_id, [(slot.stock.product_id, slot.state) for slot in slots[:count]]),
         body=stock_level.body(items[:count]),
         lease=lease,
     )
@@ -133,7 +133,7 @@ def _variant_call(endpoint: DueEndpoint, slot: DueSlot, linked: Sequence[LinkedP
         endpoint=endpoint,
         kind="variant_stock",
         slots=(slot,),
-        webhook_id=variants.event_webhook_id(endpoint.endpoint_id, slot.kind, product_id, slot.location, slot.version),
+        webhook_id=variants.event_webhook_id(endpoint.endpoint_id, slot.kind, product_id, slot.location, slot.state),
         body=_event(endpoint, slot, linked) if slot.frozen is None else slot.frozen.body,
         lease=lease,
     )

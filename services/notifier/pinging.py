@@ -38,5 +38,5 @@ def _body(sample: Sample) -> bytes:
     if endpoint.format == "stock_level":
         return samples.stock_level(legacy_key=endpoint.legacy_key)
     if endpoint.format == "variant_stock":
-        return samples.variant_stock(sample.event_types, delta_is_total=endpoint.delta_semantics == "total")
+        return samples.variant_stock(endpoint.event_types, delta_is_total=endpoint.delta_semantics == "total")
     return samples.fulfillment(dotted_names=endpoint.dotted_names)

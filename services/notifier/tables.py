@@ -204,6 +204,8 @@ class Slot(Table, table=True):
     attempt: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("0")))
     # Null, or how many products may go together at most with this one, as a call with it was refused.
     call_limit: int | None = Field(sa_column=Column(SmallInteger))
+    # How often it was asked to be told again: then the same state is another message.
+    replays: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("0")))
 
 
 class Attempt(Table, table=True):

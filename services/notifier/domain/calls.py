@@ -94,13 +94,13 @@ def disables(outcome: Outcome) -> bool:
     return outcome.status == GONE
 
 
-def webhook_id(endpoint_id: int, versions: Iterable[tuple[int, int]]) -> str:
-    """The id of a call that tells these `(product id, version)`: the same for every attempt at the same state.
+def webhook_id(endpoint_id: int, states: Iterable[tuple[int, str]]) -> str:
+    """The id of a call that tells these `(product id, state)`: the same for every attempt at the same states.
 
     Opaque and without a dot, as it is signed dot-separated (Standard Webhooks).
     """
-    state = ",".join(f"{product_id}={version}" for product_id, version in sorted(versions))
-    return f"msg_{hashlib.sha256(f'{endpoint_id}:{state}'.encode()).hexdigest()[:32]}"
+    told = ",".join(f"{product_id}={state}" for product_id, state in sorted(states))
+    return f"msg_{hashlib.sha256(f'{endpoint_id}:{told}'.encode()).hexdigest()[:32]}"
 
 
 def fitting(sizes: Sequence[int], limit: int) -> int:

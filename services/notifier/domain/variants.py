@@ -34,10 +34,10 @@ def update_source(causes: Sequence[str]) -> UpdateSource:
     return SOURCES.get(causes[-1], "system") if causes else "system"
 
 
-def event_webhook_id(endpoint_id: int, kind: str, product_id: int, location: str, version: int) -> str:
-    """The id of a call with one event: the same for every attempt at it, and of no other event.
+def event_webhook_id(endpoint_id: int, kind: str, product_id: int, location: str, state: str) -> str:
+    """The id of a call with one event at this `state`: the same for every attempt at it, and of no other event.
 
     Opaque and without a dot, as it is signed dot-separated (Standard Webhooks).
     """
-    event = f"{endpoint_id}:{kind}:{product_id}={version}:{location}"
+    event = f"{endpoint_id}:{kind}:{product_id}={state}:{location}"
     return f"msg_{hashlib.sha256(event.encode()).hexdigest()[:32]}"

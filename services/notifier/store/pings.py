@@ -25,7 +25,7 @@ CLAIM = text(
             select endpoint_id from pings order by requested_at limit :limit for update skip locked)
         returning endpoint_id, webhook_id, kind
     )
-    select c.webhook_id, c.kind as sample_kind, e.event_types, {TO_CALL}
+    select c.webhook_id, c.kind as sample_kind, {TO_CALL}
     from claimed c join endpoints e on e.endpoint_id = c.endpoint_id
 """  # noqa: S608 - constants
 )
@@ -33,12 +33,11 @@ CLAIM = text(
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A sample to send now; `event_types` are those that its endpoint asked for."""
+    """A sample to send now."""
 
     endpoint: DueEndpoint
     webhook_id: str
     kind: SampleKind
-    event_types: list[str] | None
 
 
 async def enqueue(session: Session, endpoint_id: int, webhook_id: str, kind: SampleKind) -> str:
@@ -54,10 +53,9 @@ async def claim(session: Session, limit: int, floor_seconds: int) -> list[Sample
 
 
 def _sample(row: dict[str, object]) -> Sample:
-    own = {name: row.pop(name) for name in ("webhook_id", "sample_kind", "event_types")}
+    webhook_id, kind = row.pop("webhook_id"), row.pop("sample_kind")
     return Sample(
         endpoint=DueEndpoint(**row),  # type: ignore[arg-type] # columns of TO_CALL
-        webhook_id=str(own["webhook_id"]),
-        kind=own["sample_kind"],  # type: ignore[arg-type] # checked by the table
-        event_types=own["event_types"],  # type: ignore[arg-type] # text[]
+        webhook_id=str(webhook_id),
+        kind=kind,  # type: ignore[arg-type] # checked by the table
     )

@@ -26,7 +26,7 @@ REPLAY = text(f"""
           and (cast(:since as timestamptz) is null or s.acked_at >= :since or p.occurred_at >= :since)
         order by s.product_id, s.location, s.kind for no key update of s
     ), marked as (
-        update slots s set dirty = true, acked_version = 0, told_band = null,
+        update slots s set dirty = true, acked_version = 0, told_band = null, replays = s.replays + 1,
             told_available = case when s.kind = 'stock_level' then null else s.told_available end
         from asked a
         where s.endpoint_id = :endpoint_id and s.product_id = a.product_id and s.location = a.location

@@ -23,7 +23,7 @@ IS_DUE = """
 # Asks for room again: another replica may have claimed between the statement above and its lock. What was refused in a
 # call goes apart from all else, in calls as small as its limit says (domain/health.py).
 FIND_DUE_SLOTS = text(f"""
-    select s.endpoint_id, s.kind, s.location, s.attempt, s.call_limit, s.not_before as due_at, s.frozen_body,
+    select s.endpoint_id, s.kind, s.location, s.attempt, s.call_limit, s.replays, s.not_before as due_at, s.frozen_body,
         s.sent_version, s.sent_available, s.sent_changes, s.sent_band, s.told_available, s.told_band, s.acked_version,
         s.sent_version > s.acked_version as is_unsure, p.product_id, p.sku, p.available, p.version, p.occurred_at,
         p.causes, p.band, p.fanned_out_band,
@@ -151,6 +151,7 @@ class DueSlot:
     location: str
     attempt: int
     call_limit: int | None
+    replays: int
     due_at: datetime
     stock: StockNow
     all_changes: int
@@ -179,6 +180,11 @@ class DueSlot:
     def version(self) -> int:
         """The version that a call tells."""
         return self.stock.version if self.frozen is None else self.frozen.version
+
+    @property
+    def state(self) -> str:
+        """What a call tells, for its id: the version, and which replay of it."""
+        return f"{self.version}.{self.replays}" if self.replays else str(self.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +312,7 @@ def _due_slot(row: Any) -> DueSlot:  # noqa: ANN401 - a row
         location=row.location,
         attempt=row.attempt,
         call_limit=row.call_limit,
+        replays=row.replays,
         due_at=row.due_at,
         stock=StockNow(
             product_id=row.product_id,

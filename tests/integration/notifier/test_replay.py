@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+import pytest
+
 from services.notifier.finishing import finish
 from services.notifier.store.replay import Replayed, replay
 from tests.integration.notifier.conftest import WINDOW_SECONDS, Desk, connection, stock_at, stock_changed
@@ -37,6 +39,22 @@ async def test_everything_is_told_again_as_it_is_now_and_what_was_never_told_too
         assert [call.available for call in shop.calls] == [{100: 9}, {100: 9, 101: 20}]
         await desk.move(WINDOW_SECONDS + 1)
         assert await desk.tell() == []
+
+
+@pytest.mark.parametrize("format_", ["stock_level", "variant_stock"])
+async def test_the_same_state_told_again_is_another_message(desk: Desk, format_: str) -> None:
+    """Whoever takes each `webhook-id` once, as it should, must not drop what it asked for."""
+    async with receiver() as shop:
+        endpoint_id = await desk.register(shop)
+        await desk.ask_for(endpoint_id, format=format_)
+        await desk.hear_stock(stock_at(100, 1, {"main": 10}))
+        await desk.tell()
+        for _ in range(2):
+            await replayed(desk, endpoint_id)
+            await desk.move(WINDOW_SECONDS + 1)
+            await desk.tell()
+        assert len(shop.calls) == 3
+        assert len({call.headers["webhook-id"] for call in shop.calls}) == 3
 
 
 async def test_windows_hold(desk: Desk) -> None:

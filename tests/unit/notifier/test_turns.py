@@ -75,9 +75,9 @@ def test_only_410_disables() -> None:
 
 
 def test_the_id_of_a_call_is_that_of_the_state_it_tells() -> None:
-    first = webhook_id(7, [(100, 3), (101, 5)])
-    assert first == webhook_id(7, [(101, 5), (100, 3)])
-    assert len({first, webhook_id(8, [(100, 3), (101, 5)]), webhook_id(7, [(100, 4), (101, 5)])}) == 3
+    first = webhook_id(7, [(100, "3"), (101, "5")])
+    assert first == webhook_id(7, [(101, "5"), (100, "3")])
+    assert len({first, webhook_id(8, [(100, "3"), (101, "5")]), webhook_id(7, [(100, "4"), (101, "5")])}) == 3
     assert "." not in first
 
 

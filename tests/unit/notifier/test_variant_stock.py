@@ -91,12 +91,12 @@ def test_deltas_are_for_those_who_ask() -> None:
 
 def test_no_two_events_share_an_id() -> None:
     events = [
-        (7, "variant_stock", 100, "main", 3),
-        (7, "variant_stock_delta", 100, "main", 3),
-        (7, "variant_stock", 100, "shop", 3),
-        (7, "variant_stock", 100, "main", 4),
-        (8, "variant_stock", 100, "main", 3),
-        (7, "variant_stock", 101, "main", 3),
+        (7, "variant_stock", 100, "main", "3"),
+        (7, "variant_stock_delta", 100, "main", "3"),
+        (7, "variant_stock", 100, "shop", "3"),
+        (7, "variant_stock", 100, "main", "4"),
+        (8, "variant_stock", 100, "main", "3"),
+        (7, "variant_stock", 101, "main", "3"),
     ]
     ids = [event_webhook_id(*event) for event in events]
     assert len(set(ids)) == len(events)

@@ -180,6 +180,9 @@ def upgrade() -> None:
     op.add_column("slots", sa.Column("acked_at", sa.DateTime(timezone=True), nullable=True), schema="notifier")
     op.add_column("slots", sa.Column("frozen_body", sa.LargeBinary(), nullable=True), schema="notifier")
     op.add_column("slots", sa.Column("call_limit", sa.SmallInteger(), nullable=True), schema="notifier")
+    op.add_column(
+        "slots", sa.Column("replays", sa.Integer(), server_default=sa.text("0"), nullable=False), schema="notifier"
+    )
     op.create_check_constraint(op.f("ck_slots_call_limit"), "slots", "call_limit > 0", schema="notifier")
     op.add_column(
         "stock_products",
@@ -217,6 +220,7 @@ def downgrade() -> None:
     op.drop_column("stock_products", "band", schema="notifier")
     op.drop_column("stock_products", "causes", schema="notifier")
     op.drop_column("stock_products", "levels", schema="notifier")
+    op.drop_column("slots", "replays", schema="notifier")
     op.drop_column("slots", "call_limit", schema="notifier")
     op.drop_column("slots", "frozen_body", schema="notifier")
     op.drop_column("slots", "acked_at", schema="notifier")
