@@ -59,7 +59,7 @@ async def replay_endpoint(
 ) -> ReplayAnswer:
     """Have it told again: what it was told since a time, some products, or everything.
 
-    What is sent is the state of then, never old bytes; windows hold. A fulfillment feed goes back to a logical
+    What is sent is the state of then, never old bytes; windows hold. A fulfillment feed goes on after a logical
     timestamp.
     """
     wanted = body or Replay()
