@@ -240,7 +240,7 @@ POINTS = (
     Point(
         "sender: after acknowledgement",
         "the acknowledgement is committed: nothing must go again",
-        "services.notifier.finishing:finish",
+        "services.notifier.sender:finish",
         "after",
         (NOTIFIER,),
     ),

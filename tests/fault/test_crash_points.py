@@ -182,7 +182,9 @@ def test_every_point_is_tried_wherever_the_code_has_it() -> None:
     }
     publishers = {name for name, events in promised.items() if events}
     writers = {service.name for service in SERVICES if has_route_that_writes(service)}
-    queues = {queue for service in SERVICES for queue in queues_of(service) if not queue.startswith("catalog.")}
+    # The shop of these tests fulfils nothing: `notifier.orders`, of the same consumer as notifier's others, is idle.
+    idle = {"notifier.orders"}
+    queues = {queue for service in SERVICES for queue in queues_of(service) if not queue.startswith("catalog.")} - idle
     everywhere = {
         "effect": publishers,
         "request": writers,
