@@ -19,6 +19,7 @@ from rich.markup import escape
 
 from demo.options import LOOPBACK, Form, OrdersBroker
 from services.commands import broker, dead_letters, keys, orders, products, stock
+from services.commands.listen import listen
 from services.commands.options import DataDir, Dsn, read_settings
 from shared.program import run_to_end, stop_on_signals
 from shared.settings import in_words
@@ -220,6 +221,9 @@ def openapi() -> None:
     from shared.http import create_app
 
     print(json.dumps(create_app(SERVICES, {}).openapi(), indent=2))
+
+
+app.command()(listen)
 
 
 @app.command(name="asyncapi")

@@ -37,7 +37,7 @@ class Heard:
 
 
 def listen(
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes any free one.")] = 8080,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes any free one.", min=0, max=65535)] = 8080,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     secret: Annotated[
         str | None,
@@ -50,6 +50,7 @@ def listen(
 ) -> None:
     """Receive webhooks on this machine: verify each call as a shop should, and show what it says. Ctrl-C ends it."""
     webhook = _webhook(secret)
+    path = f"/{path.lstrip('/')}" if path else ""
 
     async def main() -> None:
         stop = stop_on_signals()
@@ -112,7 +113,7 @@ def _wrong_with(webhook: Webhook, raw: bytes, headers: dict[str, str]) -> str | 
 def _parsed(raw: bytes) -> Any:  # noqa: ANN401 - JSON
     try:
         return json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return raw.decode(errors="replace")
 
 
@@ -127,17 +128,24 @@ def _show_as_json(heard: Heard) -> None:
         "answered": heard.answered,
         "body": heard.body,
     }
-    typer.echo(json.dumps(told, ensure_ascii=False))
+    typer.echo(_printable(json.dumps(told, ensure_ascii=False)))
 
 
 def _show(heard: Heard) -> None:
     at = f"{clock.utc_now():%H:%M:%S}"
-    console.print(f"{at}  [bold]{escape(_kind(heard.body))}[/]  {_verdict(heard)}  answered {heard.answered}")
+    console.print(
+        f"{at}  [bold]{escape(_printable(_kind(heard.body)))}[/]  {_verdict(heard)}  answered {heard.answered}"
+    )
     table = Table.grid(padding=(0, 2))
     for row in _rows(heard.body):
-        table.add_row("        ", *(escape(cell) for cell in row))
+        table.add_row("        ", *(escape(_printable(cell)) for cell in row))
     if table.row_count:
         console.print(table)
+
+
+def _printable(said: object) -> str:
+    """What anybody may have sent, as text that every terminal takes: halves of characters (surrogates) are escaped."""
+    return str(said).encode(errors="backslashreplace").decode()
 
 
 def _verdict(heard: Heard) -> str:
@@ -154,7 +162,7 @@ def _kind(body: Any) -> str:  # noqa: ANN401 - JSON
     return f"{kind} (a test)" if body.get("test") else kind
 
 
-def _rows(body: Any) -> Iterator[tuple[str, ...]]:  # noqa: ANN401 - JSON
+def _rows(body: Any) -> Iterator[tuple[object, ...]]:  # noqa: ANN401 - JSON
     """What a call says, line by line; as it is where it has no shape of ours."""
     try:
         yield from list(_told(body))
@@ -162,7 +170,7 @@ def _rows(body: Any) -> Iterator[tuple[str, ...]]:  # noqa: ANN401 - JSON
         yield (json.dumps(body, ensure_ascii=False),)
 
 
-def _told(body: Any) -> Iterator[tuple[str, ...]]:  # noqa: ANN401 - JSON
+def _told(body: Any) -> Iterator[tuple[object, ...]]:  # noqa: ANN401 - JSON
     if "stock" in body:
         for item in body["stock"]:
             product = item["linked"][0]["product"]

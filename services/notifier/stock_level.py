@@ -45,7 +45,7 @@ def item(stock: StockNow, linked: Sequence[LinkedPart], *, legacy_key: bool = Fa
                 *(_linked(part) for part in linked),
             ],
             "version": stock.version,
-            "occurred_at": stock.occurred_at.isoformat().replace("+00:00", "Z"),
+            "occurred_at": stock.occurred_at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
             "previous_quantity_available": stock.told_available,
             "changes": stock.changes,
         }

@@ -46,7 +46,7 @@ def state_event(variant: VariantNow, linked: Sequence[LinkedPart]) -> bytes:
     if variant.quantity is not None:
         payload |= {
             "quantity": variant.quantity,
-            "inventory_date": variant.occurred_at.isoformat().replace("+00:00", "Z"),
+            "inventory_date": variant.occurred_at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
             "update_source": update_source(variant.causes),
             "available_online": variant.quantity > 0,
             "stock_updated": variant.quantity != variant.told_quantity,

@@ -11,6 +11,7 @@ from shared.database import Session
 from shared.events.inventory import StockChanged, StockRemoved
 
 # A change that leaves everything that anybody is told as it was is fanned out already, if what was before it is.
+# The date of a product never goes back, whatever the clocks of inventory's replicas say: receivers go by it.
 KEEP_STOCK = text("""
     insert into stock_products as old (product_id, supplier_id, sku, available, previous_available, occurred_at,
         version, changes, levels, causes, band, fanned_out_band, fanned_out_version, fanned_out_changes)
@@ -25,8 +26,9 @@ KEEP_STOCK = text("""
             causes, band, previous_band)
     on conflict (product_id) do update set supplier_id = excluded.supplier_id, sku = excluded.sku,
         available = excluded.available, previous_available = excluded.previous_available,
-        occurred_at = excluded.occurred_at, version = excluded.version, changes = old.changes + excluded.changes,
-        levels = excluded.levels, causes = excluded.causes, band = excluded.band,
+        occurred_at = greatest(old.occurred_at, excluded.occurred_at), version = excluded.version,
+        changes = old.changes + excluded.changes, levels = excluded.levels, causes = excluded.causes,
+        band = excluded.band,
         fanned_out_version = case
             when old.fanned_out_version = old.version and old.available = excluded.available
                 and old.levels = excluded.levels and old.band = excluded.band then excluded.version

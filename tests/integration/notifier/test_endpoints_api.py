@@ -55,7 +55,7 @@ async def test_a_retailer_registers_a_url_and_hears_of_the_next_change_and_reads
                     },
                 ],
                 "version": 1,
-                "occurred_at": "2026-01-01T12:00:01Z",
+                "occurred_at": "2026-01-01T12:00:01.000000Z",
                 "previous_quantity_available": 12,
                 "changes": 1,
             }

@@ -81,7 +81,7 @@ async def test_the_event_is_that_of_the_page(desk: Desk) -> None:
                 "product_variant_id": "100",
                 "product_variant_number": "T01-S",
                 "quantity": 5,
-                "inventory_date": "2026-01-01T12:00:01Z",
+                "inventory_date": "2026-01-01T12:00:01.000000Z",
                 "update_source": "import",
                 "available_online": True,
                 "stock_updated": True,
@@ -318,3 +318,18 @@ class TestDeltas:
             await desk.tell()
             assert [quantity for kind, _, quantity in told(shop) if kind == "_delta.updated"] == [10, 10, -3]
             assert shop.calls[2].headers["webhook-id"] == call.webhook_id
+
+
+async def test_the_date_of_a_variant_never_goes_back(desk: Desk) -> None:
+    """Receivers keep the newest date, and inventory's replicas have a clock each."""
+    early, late = (datetime(2026, 1, 1, 12, 0, second, tzinfo=UTC) for second in (0, 1))
+    async with receiver() as shop:
+        await desk.ask_for(await desk.register(shop), format="variant_stock")
+        await desk.hear_stock(stock_at(100, 1, {"main": 9}, occurred_at=late))
+        await desk.tell()
+        await desk.hear_stock(stock_at(100, 2, {"main": 0}, occurred_at=early))
+        await desk.move(WINDOW_SECONDS + 1)
+        await desk.tell()
+        told = [json.loads(call.body)["payload"] for call in shop.calls]
+        assert [one["quantity"] for one in told] == [9, 0]
+        assert [one["inventory_date"] for one in told] == ["2026-01-01T12:00:01.000000Z"] * 2

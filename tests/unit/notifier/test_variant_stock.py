@@ -26,7 +26,7 @@ def test_an_update_has_the_pages_fields_and_their_order() -> None:
     assert state_event(STOCK, PARENT) == (
         b'{"event_type":"variant_stock.updated","payload":{"inventory_id":"main:100","product_parent_id":"102",'
         b'"product_variant_id":"100","product_variant_number":"VAR-123","quantity":100,'
-        b'"inventory_date":"2024-02-12T12:00:00Z","update_source":"manual","available_online":true,'
+        b'"inventory_date":"2024-02-12T12:00:00.000000Z","update_source":"manual","available_online":true,'
         b'"stock_updated":true}}'
     )
 
