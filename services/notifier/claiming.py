@@ -28,12 +28,12 @@ CALL_BYTES = 256 * 1024
 class Claimed:
     """The calls of one claim; `last_endpoint_id` is where the next claim goes on, 0 at the end of the round.
 
-    `found_any` says that there was something due, were it nothing that makes a call: there may be more.
+    `may_find_more` says that the next claim may find something at once, before any of these calls is finished.
     """
 
     calls: tuple[Call, ...]
     last_endpoint_id: int
-    found_any: bool
+    may_find_more: bool
 
 
 async def claim(database: Database, settings: Settings, after: int, limit: int) -> Claimed:
@@ -52,7 +52,15 @@ async def claim(database: Database, settings: Settings, after: int, limit: int) 
         if calls:
             await slot_store.take(session, _taken(calls), lease.lease_id, settings.webhook_timeout_seconds)
             await pace(session, [call.endpoint for call in calls])
-    return Claimed(tuple(calls), due[-1].endpoint_id if len(due) == limit else 0, bool(found))
+    return Claimed(tuple(calls), due[-1].endpoint_id if len(due) == limit else 0, _may_find_more(found, calls))
+
+
+def _may_find_more(found: Sequence[DueSlot], calls: Sequence[Call]) -> bool:
+    """Whether an endpoint was owed nothing of what was looked at, or wants more calls at once than it has now."""
+    called = {call.endpoint.endpoint_id for call in calls}
+    return any(slot.endpoint_id not in called for slot in found) or any(
+        call.endpoint.calls_at_once > 1 for call in calls
+    )
 
 
 async def _claim_calls(

@@ -88,8 +88,10 @@ class Sender:
                 log.warning("webhook_claim_paused", error=str(error))
                 await clock.sleep(PAUSE_SECONDS)
                 continue
-            ended, after = after == 0 and not claimed.found_any, claimed.last_endpoint_id
+            ended, after = after == 0 and not claimed.may_find_more, claimed.last_endpoint_id
             if ended and not after:
+                # What is claimed waits for nothing, and sets `woken` when it is finished.
+                self._open_lanes(deliverer, group)
                 await clock.wait_until_set(self._woken, POLL_SECONDS)
         raise self._failure
 

@@ -3,23 +3,14 @@
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
-from http import HTTPStatus
+from itertools import chain
 from random import Random
-from typing import Any, cast
 
-import aiohttp
 import pytest
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from services.notifier.calls import Answered, Call, send
 from services.notifier.claiming import claim
-from services.notifier.deliver import Deliverer
 from services.notifier.finishing import finish
-from shared import clock
 from shared.events.catalog import ConnectionState
 from shared.events.inventory import StockChanged
 from tests.integration.notifier.conftest import (
@@ -27,119 +18,52 @@ from tests.integration.notifier.conftest import (
     RETAILER_B,
     TIMEOUT_SECONDS,
     WINDOW_SECONDS,
-    Desk,
-    a_desk,
     connection,
     stock_changed,
 )
+from tests.integration.notifier.stories import ANSWERS, LOST, Step, Story, run_stories
 
 PRODUCTS = (100, 101, 200)
 RETAILERS = (RETAILER_A, RETAILER_B)
 # Retailer B asks for peace: its window is twice the platform's.
 WINDOWS = {RETAILER_A: WINDOW_SECONDS, RETAILER_B: 2 * WINDOW_SECONDS}
-ANSWERS = {
-    "fine": HTTPStatus.NO_CONTENT,
-    "broken": HTTPStatus.INTERNAL_SERVER_ERROR,
-    "too much": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    "slow down": HTTPStatus.TOO_MANY_REQUESTS,
-    "gone": HTTPStatus.GONE,
-}
-# What comes of a call that is not answered: whether the request had arrived.
-LOST = {"times out": True, "resets": True, "is not there": False}
 MOODS = [*ANSWERS, *LOST, *["fine"] * 6]
 WORKERS = (0, 1)
 # The last three are the two windows, and what a call that may be under way lasts.
 WAITS_SECONDS = [6, 130, WINDOW_SECONDS + 1, 2 * WINDOW_SECONDS + 1, TIMEOUT_SECONDS + 1]
-# About 15 s on a quiet machine; derandomized, so that whoever breaks it breaks it for all. Finding the shortest story
-# that fails takes minutes: add Phase.shrink for it.
-BOUNDED = settings(
-    max_examples=30,
-    stateful_step_count=100,
-    deadline=None,
-    derandomize=True,
-    phases=[Phase.generate],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-EMPTY = """
-    do $$ declare names text; begin
-        select string_agg(quote_ident(tablename), ', ') into names from pg_tables
-        where schemaname = 'notifier' and tablename <> 'alembic_version';
-        execute 'truncate ' || names || ' restart identity';
-    end $$
-"""
+# Until the lease of what a sender claimed ends, and until it is due again, at either retailer.
+LEASE_SECONDS = TIMEOUT_SECONDS + 1
+SLEEPS_SECONDS = [
+    LEASE_SECONDS,
+    LEASE_SECONDS,
+    *(window_seconds + LEASE_SECONDS for window_seconds in WINDOWS.values()),
+]
 
 
-class Body:
-    """The body of an empty answer, as aiohttp gives it."""
-
-    chunks = b""
-
-    async def iter_any(self) -> AsyncIterator[bytes]:
-        if self.chunks:
-            yield self.chunks
-
-
-class Network:
-    """Stands where aiohttp's session does: each URL is a retailer in some mood, and what arrives is noted."""
-
-    def __init__(self, story: "Story") -> None:
-        self._story = story
-
-    @asynccontextmanager
-    async def post(self, url: str, *, data: bytes, **_: Any) -> AsyncIterator[Any]:  # noqa: ANN401 - aiohttp's
-        mood = self._story.moods[url]
-        if LOST.get(mood, True):
-            self._story.arrived(url, data)
-        if mood == "is not there":
-            raise aiohttp.ConnectionTimeoutError
-        if mood == "times out":
-            raise TimeoutError
-        if mood == "resets":
-            raise aiohttp.ClientOSError
-        headers = {"Retry-After": "1200"} if mood == "slow down" else {}
-        yield cast("Any", type("Answer", (), {"status": ANSWERS[mood], "headers": headers, "content": Body()}))
-
-
-class Story(RuleBasedStateMachine):
+class Telling(Story):
     """Stock changes and its events, two senders that are taken through their steps by hand, and retailers with moods.
 
     `committed` is what inventory told of each product: `(available, version)`, newest last. `told` is what arrived at
     each endpoint: `{(url, product): [(when, available, version)]}`, on the clock that moves the database's.
     """
 
-    runner: asyncio.Runner
-    desk: Desk
-    real_monotonic: Any
-
-    @initialize()
-    def begin(self) -> None:
+    async def begin(self) -> None:
         self.urls = {company_id: f"https://retailer-{company_id}.example/stock" for company_id in RETAILERS}
-        self.moods = dict.fromkeys(self.urls.values(), "fine")
+        self.moods.update(dict.fromkeys(self.urls.values(), "fine"))
         self.committed: dict[int, list[tuple[int, int]]] = {product_id: [] for product_id in PRODUCTS}
         self.events: list[StockChanged] = []
         self.told: dict[tuple[str, int], list[tuple[float, int, int]]] = defaultdict(list)
         self.connected: dict[int, bool] = {RETAILER_A: True, RETAILER_B: True}
         self.connection_version = 1
-        self.wrong: list[str] = []
         # Of each sender: calls that are claimed and not made, and calls that are made and not written down.
         self.claimed: tuple[list[Call], list[Call]] = ([], [])
         self.answered: tuple[list[Answered], list[Answered]] = ([], [])
-        self.runner.run(self._start_anew())
-
-    async def _start_anew(self) -> None:
-        await self.desk.execute(EMPTY)
-        self.desk.deliverer = Deliverer(cast("Any", Network(self)))
-        await self.desk.learn()
         await self.desk.hear_connections(connection("active", 1, RETAILER_B))
         for company_id, url in self.urls.items():
             await self.desk.register_url(url, company_id, window_seconds=WINDOWS[company_id])
 
-    def now(self) -> float:
-        seconds: float = self.real_monotonic() + self.desk.offset_seconds
-        return seconds
-
-    def arrived(self, url: str, body: bytes) -> None:
-        """P1 and P3, and that nothing is made up; noted, as a sender outlives whatever its network raises."""
+    def arrived(self, url: str, _webhook_id: str, body: bytes, /) -> None:
+        """P1 and P3, and that nothing is made up."""
         (company_id,) = (one for one in RETAILERS if self.urls[one] == url)
         for product_id, available, version in _read(body):
             before = self.told[url, product_id]
@@ -151,35 +75,37 @@ class Story(RuleBasedStateMachine):
                 self.wrong.append(f"version {version} after {before[-1]}")
             before.append((self.now(), available, version))
 
-    @invariant()
-    def nothing_is_wrong(self) -> None:
-        assert self.wrong == []
-
-    # One rule for all: Hypothesis leaves some rules out of each story, and without one of these nothing is told.
-    # Each step is one draw, as what may happen depends on a database and its clock.
-    @rule(chance=st.randoms(use_true_random=True))
-    def something_happens(self, chance: Random) -> None:
-        self.runner.run(chance.choice(self.what_may_happen())(chance))
-
-    def what_may_happen(self) -> list[Callable[[Random], Coroutine[Any, Any, None]]]:
-        """What means anything now, the likely more than once."""
+    def what_may_happen(self) -> list[Step]:
         may = [self.a_sender_claims, self.both_senders_claim, *[self.a_sender_works] * 2]
         may += [*[self.stock_changes] * 3, *[self.time_passes] * 3]
-        may += [self.a_retailer_changes_its_mood, self.a_connection_begins_or_ends, self.a_retailer_pauses_or_resumes]
+        may += [self.all_is_well_for_a_while, self.a_retailer_changes_its_mood]
+        may += [self.a_connection_begins_or_ends, self.a_retailer_pauses_or_resumes]
         if self.events:
-            may += [*[self.events_come] * 5, self.events_come_without_fan_out]
+            may += [*[self.events_come] * 4, self.events_come_without_fan_out]
+        in_hand = [*[self.a_sender_sleeps_past_its_lease] * 2, *[self.stock_changes_during_a_call] * 4]
         if any(self.claimed):
-            may += [*[self.a_sender_calls] * 8, self.a_sender_dies]
+            may += [*[self.a_sender_calls] * 8, *in_hand, self.a_sender_dies]
         if any(self.answered):
-            may += [*[self.a_sender_writes_it_down] * 6, self.a_sender_dies]
+            may += [*[self.a_sender_writes_it_down] * 6, *in_hand, self.a_sender_dies]
         return may
 
     async def stock_changes(self, chance: Random) -> None:
         product_id = chance.choice(PRODUCTS)
+        self.events += [self._change(product_id, chance) for _ in range(chance.choice([1, 1, 3]))]
+
+    async def stock_changes_during_a_call(self, chance: Random) -> None:
+        """Claimed, or made and not written down: all hear of it meanwhile."""
+        calls = [*chain(*self.claimed), *(item.call for item in chain(*self.answered))]
+        slot = chance.choice(chance.choice(calls).slots)
+        await self.desk.hear_stock(self._change(slot.stock.product_id, chance))
+        await self.desk.fan_out()
+
+    def _change(self, product_id: int, chance: Random) -> StockChanged:
         states = self.committed[product_id]
-        available, previous = chance.randint(-1, 3), states[-1][0] if states else 0
+        # Mostly some of it: when it runs out it crosses a band, which is looked at by itself.
+        available, previous = chance.randint(-1, 6), states[-1][0] if states else 0
         states.append((available, len(states) + 1))
-        self.events.append(stock_changed(product_id, available, len(states), previous=previous))
+        return stock_changed(product_id, available, len(states), previous=previous)
 
     async def events_come(self, chance: Random) -> None:
         """Some of them, in any order; perhaps they will come again."""
@@ -207,10 +133,21 @@ class Story(RuleBasedStateMachine):
         """Without a stop from its claim to the end."""
         worker = chance.choice(WORKERS)
         await self._claim(worker)
-        while self.claimed[worker]:
-            self.answered[worker].append(await send(self.desk.deliverer, self.desk.vault, self.claimed[worker].pop()))
+        await self._make_calls(worker)
         await finish(self.desk.database, self.answered[worker])
         self.answered[worker].clear()
+
+    async def _make_calls(self, worker: int) -> None:
+        while self.claimed[worker]:
+            self.answered[worker].append(await send(self.desk.deliverer, self.desk.vault, self.claimed[worker].pop()))
+
+    async def a_sender_sleeps_past_its_lease(self, chance: Random) -> None:
+        """And perhaps what it had in hand is due again, for the other one, which may stop anywhere as well."""
+        sleeps = chance.choice([one for one in WORKERS if self.claimed[one] or self.answered[one]])
+        await self.desk.move(chance.choice(SLEEPS_SECONDS))
+        await self._claim(1 - sleeps)
+        if chance.random() < 0.5:
+            await self._make_calls(1 - sleeps)
 
     async def a_sender_calls(self, chance: Random) -> None:
         worker = chance.choice([one for one in WORKERS if self.claimed[one]])
@@ -254,21 +191,29 @@ class Story(RuleBasedStateMachine):
             retailer_id=chance.choice(RETAILERS),
         )
 
-    def teardown(self) -> None:
+    async def all_is_well_for_a_while(self, _: Random) -> None:
+        """Or what was lost would be mended by the next change before anybody looks."""
+        await self.end()
+
+    async def end(self) -> None:
         """P2 and P7: once retailers are well and connected, each soon knows what is now, and nothing is left to do."""
-        self.runner.run(self._all_is_well())
-        self.runner.run(self._tell_in_time())
+        await self._all_is_well()
+        await self._tell_in_time()
 
     async def _all_is_well(self) -> None:
-        self._die(0)
-        self._die(1)
+        for worker in WORKERS:
+            await finish(self.desk.database, self.answered[worker])
+            self._die(worker)
         for retailer_id, url in self.urls.items():
             self.moods[url] = "fine"
-            self.connected[retailer_id] = True
-            await self._tell_of_connection(retailer_id)
+            # A new connection is told all anew, which would mend what was lost.
+            if not self.connected[retailer_id]:
+                self.connected[retailer_id] = True
+                await self._tell_of_connection(retailer_id)
         await self.desk.enable_all()
         if self.events:
             await self.desk.hear_stock(*self.events)
+            self.events.clear()
 
     async def _tell_in_time(self) -> None:
         # What a dead sender had claimed waits for a window and its time-out, what was told just before for a window,
@@ -283,7 +228,6 @@ class Story(RuleBasedStateMachine):
                     _, available, _ = self.told[url, product_id][-1]
                     assert available == states[-1][0], f"{url} knows {self.told[url, product_id]}, not {states}"
         assert await self.desk.execute("select * from slots where dirty or lease_id is not null") == []
-        self.nothing_is_wrong()
 
 
 def _read(body: bytes) -> list[tuple[int, int, int]]:
@@ -294,15 +238,5 @@ def _read(body: bytes) -> list[tuple[int, int, int]]:
 def test_whatever_happens_to_whom_each_is_told_what_is_now_once_a_window(
     database_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def begin() -> Desk:
-        return await desks.enter_async_context(a_desk(database_dsn))
-
-    desks = AsyncExitStack()
-    with asyncio.Runner() as runner:
-        Story.runner, Story.desk, Story.real_monotonic = runner, runner.run(begin()), staticmethod(clock.monotonic)
-        # A sender's clock goes as the database's does: who sleeps past its lease knows it.
-        monkeypatch.setattr(clock, "monotonic", lambda: Story.real_monotonic() + Story.desk.offset_seconds)
-        try:
-            run_state_machine_as_test(Story, settings=BOUNDED)
-        finally:
-            runner.run(desks.aclose())
+    # About 25 s of processor time.
+    run_stories(Telling, database_dsn, monkeypatch, examples=30, steps=60)
