@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from services.notifier.finishing import finish
@@ -11,6 +12,7 @@ from tests.integration.notifier.conftest import (
     RETAILER_B,
     SIZES,
     TIMEOUT_SECONDS,
+    WINDOW_SECONDS,
     Desk,
     connection,
     product,
