@@ -33,7 +33,7 @@ def test_the_base_stock_product_comes_first_then_what_draws_on_it() -> None:
                     {"product": {"id": 301, "sku": "CASE"}, "variant": None},
                 ],
                 "version": 7,
-                "occurred_at": "2026-01-02T03:04:05Z",
+                "occurred_at": "2026-01-02T03:04:05.000000Z",
                 "previous_quantity_available": 12,
                 "changes": 2,
             }
