@@ -89,7 +89,7 @@ async def _claim_calls(
 
 
 def is_owed(endpoint: DueEndpoint, slot: DueSlot) -> bool:
-    """Whether the endpoint must be told of a slot that it wants; what it did not ask for it counts as told."""
+    """Whether the endpoint must be told of a slot that it wants, by what it asked for."""
     if slot.kind == "stock_level" and endpoint.only is not None:
         return not slot.known_bands or bands.is_asked_for(endpoint.only, slot.known_bands, slot.band)
     if slot.kind == "variant_stock":

@@ -1,4 +1,4 @@
-"""Turns changed products into dirty slots."""
+"""Turns changed products, and changed filters, into dirty slots."""
 
 import asyncio
 
@@ -25,18 +25,25 @@ async def fan_out_chunk(database: Database) -> int:
         return await stock_store.fan_out(session, LEAST_PRODUCTS, MOST_PRODUCTS, CHUNK_SLOTS)
 
 
+async def catch_up_one(database: Database) -> bool:
+    """Mark what one endpoint does not know of what its changed filters let in; whether there was one."""
+    async with database.transaction() as session:
+        return await stock_store.catch_up(session)
+
+
 async def run(database: Database, woken: asyncio.Event) -> None:
     """Fan out until cancelled, and set `woken` whenever something was marked."""
     while True:
         try:
             products = await fan_out_chunk(database)
+            caught_up = await catch_up_one(database)
         except Exception as error:
             if not is_infrastructure(error):
                 raise
             log.warning("fan_out_paused", error=str(error))
             await clock.sleep(PAUSE_SECONDS)
             continue
-        if products:
+        if products or caught_up:
             woken.set()
-        if products < LEAST_PRODUCTS:
+        if products < LEAST_PRODUCTS and not caught_up:
             await clock.sleep(POLL_SECONDS)

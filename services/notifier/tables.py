@@ -59,13 +59,15 @@ class Endpoint(Table, table=True):
 
     `window_seconds` can only lengthen the platform's window. The filters (`supplier_ids`, `product_ids`, `only`) are
     null where everything is wanted. Before `next_call_at` there is no call at all: it wants only so many a second, or
-    its calls fail. `products_per_call` is what it has not refused as too much. `failing_since` is the first of the
+    its calls fail. `catch_up` says that its filters were changed, and fan-out has yet to look for what they let in.
+    `products_per_call` is what it has not refused as too much. `failing_since` is the first of the
     `failures` in a row, `warned` how many warnings of them were given.
     """
 
     __tablename__ = "endpoints"
     __table_args__ = (
         Index("ix_endpoints_company_id", "company_id"),
+        Index("ix_endpoints_catch_up", "endpoint_id", postgresql_where=text("catch_up")),
         one_of("state", get_args(EndpointState)),
         one_of("format", get_args(Format)),
         one_of("delta_semantics", get_args(DeltaSemantics)),
@@ -98,6 +100,7 @@ class Endpoint(Table, table=True):
     supplier_ids: list[int] | None = Field(sa_column=Column(ARRAY(BigInteger)))
     product_ids: list[int] | None = Field(sa_column=Column(ARRAY(BigInteger)))
     only: list[str] | None = Field(sa_column=Column(ARRAY(Text)))
+    catch_up: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=text("false")))
     calls_at_once: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("1")))
     calls_per_second: float | None = Field(sa_column=Column(Double))
     next_call_at: datetime = Field(
@@ -151,11 +154,12 @@ class Slot(Table, table=True):
     """What one endpoint has been told of one base stock product, and whether it must be told again.
 
     `kind` is the format it is told in, or `variant_stock_delta`. A variant's stock is that of one location; there,
-    `told_available` is also null once it was told that the location does not stock it any more. `told_band` is what the
-    endpoint's filter `only` compares with. `frozen_body` is a delta that is sent until it is acknowledged.
-    `sent_*` is what the last attempt carried, `told_*` and `acked_version` what the endpoint last acknowledged.
-    `dirty`: what it was told is not what is now, or it is not known what it was told. `not_before` is the window,
-    `infinity` while the retailer has no active connection to the supplier.
+    `told_available` is also null once it was told that the location does not stock it any more. `frozen_body` is a
+    delta that is sent until it is acknowledged. `sent_*` is what the last attempt carried, `told_*` and `acked_version`
+    what the endpoint last acknowledged; but `told_band` is that of what it was told or did not ask to be told since,
+    which its filter `only` compares with, and null where the location did not stock it. `dirty`: what it was told is
+    not what is now, or it is not known what it was told, and whether it asked for that is still to be looked at.
+    `not_before` is the window, `infinity` while the retailer has no active connection to the supplier.
     """
 
     __tablename__ = "slots"
@@ -176,8 +180,9 @@ class Slot(Table, table=True):
         CheckConstraint("location <> '' or (acked_version = 0) = (told_available is null)", name="told_available"),
         # Only a delta may never be told as anything else.
         CheckConstraint("frozen_body is null or (kind = 'variant_stock_delta' and dirty)", name="frozen_body"),
-        # As long as the last attempt is not acknowledged the endpoint may hold either state: it has to be told.
-        CheckConstraint("dirty or (acked_version > 0 and acked_version = sent_version)", name="clean"),
+        # As long as the last attempt is not acknowledged the endpoint may hold either state: it has to be told, unless
+        # it did not ask for what is now. Of changes it asks for all.
+        CheckConstraint("dirty or kind <> 'variant_stock_delta' or acked_version = sent_version", name="clean"),
         CheckConstraint("attempt >= 0", name="attempt"),
         CheckConstraint("call_limit > 0", name="call_limit"),
     )

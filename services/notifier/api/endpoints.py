@@ -135,7 +135,7 @@ async def change_endpoint(
         if options:
             await endpoint_store.change(session, endpoint_id, options)
         if FILTERS & set(options):
-            await stock_store.resume_endpoint(session, endpoint_id)
+            await stock_store.ask_to_catch_up(session, endpoint_id)
         return tagged(response, await find_endpoint(session, endpoint_id, caller), context.settings)
 
 

@@ -47,13 +47,12 @@ FIND_DUE_SLOTS = text(f"""
     where {HAS_ROOM}
     order by p.product_id for share of p
 """)  # noqa: S608 - constants
-# The endpoint counts as told of what is now.
+# The next crossing begins where this silent one ended. What was sent and acknowledged stays as it was: an endpoint that
+# asks for more later is told what it does not know.
 SETTLE = text("""
-    update slots s set dirty = false, sent_version = d.version, sent_available = d.quantity, sent_band = d.band,
-        acked_version = d.version, told_available = d.quantity, told_band = d.band
+    update slots s set dirty = false, told_band = d.band
     from unnest(cast(:endpoint_ids as bigint[]), cast(:product_ids as bigint[]), cast(:locations as text[]),
-        cast(:kinds as text[]), cast(:versions as bigint[]), cast(:quantities as bigint[]), cast(:bands as smallint[]))
-        as d (endpoint_id, product_id, location, kind, version, quantity, band)
+        cast(:kinds as text[]), cast(:bands as smallint[])) as d (endpoint_id, product_id, location, kind, band)
     where s.endpoint_id = d.endpoint_id and s.product_id = d.product_id and s.location = d.location
       and s.kind = d.kind
 """)
@@ -142,7 +141,8 @@ class DueSlot:
     """A slot that is due since `due_at`.
 
     `quantity` is what it tells as it is now (`None`: not stocked there), `told_quantity` what was last acknowledged.
-    The endpoint may know any of `known_bands`; none after a replay. It is `unsure` what it knows when the last attempt
+    The endpoint may know any of `known_bands`; none after a replay. `was_stocked`: a variant was at its location when
+    that was last told, or looked at and not asked for. It is `unsure` what it knows when the last attempt
     was not acknowledged. `is_matched` says that the endpoint's filters and options let it through.
     """
 
@@ -160,6 +160,7 @@ class DueSlot:
     told_quantity: int | None
     band: int
     known_bands: tuple[int, ...]
+    was_stocked: bool
     is_unsure: bool
     is_connected: bool
     is_matched: bool
@@ -174,7 +175,12 @@ class DueSlot:
     def is_news(self) -> bool:
         """Whether the endpoint does not know what is now, or it is not known whether it does."""
         told = self.told_quantity or 0 if self.kind == "variant_stock_delta" else self.told_quantity
-        return self.is_unsure or told != self.quantity
+        return self.is_unsure or told != self.quantity or (self.was_stocked and self.quantity is None)
+
+    @property
+    def kept_band(self) -> int | None:
+        """The band that is kept as known: none where a location does not stock it."""
+        return None if self.quantity is None else self.band
 
     @property
     def version(self) -> int:
@@ -232,17 +238,9 @@ async def find_due_slots(session: Session, endpoints: Sequence[DueEndpoint], pro
 
 
 async def settle(session: Session, slots: Sequence[DueSlot]) -> None:
-    """These endpoints are owed nothing: they count as told of what is now."""
+    """These endpoints are owed nothing: what they asked for they know, and where they know it not they did not ask."""
     if slots:
-        await session.execute(
-            SETTLE,
-            _keys(slots)
-            | {
-                "versions": [slot.stock.version for slot in slots],
-                "quantities": [slot.quantity for slot in slots],
-                "bands": [slot.band for slot in slots],
-            },
-        )
+        await session.execute(SETTLE, _keys(slots) | {"bands": [slot.kept_band for slot in slots]})
 
 
 async def park(session: Session, slots: Sequence[DueSlot]) -> None:
@@ -263,7 +261,7 @@ async def take(session: Session, taken: Sequence[Taken], lease_id: UUID, timeout
             "versions": [slot.version for slot in slots],
             "quantities": [slot.quantity if slot.frozen is None else slot.frozen.quantity for slot in slots],
             "changes": [slot.all_changes if slot.frozen is None else slot.frozen.all_changes for slot in slots],
-            "bands": [slot.band for slot in slots],
+            "bands": [slot.kept_band for slot in slots],
             "frozen_bodies": [item.frozen_body for item in taken],
             "timeout_seconds": timeout_seconds,
         },
@@ -329,6 +327,7 @@ def _due_slot(row: Any) -> DueSlot:  # noqa: ANN401 - a row
         told_quantity=row.told_available,
         band=row.band,
         known_bands=_known_bands(row),
+        was_stocked=row.told_band is not None,
         is_unsure=row.is_unsure,
         is_connected=row.is_connected,
         is_matched=row.is_matched,

@@ -44,7 +44,7 @@ LOCK_CHANGED = text("""
     limit (select greatest(:least_products, least(:most_products, :slots / greatest(1, count(*)))) from endpoints)
     for no key update skip locked
 """)
-# Before those of suppliers. The endpoints of a company are neither added nor given other filters meanwhile.
+# Before those of suppliers. Endpoints of a company are not added meanwhile, and do not catch up.
 LOCK_COMPANIES = text("""
     select pg_advisory_xact_lock(hashtextextended('basestock.notifier.company.' || company_id, 0))
     from (select unnest(cast(:company_ids as bigint[])) as company_id order by 1) c
@@ -53,12 +53,23 @@ LOCK_FAN_OUT = text("""
     select pg_advisory_xact_lock(hashtextextended('basestock.notifier.supplier.' || supplier_id, 0))
     from (select unnest(cast(:supplier_ids as bigint[])) as supplier_id order by 1) s
 """)
-FIND_SUPPLIERS = text("""
-    select c.supplier_id from connections c join endpoints e on e.company_id = c.retailer_id
-    where e.endpoint_id = :endpoint_id and c.state = 'active'
+FIND_SUPPLIERS = text("select supplier_id from connections where retailer_id = :company_id and state = 'active'")
+ASK_TO_CATCH_UP = text("update endpoints set catch_up = true where endpoint_id = :endpoint_id")
+# Not while a connection of its company is being resumed: neither would see what the other one lets in. Claims leave the
+# endpoint alone meanwhile, fan-out does not.
+LOCK_CATCHING_UP = text("""
+    select endpoint_id, company_id from endpoints
+    where catch_up and pg_try_advisory_xact_lock(hashtextextended('basestock.notifier.company.' || company_id, 0))
+    limit 1 for no key update skip locked
 """)
-FIND_COMPANY = text("select company_id from endpoints where endpoint_id = :endpoint_id for no key update")
-# A clean slot of a product that is locked here can only be made dirty, and only here.
+# Of an endpoint that asks for other crossings: they begin at what it really was told.
+RECALL_BANDS = text("""
+    update slots set told_band = sent_band
+    where endpoint_id = :endpoint_id and kind = 'stock_level' and acked_version > 0 and acked_version = sent_version
+      and told_band <> sent_band
+""")
+CAUGHT_UP = text("update endpoints set catch_up = false where endpoint_id = :endpoint_id")
+# A clean slot of a product that is locked here can only be made dirty.
 FAN_OUT = text(f"""
     with hearers as (
         {HEARERS} and p.product_id = any(cast(:product_ids as bigint[])) for key share of e
@@ -85,10 +96,6 @@ RESUME = text(f"""
     )
     {ADD_SLOTS}
 """)  # noqa: S608 - constants
-
-RESUME_ENDPOINT = text("""
-    update slots set not_before = db_now() where endpoint_id = :endpoint_id and not_before = 'infinity'
-""")
 
 
 async def keep_stock(session: Session, events: Sequence[StockChanged | StockRemoved]) -> None:
@@ -145,30 +152,27 @@ async def resume(session: Session, connected: Collection[tuple[int, int]]) -> No
         await session.execute(RESUME, values)
 
 
-async def lock_suppliers_of(session: Session, endpoint_id: int) -> tuple[int, list[int]] | None:
-    """Lock the endpoint against claims, and its suppliers against fan-out and new connections of its company.
+async def ask_to_catch_up(session: Session, endpoint_id: int) -> None:
+    """Have a locked endpoint whose filters are changed in this transaction told what they let in, after its commit.
 
-    Returns its company and the suppliers that are connected to it, or `None` if there is no such endpoint.
+    What it does not want any more is left alone when its turn comes.
     """
-    company_id = (await session.execute(FIND_COMPANY, {"endpoint_id": endpoint_id})).scalar_one_or_none()
-    if company_id is None:
-        return None
-    await session.execute(LOCK_COMPANIES, {"company_ids": [company_id]})
-    supplier_ids = sorted((await session.execute(FIND_SUPPLIERS, {"endpoint_id": endpoint_id})).scalars())
-    await session.execute(LOCK_FAN_OUT, {"supplier_ids": supplier_ids})
-    return company_id, supplier_ids
+    await session.execute(ASK_TO_CATCH_UP, {"endpoint_id": endpoint_id})
 
 
-async def resume_endpoint(session: Session, endpoint_id: int) -> None:
-    """Tell an endpoint whose filters or options were changed what it does not know of what it now wants: once.
-
-    Call it behind the change, in its transaction. What it does not want any more is left alone when its turn comes.
-    """
-    locked = await lock_suppliers_of(session, endpoint_id)
-    if locked is not None:
-        company_id, supplier_ids = locked
-        values = {"company_id": company_id, "supplier_ids": supplier_ids, "endpoint_id": endpoint_id}
-        await session.execute(RESUME, values)
+async def catch_up(session: Session) -> bool:
+    """Mark what one endpoint whose filters were changed does not know of what it now wants; whether there was one."""
+    # It needs no lock against fan-out. A fan-out that read the filters of before worked on versions that were committed
+    # before the change of the filters was, so they are compared here; one that begins later reads the new filters.
+    endpoint = (await session.execute(LOCK_CATCHING_UP)).one_or_none()
+    if endpoint is None:
+        return False
+    supplier_ids = list((await session.execute(FIND_SUPPLIERS, {"company_id": endpoint.company_id})).scalars())
+    endpoint_id = {"endpoint_id": endpoint.endpoint_id}
+    await session.execute(RECALL_BANDS, endpoint_id)
+    await session.execute(RESUME, endpoint_id | {"company_id": endpoint.company_id, "supplier_ids": supplier_ids})
+    await session.execute(CAUGHT_UP, endpoint_id)
+    return True
 
 
 def _available(event: StockChanged | StockRemoved) -> int:

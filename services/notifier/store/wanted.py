@@ -47,14 +47,17 @@ ADD_SLOTS = """
     from hearers p
     where p.format = 'stock_level' and (p.only is null or p.band <> p.fanned_out_band)
     union all
-    select p.endpoint_id, p.product_id, location, kind, true, db_now(), p.told_changes, p.told_changes,
-        p.fanned_out_band
+    select p.endpoint_id, p.product_id, location, kind, true, db_now(), p.told_changes, p.told_changes, null
     from hearers p cross join lateral jsonb_object_keys(p.levels) as location cross join lateral unnest(p.kinds) as kind
     where p.format = 'variant_stock'
     on conflict (endpoint_id, product_id, location, kind) do nothing
 """
-# Of `hearers p` and their clean slots: the endpoint does not know what is now. With `only`, bands are all it knows.
+# Of `hearers p` and their clean slots: the endpoint does not know what is now; or may not, as it did not acknowledge
+# what was sent last, and did not ask for what came then; or a variant is gone that it did not ask for before. With
+# `only`, bands are all it knows.
 IS_NEWS = f"""
-    case when p.only is null or s.kind <> 'stock_level' then s.told_available is distinct from ({QUANTITY})
+    case when p.only is null or s.kind <> 'stock_level'
+            then s.acked_version < s.sent_version or s.told_available is distinct from ({QUANTITY})
+                or (s.told_band is not null and ({QUANTITY}) is null)
         else coalesce(s.told_band, p.fanned_out_band) <> p.band end
 """

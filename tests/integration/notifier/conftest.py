@@ -15,11 +15,10 @@ from services.notifier.calls import Answered, Call, send
 from services.notifier.claiming import claim
 from services.notifier.deliver import Deliverer, delivering
 from services.notifier.encryption import Vault, vault_of
-from services.notifier.fan_out import fan_out_chunk
+from services.notifier.fan_out import catch_up_one, fan_out_chunk
 from services.notifier.finishing import finish
 from services.notifier.signing import new_secret
 from services.notifier.store import endpoints as endpoint_store
-from services.notifier.store import stock as stock_store
 from shared.catalog_view import keep_companies
 from shared.database import Database
 from shared.events.catalog import (
@@ -200,14 +199,19 @@ class Desk:
         await self.execute(f"update endpoints set {columns} where endpoint_id = :id", id=endpoint_id, **options)
 
     async def ask_anew(self, endpoint_id: int, **options: object) -> None:
-        """Change these columns of the endpoint, as `PATCH` does."""
-        await self.ask_for(endpoint_id, **options)
-        async with self.database.transaction() as session:
-            await stock_store.resume_endpoint(session, endpoint_id)
+        """Change these columns of the endpoint, as `PATCH` and then fan-out do."""
+        await self.ask_for(endpoint_id, **options, catch_up=True)
+        await self.catch_up()
 
     async def fan_out(self) -> None:
         """All that changed."""
         while await fan_out_chunk(self.database):
+            pass
+        await self.catch_up()
+
+    async def catch_up(self) -> None:
+        """All endpoints whose filters were changed."""
+        while await catch_up_one(self.database):
             pass
 
     async def claim(self) -> tuple[Call, ...]:

@@ -2,14 +2,15 @@
 
 import asyncio
 
-from sqlalchemy import text
-
 from services.notifier import handlers
 from services.notifier.finishing import finish
+from services.notifier.store import endpoints as endpoint_store
 from services.notifier.store import stock as stock_store
+from services.notifier.store.replay import replay
 from shared.events.catalog import ConnectionChanged
 from tests.integration.notifier.conftest import (
     RETAILER_A,
+    RETAILER_B,
     WINDOW_SECONDS,
     Desk,
     connection,
@@ -94,13 +95,46 @@ class TestSuppliersAndProducts:
             endpoint_id = await desk.register(shop)
             await desk.ask_for(endpoint_id, product_ids=[101])
             async with desk.database.transaction() as session:
-                await session.execute(text("update endpoints set product_ids = null"))
-                await stock_store.resume_endpoint(session, endpoint_id)
-                # It is written, and not committed: fanned out now, by the filter of before, it would be overlooked.
+                await endpoint_store.find_and_lock(session, endpoint_id, None)
+                await endpoint_store.change(session, endpoint_id, {"product_ids": None})
+                await stock_store.ask_to_catch_up(session, endpoint_id)
+                # It is written, and not committed: this is fanned out by the filter of before, and to nobody.
                 await desk.hear_stock(stock_changed(100, 1, 1))
                 await desk.fan_out()
             await desk.tell()
             assert [call.available for call in shop.calls] == [{100: 1}]
+
+    async def test_stock_whose_fan_out_read_the_old_filter_and_ends_after_the_catch_up_is_told_once(
+        self, desk: Desk
+    ) -> None:
+        async with receiver() as shop:
+            endpoint_id = await desk.register(shop)
+            await desk.ask_for(endpoint_id, product_ids=[101])
+            await desk.hear_stock(stock_changed(100, 1, 1), stock_changed(101, 2, 1))
+            async with desk.database.transaction() as session:
+                await stock_store.fan_out(session, 10, 10, 10)
+                changing = asyncio.create_task(desk.ask_anew(endpoint_id, product_ids=None))
+                # It waits for nothing but the slot that is being added.
+                await done_or_waiting_for_a_lock(desk, changing)
+            await changing
+            await desk.tell()
+            assert [call.available for call in shop.calls] == [{100: 1, 101: 2}]
+
+    async def test_nobodys_fan_out_waits_for_a_change_of_filters_or_a_replay(self, desk: Desk) -> None:
+        async with receiver() as busy, receiver() as shop:
+            busy_id = await desk.register(busy)
+            await desk.hear_connections(connection("active", 1, RETAILER_B))
+            await desk.register(shop, RETAILER_B)
+            await desk.hear_stock(stock_changed(100, 1, 1))
+            await desk.tell()
+            await desk.move(WINDOW_SECONDS + 1)
+            await desk.ask_for(busy_id, product_ids=[100], catch_up=True)
+            await desk.hear_stock(stock_changed(101, 2, 1))
+            async with desk.database.transaction() as session:
+                await replay(session, busy_id, since=None, product_ids=None)
+                assert await stock_store.catch_up(session)
+                await desk.tell()
+                assert [call.available for call in shop.calls] == [{100: 1}, {101: 2}]
 
     async def test_a_connection_that_comes_while_the_filter_changes_is_told(self, desk: Desk) -> None:
         async with receiver() as shop:
@@ -110,11 +144,8 @@ class TestSuppliersAndProducts:
             await desk.fan_out()
             async with desk.database.transaction() as session:
                 await handlers.copy_connections(session, [WITH_SUPPLIER_B])
-                # It is written, and not committed: the change of the filter would not see it, nor it the change.
-                changing = asyncio.create_task(desk.ask_anew(endpoint_id, product_ids=[100, 500]))
-                await done_or_waiting_for_a_lock(desk, changing)
-                assert not changing.done()
-            await changing
+                # It is written, and not committed: to catch up now would not see it, nor did it see the change.
+                await desk.ask_anew(endpoint_id, product_ids=[100, 500])
             await desk.tell()
             assert [call.available for call in shop.calls] == [{500: 5}]
 
@@ -133,8 +164,8 @@ class TestOnly:
             assert [call.available[100] for call in alarms.calls] == [5, 30, 3]
             assert [call.available[100] for call in everything.calls] == [50, 40, 5, 4, 0, 30, 3, 0]
             assert await desk.execute("select * from slots where dirty") == []
-            # What was silent counts as known.
-            assert outs.calls[1].stock[0]["previous_quantity_available"] == 3
+            # What was silent it does not know.
+            assert outs.calls[1].stock[0]["previous_quantity_available"] == 0
 
     async def test_a_product_that_is_new_and_not_in_stock_crosses_nothing(self, desk: Desk) -> None:
         async with receiver() as shop:
@@ -225,6 +256,57 @@ class TestOnly:
             await desk.ask_anew(endpoint_id, only=None)
             await desk.tell()
             assert [call.available[100] for call in shop.calls] == [10, 9]
+
+    async def test_one_who_asks_for_everything_again_is_told_of_the_crossing_that_it_did_not_ask_for(
+        self, desk: Desk
+    ) -> None:
+        async with receiver() as shop:
+            endpoint_id = await desk.register(shop)
+            await desk.ask_for(endpoint_id, only=["out"])
+            await desk.hear_stock(stock_changed(100, 0, 1, previous=5))
+            await desk.tell()
+            await desk.move(WINDOW_SECONDS + 1)
+            await desk.hear_stock(stock_changed(100, 9, 2))
+            await desk.tell()
+            await desk.ask_anew(endpoint_id, only=None)
+            await desk.tell()
+            await desk.move(WINDOW_SECONDS + 1)
+            await desk.ask_anew(endpoint_id, only=None)
+            await desk.tell()
+            assert [call.available[100] for call in shop.calls] == [0, 9]
+            assert shop.calls[1].stock[0]["previous_quantity_available"] == 0
+
+    async def test_one_who_asks_for_other_crossings_hears_of_them_from_what_it_was_told(self, desk: Desk) -> None:
+        async with receiver() as shop:
+            endpoint_id = await desk.register(shop)
+            await desk.ask_for(endpoint_id, only=["out"])
+            await desk.hear_stock(stock_changed(100, 0, 1, previous=5))
+            await desk.tell()
+            await desk.move(WINDOW_SECONDS + 1)
+            await desk.hear_stock(stock_changed(100, 9, 2))
+            await desk.tell()
+            await desk.ask_anew(endpoint_id, only=["out", "back_in_stock"])
+            await desk.tell()
+            assert [call.available[100] for call in shop.calls] == [0, 9]
+
+    async def test_one_who_may_have_heard_that_it_is_out_is_told_when_it_asks_for_everything(self, desk: Desk) -> None:
+        async with receiver() as shop:
+            endpoint_id = await desk.register(shop)
+            await desk.hear_stock(stock_changed(100, 9, 1))
+            await desk.tell()
+            await desk.ask_anew(endpoint_id, only=["out"])
+            await desk.move(WINDOW_SECONDS + 1)
+            shop.answer_with(500)
+            await desk.hear_stock(stock_changed(100, 0, 2, previous=9))
+            await desk.tell()
+            shop.answer_with(204)
+            await desk.move(WINDOW_SECONDS + 1)
+            await desk.hear_stock(stock_changed(100, 9, 3))
+            await desk.tell()
+            assert [call.available[100] for call in shop.calls] == [9, 0]
+            await desk.ask_anew(endpoint_id, only=None)
+            await desk.tell()
+            assert [call.available[100] for call in shop.calls] == [9, 0, 9]
 
     async def test_connecting_tells_what_crossed_meanwhile(self, desk: Desk) -> None:
         async with receiver() as shop:

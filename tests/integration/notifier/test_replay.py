@@ -70,6 +70,18 @@ async def test_windows_hold(desk: Desk) -> None:
         assert [call.available for call in shop.calls] == [{100: 10}, {100: 8}]
 
 
+async def test_what_waits_for_a_replay_already_is_not_written_again(desk: Desk) -> None:
+    async with receiver() as shop:
+        endpoint_id = await desk.register(shop)
+        await desk.hear_stock(stock_changed(100, 10, 1), stock_changed(101, 20, 1))
+        await desk.tell()
+        await replayed(desk, endpoint_id, product_ids=[100])
+        before = await desk.execute("select product_id, xmin, xmax from slots order by 1")
+        assert await replayed(desk, endpoint_id) == Replayed(marked=2, deltas_left=0)
+        after = await desk.execute("select product_id, xmin, xmax from slots order by 1")
+        assert (after[0] == before[0], after[1] == before[1]) == (True, False)
+
+
 async def test_since_a_moment_it_is_what_was_acknowledged_or_changed_from_then_on(desk: Desk) -> None:
     async with receiver() as shop:
         endpoint_id = await desk.register(shop)

@@ -147,11 +147,47 @@ async def test_an_endpoint_hears_the_events_it_asked_for(desk: Desk) -> None:
         await desk.tell()
         await desk.hear_stock(stock_at(100, 3, {"main": 5}))
         await desk.tell()
-        assert told(updates) == [(".updated", "main:100", 5)] * 2
+        # It does not know that these 5 were gone.
+        assert told(updates) == [(".updated", "main:100", 5)]
         assert told(deletions) == [(".deleted", "main:100", None)]
         changes = [("_delta.updated", "main:100", 5), ("_delta.updated", "main:100", -5)]
         assert told(deltas) == [changes[0], changes[1], changes[0]]
-        assert sorted(map(str, told(everything))) == sorted(map(str, [*told(updates), *told(deletions), *told(deltas)]))
+        states = [*told(updates), *told(deletions), *told(updates)]
+        assert sorted(map(str, told(everything))) == sorted(map(str, [*states, *told(deltas)]))
+
+
+async def test_one_that_asks_for_deletions_too_is_told_of_those_it_did_not_ask_for(desk: Desk) -> None:
+    async with receiver() as shop:
+        endpoint_id = await register(desk, shop, event_types=["variant_stock.updated"])
+        await desk.hear_stock(stock_at(100, 1, {"main": 5}))
+        await desk.tell()
+        await desk.hear_stock(stock_removed(100, 2, previous=5))
+        await desk.tell()
+        assert told(shop) == [(".updated", "main:100", 5)]
+        await desk.ask_anew(endpoint_id, event_types=["variant_stock.updated", "variant_stock.deleted"])
+        await desk.tell()
+        await desk.ask_anew(endpoint_id, event_types=None)
+        await desk.tell()
+        assert told(shop) == [(".updated", "main:100", 5), (".deleted", "main:100", None)]
+
+
+async def test_one_that_may_have_heard_what_a_deletion_it_did_not_ask_for_followed_is_told_what_is_now(
+    desk: Desk,
+) -> None:
+    async with receiver() as shop:
+        await register(desk, shop, event_types=["variant_stock.updated"])
+        await desk.hear_stock(stock_at(100, 1, {"main": 5}))
+        await desk.tell()
+        shop.answer_with(500)
+        await desk.hear_stock(stock_at(100, 2, {"main": 7}))
+        await desk.tell()
+        shop.answer_with(204)
+        await desk.hear_stock(stock_removed(100, 3, previous=7))
+        await desk.move(WINDOW_SECONDS + 1)
+        await desk.tell()
+        await desk.hear_stock(stock_at(100, 4, {"main": 5}))
+        await desk.tell()
+        assert [quantity for _, _, quantity in told(shop)] == [5, 7, 5]
 
 
 async def test_no_window_holds_up_a_variants_stock_but_the_one_it_asked_for(desk: Desk) -> None:

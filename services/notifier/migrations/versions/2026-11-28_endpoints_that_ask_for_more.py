@@ -25,6 +25,7 @@ CHECKS = (
     ("slots", "sent_available", "location <> '' or (sent_version = 0) = (sent_available is null)"),
     ("slots", "told_available", "location <> '' or (acked_version = 0) = (told_available is null)"),
     ("slots", "frozen_body", "frozen_body is null or (kind = 'variant_stock_delta' and dirty)"),
+    ("slots", "clean", "dirty or kind <> 'variant_stock_delta' or acked_version = sent_version"),
     ("attempts", "kind_known", "kind in ('stock_level', 'variant_stock', 'fulfillment', 'ping', 'test')"),
     ("attempts", "product_ids", "cardinality(product_ids) > 0 or kind not in ('stock_level', 'variant_stock')"),
 )
@@ -33,6 +34,7 @@ CHECKS_BEFORE = (
     ("endpoints", "secret", "secret like 'whsec\\_%'"),
     ("slots", "sent_available", "(sent_version = 0) = (sent_available is null)"),
     ("slots", "told_available", "(acked_version = 0) = (told_available is null)"),
+    ("slots", "clean", "dirty or (acked_version > 0 and acked_version = sent_version)"),
     ("attempts", "product_ids", "cardinality(product_ids) > 0"),
 )
 PLACES = "update notifier.stock_products set band = 0, fanned_out_band = 0 where available <= 0"
@@ -153,6 +155,18 @@ def upgrade() -> None:
         sa.Column("calls_at_once", sa.Integer(), server_default=sa.text("1"), nullable=False),
         schema="notifier",
     )
+    op.add_column(
+        "endpoints",
+        sa.Column("catch_up", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        schema="notifier",
+    )
+    op.create_index(
+        "ix_endpoints_catch_up",
+        "endpoints",
+        ["endpoint_id"],
+        schema="notifier",
+        postgresql_where=sa.text("catch_up"),
+    )
     op.add_column("endpoints", sa.Column("calls_per_second", sa.Double(), nullable=True), schema="notifier")
     op.add_column(
         "endpoints",
@@ -214,6 +228,8 @@ def downgrade() -> None:
     op.execute("delete from notifier.endpoints where format <> 'stock_level'")
     op.execute("update notifier.endpoints set state = 'active' where state = 'paused'")
     op.execute("delete from notifier.attempts where kind <> 'stock_level'")
+    # Without filters whatever is not known is told.
+    op.execute("update notifier.slots set dirty = true where acked_version = 0 or acked_version < sent_version")
     _check(CHECKS_BEFORE, CHECKS)
     _key("endpoint_id", "product_id")
     op.drop_column("stock_products", "fanned_out_band", schema="notifier")
@@ -234,6 +250,7 @@ def downgrade() -> None:
     op.drop_column("endpoints", "products_per_call", schema="notifier")
     op.drop_column("endpoints", "next_call_at", schema="notifier")
     op.drop_column("endpoints", "calls_per_second", schema="notifier")
+    op.drop_column("endpoints", "catch_up", schema="notifier")
     op.drop_column("endpoints", "calls_at_once", schema="notifier")
     op.drop_column("endpoints", "only", schema="notifier")
     op.drop_column("endpoints", "product_ids", schema="notifier")
