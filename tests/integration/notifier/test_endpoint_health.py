@@ -392,6 +392,8 @@ async def test_the_age_of_what_is_due_is_measured(desk: Desk) -> None:
         await measure(Context("notifier", desk.settings, desk.database, InProcessBus(publish_timeout_seconds=1)))
         assert OLDEST_DUE._value.get() == 0
         await desk.register(shop)
+        await measure(Context("notifier", desk.settings, desk.database, InProcessBus(publish_timeout_seconds=1)))
+        assert OLDEST_DUE._value.get() == 0, "nothing is due"
         await desk.hear_stock(stock_changed(100, 10, 1))
         await desk.fan_out()
         await desk.move(50)
@@ -401,6 +403,10 @@ async def test_the_age_of_what_is_due_is_measured(desk: Desk) -> None:
         await desk.execute("update endpoints set next_call_at = db_now() + interval '1 hour'")
         await measure(Context("notifier", desk.settings, desk.database, InProcessBus(publish_timeout_seconds=1)))
         assert OLDEST_DUE._value.get() == 0, "it rests"
+        await desk.execute("update endpoints set next_call_at = '-infinity'")
+        await desk.execute("update slots set not_before = 'infinity'")
+        await measure(Context("notifier", desk.settings, desk.database, InProcessBus(publish_timeout_seconds=1)))
+        assert OLDEST_DUE._value.get() == 0, "it is parked"
 
 
 @pytest.mark.parametrize("state", ["paused", "disabled"])
