@@ -58,8 +58,8 @@ DROP_OLD_ALERTS = text("""
         order by alert_id for update skip locked)
     returning alert_id, body
 """)
-# A call is late when its turn is over and nothing keeps it; so one look along an index for each endpoint. What is parked
-# is not due: a difference to infinity is infinite, and before PostgreSQL 17 an error.
+# A call is late when its turn is over and nothing keeps it; so one look along an index for each endpoint. What is
+# parked is not due: a difference to infinity is infinite, and before PostgreSQL 17 an error.
 BACKLOG = text("""
     select e.state, count(*) as endpoints,
         coalesce(max(extract(epoch from db_now() - due.since)) filter (where e.state = 'active'), 0)

@@ -11,6 +11,7 @@ from tests.integration.notifier.running import Running, running_notifier
 from tests.receiver import receiver
 
 PATH = "/v1/webhook-endpoints"
+BEFORE_YEAR_1, AFTER_YEAR_9999 = "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"
 
 
 @pytest.fixture
@@ -47,8 +48,9 @@ async def test_attempts_are_filtered_and_shown_one_by_one_to_their_company_alone
         assert await found(product_id=100, delivered="false") == []
         assert await found(since=between) == [failed]
         assert await found(until=between) == [told, ping]
-        wrong = await client.get(path, params={"since": "yesterday"})
-        assert (wrong.status, wrong.body["errors"][0]["field"]) == (422, "since")
+        for name, moment in (("since", "yesterday"), ("since", BEFORE_YEAR_1), ("until", AFTER_YEAR_9999)):
+            wrong = await client.get(path, params={name: moment})
+            assert (wrong.status, wrong.body["errors"][0]["field"]) == (422, name)
 
         newest = (await client.get(path, params={"limit": 1})).body["items"][0]
         one = await client.get(f"{path}/{newest['id']}")
@@ -84,7 +86,13 @@ async def test_a_replay_tells_again_what_is_now_when_the_window_is_over(notifier
         assert (await client.post(f"{path}/replay", {"product_ids": [101]})).body["marked"] == 1
         assert (await client.post(f"{path}/replay")).status == 202
         now = clock.utc_now().isoformat()
-        for body in ({"since": now, "product_ids": [1]}, {"after": 1}, {"since": "2026-01-01T00:00:00"}, {"all": True}):
+        for body in (
+            {"since": now, "product_ids": [1]},
+            {"after": 1},
+            {"since": "2026-01-01T00:00:00"},
+            {"all": True},
+            {"since": BEFORE_YEAR_1},
+        ):
             assert (await client.post(f"{path}/replay", body)).status == 422, body
         (ping,) = (await client.get(f"{path}/attempts", params={"kind": "ping"})).body["items"]
         refused = await client.post(f"{path}/attempts/{ping['id']}/resend")
