@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import text
 
+from services.notifier.store.attempts import LIST_ATTEMPTS
 from shared import clock
-from tests.integration.notifier.conftest import RETAILER_A, RETAILER_B, SUPPLIER_A, stock_changed
+from tests.integration.notifier.conftest import RETAILER_A, RETAILER_B, SUPPLIER_A, Desk, stock_changed
 from tests.integration.notifier.running import Running, running_notifier
 from tests.receiver import receiver
 
@@ -108,3 +109,16 @@ async def test_a_replay_tells_again_what_is_now_when_the_window_is_over(notifier
         # Forth as well: over what its owner has from elsewhere.
         assert (await supplier.post(replay, {"after": 12})).body["acked_timestamp"] == 12
         assert (await client.post(replay, {"after": 4})).status == 404
+
+
+async def test_failures_are_found_along_their_own_index(desk: Desk) -> None:
+    await desk.execute(
+        """insert into attempts (endpoint_id, webhook_id, kind, product_ids, versions, at, duration_milliseconds,
+            request_headers, request_body, status)
+        select 1, 'msg_' || n, 'stock_level', '{1}', '{1}', db_now(), 5, '{}', '', 204
+        from generate_series(1, 3000) n"""
+    )
+    await desk.execute("analyze attempts")
+    wanted = {"kind": None, "product_id": None, "since": None, "until": None}
+    plan = await desk.execute(f"explain {LIST_ATTEMPTS[False].text}", endpoint_id=1, before=2**62, limit=51, **wanted)
+    assert "ix_attempts_failed" in str(plan)
