@@ -13,7 +13,7 @@ from aiohttp.abc import ResolveResult
 
 from services.notifier.domain.calls import CallError, Outcome
 from shared import clock
-from shared.network_guard import ForbiddenAddressError, GuardedResolver, GuardedSockets, Network
+from shared.network_guard import ForbiddenAddressError, GuardedResolver, GuardedSockets, Network, ResolverBusyError
 
 CONNECT_SECONDS = 5.0
 # What an endpoint may answer: it says yes or no, we have no use for more.
@@ -41,6 +41,8 @@ OWN_ERRNOS = {
     *(errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM),
     *(errno.ENETUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL),
 }
+# One text for all of it: what leads into our own network must not be told from what does not exist.
+NOT_FOUND = "the host name was not found, or leads to an address that is not public"
 # When a name server does not answer, others that were asked within this time tell whether any does.
 NAMES_SECONDS = 60.0
 
@@ -175,14 +177,17 @@ def retry_after_seconds(value: str | None) -> float | None:
 
 
 def _class_of(error: Exception) -> CallError:
-    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ForbiddenAddressError):
+    found: CallError = next((name for kind, name in CLASSES if isinstance(error, kind)), "reset")
+    if found == "refused" and isinstance(getattr(error, "os_error", None), ForbiddenAddressError):
         return "forbidden"
-    return next((name for kind, name in CLASSES if isinstance(error, kind)), "reset")
+    return found
 
 
 def _is_own(error: Exception, name_servers: NameServers) -> bool:
     """Whether the failure is our machine's or our network's, and says nothing about the endpoint."""
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(cause, ResolverBusyError):
+        return True
     if isinstance(cause, socket.gaierror):
         name = error.host if isinstance(error, aiohttp.ClientConnectorError) else ""
         return cause.errno == socket.EAI_AGAIN and not name_servers.answer_for_others(name)
@@ -190,6 +195,8 @@ def _is_own(error: Exception, name_servers: NameServers) -> bool:
 
 
 def _in_words(error: Exception, seconds: float) -> str:
+    if _class_of(error) == "dns":
+        return NOT_FOUND
     if isinstance(error, TimeoutError) and not str(error):
         return f"no complete answer within {seconds:.1f} s"
     return f"{type(error).__name__}: {error}".replace("\0", "")[:500]

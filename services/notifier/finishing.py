@@ -13,6 +13,7 @@ from services.notifier.domain.calls import next_turn
 from services.notifier.domain.health import Health, Notice, after_call, call_limit_after
 from services.notifier.store import attempts as attempt_store
 from services.notifier.store import health as health_store
+from services.notifier.store import pings as ping_store
 from services.notifier.store import slots as slot_store
 from services.notifier.store.attempts import Made
 from services.notifier.store.health import LockedEndpoint
@@ -35,6 +36,8 @@ async def finish(database: Database, answered: Sequence[Answered], *, with_alert
         await _judge(session, answered, with_alerts=with_alerts)
         await slot_store.finish(session, [finished for item in answered for finished in _finished(item)])
         await feeding.finish(session, answered)
+        samples = [item.call for item in answered if item.call.is_sample]
+        await ping_store.finish(session, [(call.endpoint.endpoint_id, call.webhook_id) for call in samples])
         await attempt_store.log_attempts(
             session,
             [
@@ -66,6 +69,8 @@ async def _judge(session: Session, answered: Sequence[Answered], *, with_alerts:
     for endpoint in await health_store.lock_health(session, sorted(of_endpoint), sorted(failed)):
         health = endpoint.health
         for item in of_endpoint[endpoint.endpoint_id]:
+            if item.call.endpoint.url != endpoint.url:  # it says nothing about the new one
+                continue
             before, health = health, _after(health, item, endpoint)
             events += [_event(notice, endpoint, before, health, item) for notice in health.notices]
         if health != endpoint.health:

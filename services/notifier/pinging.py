@@ -16,9 +16,12 @@ def new_sample_id() -> str:
 
 async def claim_samples(database: Database, settings: Settings, limit: int) -> list[Call]:
     """Calls for at most `limit` samples that wait. What is claimed and not sent before a crash is not sent at all."""
+    # Before the database's clock is read, so that the deadline comes before the end of the lease.
     claimed_at = clock.monotonic()
     async with database.transaction() as session:
-        claimed = await ping_store.claim(session, limit, settings.webhook_window_seconds)
+        claimed = await ping_store.claim(
+            session, limit, settings.webhook_window_seconds, settings.webhook_timeout_seconds
+        )
     return [
         Call(
             endpoint=sample.endpoint,

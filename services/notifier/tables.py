@@ -219,6 +219,8 @@ class Attempt(Table, table=True):
     __tablename__ = "attempts"
     __table_args__ = (
         Index("ix_attempts_endpoint_id_attempt_id", "endpoint_id", "attempt_id"),
+        # What went wrong, in a log of calls that mostly went well.
+        Index("ix_attempts_failed", "endpoint_id", "attempt_id", postgresql_where=text("error is not null")),
         Index("ix_attempts_at", "at"),
         one_of("kind", get_args(CallKind)),
         CheckConstraint(
@@ -253,7 +255,7 @@ class Attempt(Table, table=True):
 
 
 class Ping(Table, table=True):
-    """A sample that an endpoint is to be sent: once, whatever its state; claimed by deleting it."""
+    """A sample that an endpoint is to be sent: once, whatever its state. It is being sent until `lease_until`."""
 
     __tablename__ = "pings"
     __table_args__ = (
@@ -265,6 +267,7 @@ class Ping(Table, table=True):
     webhook_id: str = Field(sa_column=Column(Text, nullable=False))
     kind: str = Field(sa_column=Column(Text, nullable=False))
     requested_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+    lease_until: datetime | None = Field(sa_column=Column(DateTime(timezone=True)))
 
 
 class FulfillmentStream(Table, table=True):

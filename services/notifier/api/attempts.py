@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from services.notifier.api.requests import (
     BEFORE_ALL,
@@ -24,6 +24,7 @@ from services.notifier.store.attempts import LoggedAttempt
 from services.notifier.tables import CallKind
 from shared.errors import ProblemError
 from shared.idempotency import OnceRoute
+from shared.moments import Moment
 
 router = APIRouter(prefix=PREFIX, route_class=OnceRoute)
 
@@ -71,8 +72,8 @@ class AttemptFilters(BaseModel):
     kind: CallKind | None = None
     delivered: bool | None = Field(None, description="Answered 2xx, or not.")
     product_id: EndpointId | None = Field(None, description="That told of this base stock product.")
-    since: AwareDatetime | None = Field(None, description="Made at this time or later.")
-    until: AwareDatetime | None = Field(None, description="Made before this time.")
+    since: Moment | None = Field(None, description="Made at this time or later.")
+    until: Moment | None = Field(None, description="Made before this time.")
     limit: Limit = 50
     cursor: Cursor = None
 

@@ -133,7 +133,8 @@ async def change_endpoint(
         require_version(f"webhook endpoint {endpoint_id}", before.version, if_match)
         options = stored_options(body, before.format, context.settings, vault(context))
         if options:
-            await endpoint_store.change(session, endpoint_id, options)
+            floor_seconds = context.settings.webhook_window_seconds
+            await endpoint_store.change(session, endpoint_id, options, floor_seconds)
         if FILTERS & set(options):
             await stock_store.ask_to_catch_up(session, endpoint_id)
         return tagged(response, await find_endpoint(session, endpoint_id, caller), context.settings)

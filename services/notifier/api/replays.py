@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, status
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.notifier.api.attempts import unknown_attempt
 from services.notifier.api.requests import (
@@ -23,6 +23,7 @@ from shared.access import Caller
 from shared.database import Session
 from shared.errors import FieldError, ProblemError
 from shared.idempotency import OnceRoute
+from shared.moments import Moment
 
 router = APIRouter(prefix=PREFIX, route_class=OnceRoute)
 
@@ -34,7 +35,7 @@ class Replay(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    since: AwareDatetime | None = Field(None, description="What it acknowledged, or what changed, since this time.")
+    since: Moment | None = Field(None, description="What it acknowledged, or what changed, since this time.")
     product_ids: Annotated[list[EndpointId], Field(min_length=1, max_length=PRODUCTS_LIMIT)] | None = Field(
         None, description="These base stock products."
     )

@@ -12,6 +12,7 @@ from services.notifier.store import attempts as attempt_store
 from services.notifier.store import pings as ping_store
 from services.notifier.store.attempts import LoggedAttempt
 from shared import clock
+from shared.errors import ProblemError
 from shared.idempotency import OnceRoute, commit_with_answer
 from shared.service_context import Context
 
@@ -51,12 +52,16 @@ async def send_sample(
     """Send a sample of its format, signed as any call, with `"test": true` in it.
 
     It is sent once, whatever the endpoint's state, and what comes of it changes nothing but the log. One that waits
-    already is not sent twice. Answers 202 at once, or with `wait` 200 when it was sent.
+    already is not sent twice. Answers 202 at once, or with `wait` 200 when it was sent. 409 `sample_under_way` while
+    the one before, or the ping of a new endpoint, is being sent.
     """
     async with context.database.transaction() as session:
         await find_endpoint(session, endpoint_id, caller)
         before = await attempt_store.newest_id(session, endpoint_id)
         webhook_id = await ping_store.enqueue(session, endpoint_id, new_sample_id(), "test")
+        if webhook_id is None:
+            detail = f"A sample is being sent to webhook endpoint {endpoint_id}: ask again when it has been answered."
+            raise ProblemError(409, "sample_under_way", detail)
     answer = SampleAnswer(webhook_id=webhook_id, attempt=None)
     if not wait:
         return answer

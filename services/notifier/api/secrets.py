@@ -1,5 +1,7 @@
 """Rotating the secret of an endpoint over HTTP."""
 
+from typing import ClassVar
+
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -33,6 +35,11 @@ class Rotation(BaseModel):
 
 class RotatedSecret(ShowsSecret):
     """The new secret, shown this once; `id` is the endpoint's, `secrets` are all that sign now."""
+
+    SHOWN_BEFORE: ClassVar[str] = (
+        "webhook endpoint {id} signs with a new secret. It was shown then, is not kept and cannot be shown again. If "
+        "you do not have it, rotate again"
+    )
 
     id: int
     secret: str

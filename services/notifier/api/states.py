@@ -48,7 +48,7 @@ async def enable_endpoint(
             detail = f"Webhook endpoint {endpoint_id} is paused, not disabled: POST {PREFIX}/{endpoint_id}/resume."
             raise ProblemError(409, "endpoint_paused", detail)
         if before.state == "disabled":
-            await endpoint_store.enable(session, endpoint_id)
+            await endpoint_store.enable(session, endpoint_id, context.settings.webhook_window_seconds)
         return tagged(response, await find_endpoint(session, endpoint_id, caller), context.settings)
 
 

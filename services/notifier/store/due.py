@@ -8,19 +8,21 @@ from sqlalchemy import text
 from services.notifier.tables import DeltaSemantics, Format
 from shared.database import Session
 
-# Of `endpoints e`, for a `DueEndpoint`; `:floor_seconds` is the platform's window for stock levels. Older secrets sign
-# until their time is over.
-TO_CALL = """
+# Of `endpoints e`; `:floor_seconds` is the platform's window for stock levels.
+WINDOW_SECONDS = """
+    case when e.format = 'stock_level' then greatest(e.window_seconds, :floor_seconds) else e.window_seconds end
+"""
+# Of `endpoints e`, for a `DueEndpoint`. Older secrets sign until their time is over.
+TO_CALL = f"""
     e.endpoint_id, e.company_id, e.url, e.format, e.secret, e.auth_header_name, e.auth_header_value,
     case when e.old_secrets = '[]' then e.old_secrets else (
         select coalesce(jsonb_agg(o.one order by o.place), '[]')
         from jsonb_array_elements(e.old_secrets) with ordinality as o (one, place)
         where cast(o.one ->> 'expires_at' as timestamptz) > db_now()) end as old_secrets,
-    case when e.format = 'stock_level' then greatest(e.window_seconds, :floor_seconds) else e.window_seconds end
-        as window_seconds,
+    {WINDOW_SECONDS} as window_seconds,
     e.legacy_key, e.delta_semantics, e.dotted_names, e.early_retry, e.event_types, e.only, e.calls_at_once,
     e.calls_per_second, e.products_per_call
-"""
+"""  # noqa: S608 - constants
 # Of `e`, an endpoint: whether one more call may be under way. The slots of a call share its lease. Most endpoints want
 # one call at a time, and then one slot says enough.
 HAS_ROOM = """

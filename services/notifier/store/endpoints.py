@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import text
 
+from services.notifier.store.due import WINDOW_SECONDS
 from services.notifier.tables import DeltaSemantics, EndpointState, Format
 from shared.database import Session
 
@@ -72,6 +73,31 @@ ENABLE = text("""
         products_per_call = 100, next_call_at = '-infinity', version = version + 1
     where endpoint_id = :endpoint_id
 """)
+# The last call to it ended before now, so that a whole window from now keeps P1 whatever it waited for. What is under
+# way waits as it was claimed, what is parked for its connection.
+SHORTEN_WAITS = text(
+    f"""
+    with longer as (
+        select s.product_id, s.location, s.kind, now.next_at
+        from slots s, (
+            select db_now() as at, db_now() + make_interval(secs => {WINDOW_SECONDS}) as next_at
+            from endpoints e where e.endpoint_id = :endpoint_id) now
+        where s.endpoint_id = :endpoint_id and s.not_before > now.next_at and s.not_before < 'infinity'
+          and coalesce(s.lease_until <= now.at, true)
+        order by s.product_id, s.location, s.kind for no key update of s
+    )
+    update slots s set not_before = longer.next_at from longer
+    where s.endpoint_id = :endpoint_id and s.product_id = longer.product_id and s.location = longer.location
+      and s.kind = longer.kind
+"""  # noqa: S608 - constants
+)
+SHORTEN_WAIT_OF_FEED = text("""
+    update feeds f set not_before = least(f.not_before,
+        db_now() + make_interval(secs => greatest(e.window_seconds, coalesce(1 / e.calls_per_second, 0))))
+    from endpoints e
+    where f.endpoint_id = :endpoint_id and e.endpoint_id = f.endpoint_id
+      and coalesce(f.lease_until <= db_now(), true)
+""")
 # So that a retailer that comes back is not called with everything at once, and not together with others.
 SPREAD = text("""
     with due as (
@@ -88,6 +114,8 @@ SPREAD = text("""
 SPREAD_FEED = text("update feeds set not_before = db_now(), attempt = 0 where endpoint_id = :endpoint_id")
 FIND_ROLE = text("select role from companies where company_id = :company_id")
 
+# What is waited for by these.
+WAITED_BY = {"url", "window_seconds", "calls_per_second"}
 SPREAD_GROUP, SPREAD_START_WITHIN_SECONDS = 100, 10
 
 
@@ -146,13 +174,19 @@ async def add(
     return added
 
 
-async def change(session: Session, endpoint_id: int, options: Mapping[str, object]) -> None:
-    """Set these of `OPTIONS`."""
+async def change(session: Session, endpoint_id: int, options: Mapping[str, object], floor_seconds: int) -> None:
+    """Set these of `OPTIONS` of a locked endpoint; `floor_seconds` is the platform's window.
+
+    What waits because of what the endpoint was before waits no longer than a window from now.
+    """
     sets = ", ".join(f'"{name}" = :{name}' for name in _known(options))
-    if "url" in options:  # that it rests was about the URL before
+    if WAITED_BY & set(options):
         sets += ", next_call_at = '-infinity'"
     statement = f"update endpoints set {sets}, version = version + 1 where endpoint_id = :endpoint_id"  # noqa: S608 - names of columns
     await session.execute(text(statement), {**options, "endpoint_id": endpoint_id})
+    if WAITED_BY & set(options):
+        await session.execute(SHORTEN_WAITS, {"endpoint_id": endpoint_id, "floor_seconds": floor_seconds})
+        await session.execute(SHORTEN_WAIT_OF_FEED, {"endpoint_id": endpoint_id})
 
 
 def _known(options: Mapping[str, object]) -> dict[str, object]:
@@ -206,9 +240,13 @@ async def set_state(session: Session, endpoint_id: int, state: EndpointState) ->
     await session.execute(SET_STATE, {"endpoint_id": endpoint_id, "state": state})
 
 
-async def enable(session: Session, endpoint_id: int) -> None:
-    """Call a locked endpoint again, as if it had never failed, with what is due spread over time."""
+async def enable(session: Session, endpoint_id: int, floor_seconds: int) -> None:
+    """Call a locked endpoint again, as if it had never failed, with what is due spread over time.
+
+    `floor_seconds` is the platform's window: nothing waits longer than its window from now.
+    """
     await session.execute(ENABLE, {"endpoint_id": endpoint_id})
+    await session.execute(SHORTEN_WAITS, {"endpoint_id": endpoint_id, "floor_seconds": floor_seconds})
     spread = {"group_size": SPREAD_GROUP, "start_within_seconds": SPREAD_START_WITHIN_SECONDS}
     await session.execute(SPREAD, {"endpoint_id": endpoint_id, **spread})
     await session.execute(SPREAD_FEED, {"endpoint_id": endpoint_id})

@@ -58,14 +58,16 @@ DROP_OLD_ALERTS = text("""
         order by alert_id for update skip locked)
     returning alert_id, body
 """)
-# A call is late when its turn is over and nothing keeps it; so one look along an index for each endpoint.
+# A call is late when its turn is over and nothing keeps it; so one look along an index for each endpoint. What is
+# parked is not due: a difference to infinity is infinite, and before PostgreSQL 17 an error.
 BACKLOG = text("""
     select e.state, count(*) as endpoints,
-        coalesce(max(extract(epoch from db_now() - greatest(due.not_before, e.next_call_at)))
-            filter (where e.state = 'active'), 0) as oldest_due_seconds
+        coalesce(max(extract(epoch from db_now() - due.since)) filter (where e.state = 'active'), 0)
+            as oldest_due_seconds
     from endpoints e
     left join lateral (
-        select s.not_before from slots s where s.endpoint_id = e.endpoint_id and s.dirty order by s.not_before limit 1
+        select greatest(s.not_before, e.next_call_at) as since from slots s
+        where s.endpoint_id = e.endpoint_id and s.dirty and s.not_before < 'infinity' order by s.not_before limit 1
     ) due on true
     group by e.state
 """)

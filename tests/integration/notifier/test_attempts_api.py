@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import text
 
+from services.notifier.store.attempts import LIST_ATTEMPTS
 from shared import clock
-from tests.integration.notifier.conftest import RETAILER_A, RETAILER_B, SUPPLIER_A, stock_changed
+from tests.integration.notifier.conftest import RETAILER_A, RETAILER_B, SUPPLIER_A, Desk, stock_changed
 from tests.integration.notifier.running import Running, running_notifier
 from tests.receiver import receiver
 
 PATH = "/v1/webhook-endpoints"
+BEFORE_YEAR_1, AFTER_YEAR_9999 = "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"
 
 
 @pytest.fixture
@@ -47,8 +49,9 @@ async def test_attempts_are_filtered_and_shown_one_by_one_to_their_company_alone
         assert await found(product_id=100, delivered="false") == []
         assert await found(since=between) == [failed]
         assert await found(until=between) == [told, ping]
-        wrong = await client.get(path, params={"since": "yesterday"})
-        assert (wrong.status, wrong.body["errors"][0]["field"]) == (422, "since")
+        for name, moment in (("since", "yesterday"), ("since", BEFORE_YEAR_1), ("until", AFTER_YEAR_9999)):
+            wrong = await client.get(path, params={name: moment})
+            assert (wrong.status, wrong.body["errors"][0]["field"]) == (422, name)
 
         newest = (await client.get(path, params={"limit": 1})).body["items"][0]
         one = await client.get(f"{path}/{newest['id']}")
@@ -84,7 +87,13 @@ async def test_a_replay_tells_again_what_is_now_when_the_window_is_over(notifier
         assert (await client.post(f"{path}/replay", {"product_ids": [101]})).body["marked"] == 1
         assert (await client.post(f"{path}/replay")).status == 202
         now = clock.utc_now().isoformat()
-        for body in ({"since": now, "product_ids": [1]}, {"after": 1}, {"since": "2026-01-01T00:00:00"}, {"all": True}):
+        for body in (
+            {"since": now, "product_ids": [1]},
+            {"after": 1},
+            {"since": "2026-01-01T00:00:00"},
+            {"all": True},
+            {"since": BEFORE_YEAR_1},
+        ):
             assert (await client.post(f"{path}/replay", body)).status == 422, body
         (ping,) = (await client.get(f"{path}/attempts", params={"kind": "ping"})).body["items"]
         refused = await client.post(f"{path}/attempts/{ping['id']}/resend")
@@ -100,3 +109,16 @@ async def test_a_replay_tells_again_what_is_now_when_the_window_is_over(notifier
         # Forth as well: over what its owner has from elsewhere.
         assert (await supplier.post(replay, {"after": 12})).body["acked_timestamp"] == 12
         assert (await client.post(replay, {"after": 4})).status == 404
+
+
+async def test_failures_are_found_along_their_own_index(desk: Desk) -> None:
+    await desk.execute(
+        """insert into attempts (endpoint_id, webhook_id, kind, product_ids, versions, at, duration_milliseconds,
+            request_headers, request_body, status)
+        select 1, 'msg_' || n, 'stock_level', '{1}', '{1}', db_now(), 5, '{}', '', 204
+        from generate_series(1, 3000) n"""
+    )
+    await desk.execute("analyze attempts")
+    wanted = {"kind": None, "product_id": None, "since": None, "until": None}
+    plan = await desk.execute(f"explain {LIST_ATTEMPTS[False].text}", endpoint_id=1, before=2**62, limit=51, **wanted)
+    assert "ix_attempts_failed" in str(plan)

@@ -162,6 +162,20 @@ class TestDisabling:
             (event,) = await told(desk)
             assert (event["name"], event["state"], event["failures"]) == ("notifier.endpoint_disabled", "disabled", 1)
 
+    @pytest.mark.parametrize("status", [410, 500])
+    async def test_what_an_old_url_answers_says_nothing_about_the_new_one(self, desk: Desk, status: int) -> None:
+        async with receiver() as old, receiver() as new:
+            endpoint_id = await desk.register(old)
+            await desk.hear_stock(stock_changed(100, 10, 1))
+            await desk.fan_out()
+            calls = await desk.claim()
+            old.answer_with(status)
+            await desk.ask_for(endpoint_id, url=new.url)
+            await finish(desk.database, await desk.send(calls))
+            now = await endpoint(desk)
+            assert (now.state, now.failures, now.failing_since) == ("active", 0, None)
+            assert [attempt.status for attempt in await desk.execute("select status from attempts")] == [status]
+
     async def test_a_recovery_is_told_when_a_warning_was(self, desk: Desk) -> None:
         async with receiver() as shop:
             await desk.register(shop)
@@ -392,6 +406,8 @@ async def test_the_age_of_what_is_due_is_measured(desk: Desk) -> None:
         await measure(Context("notifier", desk.settings, desk.database, InProcessBus(publish_timeout_seconds=1)))
         assert OLDEST_DUE._value.get() == 0
         await desk.register(shop)
+        await measure(Context("notifier", desk.settings, desk.database, InProcessBus(publish_timeout_seconds=1)))
+        assert OLDEST_DUE._value.get() == 0, "nothing is due"
         await desk.hear_stock(stock_changed(100, 10, 1))
         await desk.fan_out()
         await desk.move(50)
@@ -401,6 +417,10 @@ async def test_the_age_of_what_is_due_is_measured(desk: Desk) -> None:
         await desk.execute("update endpoints set next_call_at = db_now() + interval '1 hour'")
         await measure(Context("notifier", desk.settings, desk.database, InProcessBus(publish_timeout_seconds=1)))
         assert OLDEST_DUE._value.get() == 0, "it rests"
+        await desk.execute("update endpoints set next_call_at = '-infinity'")
+        await desk.execute("update slots set not_before = 'infinity'")
+        await measure(Context("notifier", desk.settings, desk.database, InProcessBus(publish_timeout_seconds=1)))
+        assert OLDEST_DUE._value.get() == 0, "it is parked"
 
 
 @pytest.mark.parametrize("state", ["paused", "disabled"])

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from services.notifier.store import endpoints as endpoint_store
-from tests.integration.notifier.conftest import RETAILER_A, Desk, stock_changed
+from tests.integration.notifier.conftest import RETAILER_A, SUPPLIER_A, WINDOW_SECONDS, Desk, stock_changed
 from tests.integration.notifier.running import Running, running_notifier
 from tests.receiver import receiver
 
@@ -81,9 +81,60 @@ async def test_what_waits_for_an_enabled_endpoint_comes_a_hundred_products_a_sec
         await desk.fan_out()
         async with desk.database.transaction() as session:
             await session.execute(DISABLE, {"endpoint_id": endpoint_id, "reason": "it failed"})
-            await endpoint_store.enable(session, endpoint_id)
+            await endpoint_store.enable(session, endpoint_id, WINDOW_SECONDS)
         rows = await desk.execute(
             "select count(*), extract(epoch from not_before - min(not_before) over ()) as after, "
             "min(not_before) over () - db_now() < interval '10 s' as is_soon from slots group by not_before order by 2"
         )
         assert [(row.count, row.after, row.is_soon) for row in rows] == [(100, 0, True), (100, 1, True), (50, 2, True)]
+
+
+@pytest.mark.parametrize("change", ["url", "window_seconds", "calls_per_second", "enable"])
+async def test_nothing_waits_longer_than_a_window_for_what_its_endpoint_was_before(desk: Desk, change: str) -> None:
+    async with receiver() as shop:
+        endpoint_id = await desk.register(shop)
+        shop.answer_with(503, headers={"Retry-After": "86400"})
+        await desk.hear_stock(stock_changed(100, 10, 1), stock_changed(101, 10, 1))
+        assert len(await desk.tell()) == 1
+        await desk.execute("update slots set not_before = 'infinity' where product_id = 101")
+        shop.answer_with(200)
+        await make_it_another(desk, endpoint_id, change, shop.url)
+        await desk.move(WINDOW_SECONDS - 5)
+        assert await desk.tell() == [], "it may have arrived, so that the window holds"
+        await desk.move(10)
+        assert len(await desk.tell()) == 1
+        assert list(shop.calls[-1].available) == [100], "the other one is parked"
+
+
+@pytest.mark.parametrize("change", ["url", "enable"])
+async def test_what_is_under_way_waits_as_it_was_claimed(desk: Desk, change: str) -> None:
+    endpoint_id = await desk.register_url("https://shop.example/", RETAILER_A, window_seconds=86_400)
+    await desk.hear_stock(stock_changed(100, 10, 1))
+    await desk.fan_out()
+    assert len(await desk.claim()) == 1
+    claimed = await desk.execute("select not_before from slots")
+    await desk.ask_for(endpoint_id, window_seconds=0)
+    await make_it_another(desk, endpoint_id, change, "https://new.example/")
+    assert await desk.execute("select not_before from slots") == claimed
+
+
+async def test_a_feed_does_not_wait_for_the_url_before(desk: Desk) -> None:
+    endpoint_id = await desk.register_url("https://shop.example/", SUPPLIER_A)
+    await desk.ask_for(endpoint_id, format="fulfillment")
+    await desk.execute(
+        "insert into feeds (endpoint_id, acked_timestamp, not_before) values (:id, 0, db_now() + interval '1 day')",
+        id=endpoint_id,
+    )
+    await make_it_another(desk, endpoint_id, "url", "https://new.example/")
+    assert len(await desk.execute("select 1 from feeds where not_before <= db_now()")) == 1
+
+
+async def make_it_another(desk: Desk, endpoint_id: int, change: str, url: str) -> None:
+    """Give it a new URL, or this option, as `PATCH` does; or enable it."""
+    async with desk.database.transaction() as session:
+        if change == "enable":
+            await session.execute(DISABLE, {"endpoint_id": endpoint_id, "reason": "it failed"})
+            await endpoint_store.enable(session, endpoint_id, WINDOW_SECONDS)
+        else:
+            options = {"url": url, "window_seconds": 0, "calls_per_second": None}
+            await endpoint_store.change(session, endpoint_id, {change: options[change]}, WINDOW_SECONDS)

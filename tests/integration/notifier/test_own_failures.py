@@ -1,7 +1,9 @@
 """Failures of our own machine and network: told from those of endpoints, which are not charged for them."""
 
+import asyncio
 import errno
 import socket
+import threading
 from collections.abc import Sequence
 from ipaddress import ip_network
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 from services.notifier import deliver
 from services.notifier.deliver import NAMES_SECONDS, Deliverer, NameServers, delivering
 from services.notifier.domain.calls import Outcome
-from shared import clock
+from shared import clock, network_guard
 from shared.network_guard import GuardedSockets
 from tests.receiver import receiver
 
@@ -84,6 +86,33 @@ async def test_a_zone_that_does_not_answer_is_its_retailers_while_others_do(monk
         assert await is_charged("broken.example")
         now += NAMES_SECONDS + 1
         assert not await is_charged("broken.example"), "that was too long ago"
+
+
+async def test_what_a_name_server_that_hangs_keeps_waiting_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    hangs, let_go = threading.Event(), threading.Event()
+
+    def look_up(host: str, port: int, *_: object) -> Sequence[tuple[Any, ...]]:
+        if host == "hanging.example":
+            hangs.set()
+            let_go.wait()
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(network_guard, "RESOLVER_THREADS", 1)
+    monkeypatch.setattr(deliver, "DNS_CACHE_SECONDS", 0)
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    async with delivering(LOOPBACK) as deliverer:
+        try:
+            assert (await post(deliverer, "http://fine.example:1/")).error == "refused", "there are name servers"
+            monkeypatch.setattr(network_guard, "LOOK_UP_SECONDS", 1.0)
+            first = asyncio.create_task(post(deliverer, "http://hanging.example:1/"))
+            await asyncio.to_thread(hangs.wait)
+            monkeypatch.setattr(network_guard, "LOOK_UP_SECONDS", 0.01)
+            busy = await post(deliverer, "http://other.example:1/")
+            assert (busy.error, busy.charged, busy.may_have_arrived) == ("dns", False, False), "no thread was left"
+            hanging = await first
+            assert (hanging.error, hanging.charged, hanging.may_have_arrived) == ("dns", True, False)
+        finally:
+            let_go.set()
 
 
 def test_a_name_says_nothing_about_itself() -> None:

@@ -8,6 +8,8 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from services.notifier.calls import Answered
+from services.notifier.domain.calls import Outcome
 from services.notifier.encryption import vault_of
 from services.notifier.finishing import finish
 from services.notifier.pinging import claim_samples, new_sample_id
@@ -45,6 +47,7 @@ async def test_a_new_endpoint_is_pinged_and_a_test_is_waited_for(notifier: Runni
         shop.secrets.append(made["secret"])
         path = f"{PATH}/{made['id']}"
         await shop.wait_for_samples(1)
+        await notifier.wait_for_rows(1, "select 1 from attempts")
         ping = json.loads(shop.samples[0].body)
         assert (ping["type"], ping["data"]) == ("ping", {"endpoint_id": made["id"]})
         await client.post(f"{path}/pause")
@@ -73,7 +76,7 @@ async def test_a_test_that_gets_no_answer_in_time_is_answered_without_one(notifi
     async with receiver() as shop, notifier.client(SUPPLIER_A) as client:
         made = (await client.post(PATH, {"url": shop.url, "format": "fulfillment"})).body
         shop.secrets.append(made["secret"])
-        await shop.wait_for_samples(1)
+        await notifier.wait_for_rows(1, "select 1 from attempts")
         shop.hold()
         tested = await client.post(f"{PATH}/{made['id']}/test", params={"wait": 0.2})
         assert (tested.status, tested.body["attempt"]) == (202, None)
@@ -82,7 +85,23 @@ async def test_a_test_that_gets_no_answer_in_time_is_answered_without_one(notifi
         assert json.loads(shop.samples[1].body)["type"] == "fulfillment_request_completed"
 
 
-async def ask_for(desk: Desk, endpoint_id: int, kind: SampleKind) -> str:
+async def test_one_sample_at_a_time_is_under_way(notifier: Running) -> None:
+    async with receiver() as shop, notifier.client(RETAILER_A) as client:
+        made = (await client.post(PATH, {"url": shop.url})).body
+        shop.secrets.append(made["secret"])
+        await notifier.wait_for_rows(1, "select 1 from attempts")
+        shop.hold()
+        path = f"{PATH}/{made['id']}/test"
+        tested = await client.post(path)
+        await notifier.wait_for_rows(1, "select 1 from pings where lease_until is not null")
+        refused = await client.post(path)
+        assert (refused.status, refused.body["code"]) == (409, "sample_under_way")
+        shop.release()
+        await notifier.wait_for_rows(2, "select 1 from attempts")
+        assert (await client.post(path)).body["webhook_id"] != tested.body["webhook_id"]
+
+
+async def ask_for(desk: Desk, endpoint_id: int, kind: SampleKind) -> str | None:
     async with desk.database.transaction() as session:
         return await ping_store.enqueue(session, endpoint_id, new_sample_id(), kind)
 
@@ -107,13 +126,30 @@ async def test_a_sample_is_claimed_by_one_sender_and_sent_once(desk: Desk) -> No
         assert len(shop.samples) == 1
 
 
+async def test_a_sample_whose_sender_died_is_not_sent_again_and_the_next_one_may_be(desk: Desk) -> None:
+    endpoint_id = await desk.register_url("https://shop.example/", RETAILER_A)
+    await ask_for(desk, endpoint_id, "ping")
+    (lost,) = await claim_samples(desk.database, desk.settings, 10)
+    assert await ask_for(desk, endpoint_id, "test") is None
+    await desk.move(desk.settings.webhook_timeout_seconds + 1)
+    tested = await ask_for(desk, endpoint_id, "test")
+    assert tested not in {None, lost.webhook_id}
+    (call,) = await claim_samples(desk.database, desk.settings, 10)
+    assert (call.webhook_id, call.kind) == (tested, "test")
+    await finish(desk.database, [Answered(lost, {}, Outcome(None, 204), 0.1)])
+    assert await ask_for(desk, endpoint_id, "test") is None, "what comes late ends no other one"
+    await desk.move(desk.settings.webhook_timeout_seconds + 1)
+    assert await claim_samples(desk.database, desk.settings, 10) == []
+    assert await desk.execute("select * from pings") == []
+
+
 async def test_a_sample_has_the_shape_of_its_endpoints_format(desk: Desk) -> None:
     async with receiver() as shop:
         endpoint_id = await desk.register(shop)
         for columns, told in SAMPLES:
             await desk.execute(f"update endpoints set {columns}")
             await ask_for(desk, endpoint_id, "test")
-            await desk.send(await claim_samples(desk.database, desk.settings, 10))
+            await finish(desk.database, await desk.send(await claim_samples(desk.database, desk.settings, 10)))
             body = json.loads(shop.samples[-1].body)
             assert body.pop("test") is True
             assert told.items() <= (body | body.get("payload", {})).items()

@@ -81,6 +81,19 @@ async def test_old_secrets_are_at_most_five_and_end_when_they_are_told_to(notifi
         assert ended.body["secrets"] == [{"until": None}]
 
 
+async def test_who_rotates_again_under_one_key_is_told_to_rotate_and_not_to_remove_the_endpoint(
+    notifier: Running,
+) -> None:
+    async with notifier.client(RETAILER_A) as client:
+        made = (await client.post(PATH, {"url": "https://shop.example/"})).body
+        path, key = f"{PATH}/{made['id']}/rotate-secret", {"Idempotency-Key": "k1"}
+        assert (await client.post(path, headers=key)).status == 200
+        again = await client.post(path, headers=key)
+        assert (again.status, again.body["code"]) == (409, "secret_shown_once")
+        assert "rotate again" in again.body["detail"]
+        assert "remove" not in again.body["detail"]
+
+
 async def test_every_valid_secret_signs_until_its_time_is_over_by_the_databases_clock(desk: Desk) -> None:
     async with receiver() as shop:
         endpoint_id = await desk.register(shop)

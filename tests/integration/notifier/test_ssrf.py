@@ -143,8 +143,21 @@ async def test_no_address_of_a_special_range_is_called_as_it_is_or_by_a_name(
             assert (await post(deliverer, f"http://{literal}:{machine.port}/")).error == "forbidden", address
             monkeypatch.setattr(socket, "getaddrinfo", answers(machine.port, str(address)))
             named = await post(deliverer, f"http://shop.example:{machine.port}/")
-            assert named.error == "forbidden", (address, named)
+            assert (named.error, named.charged) == ("dns", True), (address, named)
     assert machine.canary_connections == 0
+
+
+async def test_a_name_inside_is_not_told_from_one_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object) -> Sequence[tuple[Any, ...]]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    outcomes = []
+    async with nothing_cached(monkeypatch) as deliverer:
+        for look_up in (answers(80, "10.0.0.1"), unknown):
+            monkeypatch.setattr(socket, "getaddrinfo", look_up)
+            outcomes.append(await post(deliverer, "http://db.corp.example/"))
+    assert outcomes[0] == outcomes[1]
+    assert "10.0.0.1" not in str(outcomes[0].detail)
 
 
 @pytest.mark.parametrize("inside", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
@@ -193,7 +206,7 @@ async def test_whatever_would_be_dialled_is_not_resolved(machine: Machine, monke
     monkeypatch.setattr(socket, "getaddrinfo", answers(machine.port, "127.0.0.1"))
     async with nothing_cached(monkeypatch) as deliverer:
         outcome = await post(deliverer, f"http://shop.example:{machine.port}/")
-    assert (outcome.error, machine.canary_connections) == ("forbidden", 0)
+    assert (outcome.error, machine.canary_connections) == ("dns", 0)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

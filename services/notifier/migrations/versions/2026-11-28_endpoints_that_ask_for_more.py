@@ -31,12 +31,13 @@ CHECKS = (
 )
 CHECKS_BEFORE = (
     ("endpoints", "state", "state in ('active', 'disabled')"),
-    ("endpoints", "secret", "secret like 'whsec\\_%'"),
     ("slots", "sent_available", "(sent_version = 0) = (sent_available is null)"),
     ("slots", "told_available", "(acked_version = 0) = (told_available is null)"),
     ("slots", "clean", "dirty or (acked_version > 0 and acked_version = sent_version)"),
     ("attempts", "product_ids", "cardinality(product_ids) > 0"),
 )
+# Secrets are encrypted from now on; the check does not come back, as they stay so when this is taken back.
+DROP_CHECK_OF_ENDPOINTS = "alter table notifier.endpoints drop constraint if exists ck_endpoints_secret"
 PLACES = "update notifier.stock_products set band = 0, fanned_out_band = 0 where available <= 0"
 
 
@@ -103,6 +104,7 @@ def upgrade() -> None:
         sa.Column("webhook_id", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("requested_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("kind in ('ping', 'test')", name=op.f("ck_pings_kind_known")),
         sa.ForeignKeyConstraint(
             ["endpoint_id"], ["notifier.endpoints.endpoint_id"], name=op.f("fk_pings_endpoint_id"), ondelete="CASCADE"
@@ -218,7 +220,16 @@ def upgrade() -> None:
         sa.Column("fanned_out_band", sa.SmallInteger(), server_default=sa.text("2"), nullable=False),
         schema="notifier",
     )
+    op.create_index(
+        "ix_attempts_failed",
+        "attempts",
+        ["endpoint_id", "attempt_id"],
+        unique=False,
+        schema="notifier",
+        postgresql_where=sa.text("error is not null"),
+    )
     op.execute(PLACES)
+    op.execute(DROP_CHECK_OF_ENDPOINTS)
     _key("endpoint_id", "product_id", "location", "kind")
     _check(CHECKS, CHECKS_BEFORE)
 
@@ -231,6 +242,12 @@ def downgrade() -> None:
     # Without filters whatever is not known is told.
     op.execute("update notifier.slots set dirty = true where acked_version = 0 or acked_version < sent_version")
     _check(CHECKS_BEFORE, CHECKS)
+    op.drop_index(
+        "ix_attempts_failed",
+        table_name="attempts",
+        schema="notifier",
+        postgresql_where=sa.text("error is not null"),
+    )
     _key("endpoint_id", "product_id")
     op.drop_column("stock_products", "fanned_out_band", schema="notifier")
     op.drop_column("stock_products", "band", schema="notifier")
