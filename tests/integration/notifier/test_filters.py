@@ -96,7 +96,7 @@ class TestSuppliersAndProducts:
             await desk.ask_for(endpoint_id, product_ids=[101])
             async with desk.database.transaction() as session:
                 await endpoint_store.find_and_lock(session, endpoint_id, None)
-                await endpoint_store.change(session, endpoint_id, {"product_ids": None})
+                await endpoint_store.change(session, endpoint_id, {"product_ids": None}, WINDOW_SECONDS)
                 await stock_store.ask_to_catch_up(session, endpoint_id)
                 # It is written, and not committed: this is fanned out by the filter of before, and to nobody.
                 await desk.hear_stock(stock_changed(100, 1, 1))
