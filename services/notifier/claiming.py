@@ -23,8 +23,8 @@ from shared.settings import Settings
 # More versions of one product than that are told to nobody in a webhook: a call of 256 KiB holds some two thousand, and
 # whoever has more of them can ask for all (`GET /stock`).
 LINKED_LIMIT = 1000
-# One retailer's great lists must not make all others' calls late. A claim that has rendered, or looked up, so much
-# ends; looking up is done for so many products at a time, so that it is no more than this and a hundred lists.
+# One retailer's great lists must not make all others' calls late: a claim that has rendered so much, or would have to
+# look up more lists when it has so much in them, ends. It looks up so many lists at a time.
 CLAIM_BYTES = 8 * 1024 * 1024
 CLAIM_LINKED = 20_000
 LOOKED_UP_AT_ONCE = 100
@@ -93,18 +93,21 @@ def _next(endpoint: DueEndpoint, slots: list[DueSlot]) -> list[DueSlot]:
 async def _render(session: Session, owed: Sequence[Owed], lease: Lease) -> list[Call]:
     """The calls of the first of these endpoints, as many as one claim may render; the others stay due."""
     calls: list[Call] = []
+    linked: dict[tuple[int, int], Linked] = {}
     rendered = looked_up = 0
     for some in _some_at_once(owed):
         wanted = {(endpoint.company_id, slot.stock.product_id) for endpoint, slots in some for slot in slots}
-        linked = await find_linked(session, wanted, LINKED_LIMIT)
-        looked_up += sum(len(found.parts) for found in linked.values())
+        if wanted := wanted - linked.keys():
+            if looked_up >= CLAIM_LINKED:
+                break
+            found = await find_linked(session, wanted, LINKED_LIMIT)
+            looked_up += sum(len(one.parts) for one in found.values())
+            linked |= found
         for endpoint, slots in some:
             calls.append(_call(endpoint, slots, linked, lease))
             rendered += len(calls[-1].body)
             if rendered >= CLAIM_BYTES:
                 return calls
-        if looked_up >= CLAIM_LINKED:
-            break
     return calls
 
 

@@ -168,7 +168,9 @@ class TestClaims:
         monkeypatch.setattr(claiming, bound, 1)
         monkeypatch.setattr(claiming, "LOOKED_UP_AT_ONCE", 1)
         endpoints = [await desk.register_url("http://a.example/x", RETAILER_A) for _ in range(3)]
-        await desk.hear_stock(stock_changed(100, 5, 1), stock_changed(101, 5, 1))
+        for endpoint_id, stock_id in zip(endpoints, (100, 101, 200), strict=True):
+            await desk.ask_for(endpoint_id, product_ids=[stock_id])
+        await desk.hear_stock(*(stock_changed(stock_id, 5, 1) for stock_id in (100, 101, 200)))
         await desk.fan_out()
         after = 0
         for endpoint_id in endpoints:
@@ -182,12 +184,13 @@ class TestClaims:
     async def test_a_retailer_with_great_lists_and_many_endpoints_does_not_fill_a_claim(self, desk: Desk) -> None:
         await have_a_hundred_sizes(desk)
         await have_versions(desk, RETAILER_A, FIRST_OF_A, base_id=999)
-        endpoints = [await desk.register_url("http://a.example/x", RETAILER_A) for _ in range(8)]
+        await desk.hear_connections(connection("active", 1, RETAILER_B))
+        great = [await desk.register_url("http://a.example/x", RETAILER_A) for _ in range(3)]
+        small = await desk.register_url("http://b.example/x", RETAILER_B)
         await desk.hear_stock(*(stock_changed(stock_id, 5, 1) for stock_id in STOCK_IDS[:30]))
         await desk.fan_out()
         first = await claiming.claim(desk.database, desk.settings, 0, 1000)
         second = await claiming.claim(desk.database, desk.settings, first.last_endpoint_id, 1000)
-        called = [[call.endpoint.endpoint_id for call in claimed.calls] for claimed in (first, second)]
-        # Ninety products are looked up at once.
-        assert called[0] == endpoints[:3]
-        assert called[1] == endpoints[3:6]
+        assert [call.endpoint.endpoint_id for call in first.calls] == great
+        assert [call.endpoint.endpoint_id for call in second.calls] == [small]
+        assert len(second.calls[0].slots) == 30
