@@ -45,6 +45,9 @@ class StockLevel(BaseModel):
 
     quantity_available: int
     linked: list[LinkedProduct]
+    linked_more: bool = Field(
+        default=False, description="Only where `linked` does not name everything, and true there: `GET /stock` does."
+    )
     version: int
     occurred_at: datetime
     previous_quantity_available: int

@@ -1,7 +1,7 @@
 """What follows from what: after a call, when may the next one go, and what does the endpoint know now."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -101,13 +101,3 @@ def webhook_id(endpoint_id: int, states: Iterable[tuple[int, str]]) -> str:
     """
     told = ",".join(f"{product_id}={state}" for product_id, state in sorted(states))
     return f"msg_{hashlib.sha256(f'{endpoint_id}:{told}'.encode()).hexdigest()[:32]}"
-
-
-def fitting(sizes: Sequence[int], limit: int) -> int:
-    """How many of the first items fit into `limit` together; at least one, or it would never go."""
-    total = 0
-    for count, size in enumerate(sizes):
-        total += size
-        if total > limit:
-            return max(count, 1)
-    return len(sizes)

@@ -47,6 +47,16 @@ FIND_DUE_SLOTS = text(f"""
     where {HAS_ROOM}
     order by p.product_id for share of p
 """)  # noqa: S608 - constants
+# As many endpoints as have about so much due together.
+FIRST_OF = text(f"""
+    select endpoint_id from (
+        select due.endpoint_id, sum(n.slots) over (order by due.endpoint_id) - n.slots as slots_before
+        from unnest(cast(:endpoint_ids as bigint[]), cast(:sizes as integer[])) as due (endpoint_id, size)
+        cross join lateral (
+            select count(*) as slots from (
+                select from slots d where d.endpoint_id = due.endpoint_id and {IS_DUE} limit due.size) s) n) counted
+    where slots_before < :limit
+""")  # noqa: S608 - constants
 # The next crossing begins where this silent one ended. What was sent and acknowledged stays as it was: an endpoint that
 # asks for more later is told what it does not know.
 SETTLE = text("""
@@ -217,24 +227,30 @@ class Finished:
     kind: SlotKind = "stock_level"
 
 
-async def find_due_slots(session: Session, endpoints: Sequence[DueEndpoint], products_per_call: int) -> list[DueSlot]:
+async def first_of(session: Session, endpoints: Sequence[DueEndpoint], limit: int) -> list[DueEndpoint]:
+    """The first of these endpoints, in the order of ids: they have about `limit` slots due that may go into calls."""
+    values = {"endpoint_ids": [one.endpoint_id for one in endpoints], "sizes": _sizes(endpoints), "limit": limit}
+    kept = set((await session.execute(FIRST_OF, values)).scalars())
+    return [one for one in endpoints if one.endpoint_id in kept]
+
+
+async def find_due_slots(session: Session, endpoints: Sequence[DueEndpoint]) -> list[DueSlot]:
     """Lock what is due for these locked endpoints, and share-lock its stock.
 
-    Of each endpoint as much as may go into one call: at most `products_per_call`, and what it takes itself.
+    Of each endpoint as much as may go into one call.
     """
     rows = await session.execute(
         FIND_DUE_SLOTS,
         {
             "endpoint_ids": [endpoint.endpoint_id for endpoint in endpoints],
-            "sizes": [
-                VARIANTS_LOOKED_AT
-                if endpoint.format == "variant_stock"
-                else min(endpoint.products_per_call, products_per_call)
-                for endpoint in endpoints
-            ],
+            "sizes": _sizes(endpoints),
         },
     )
     return [_due_slot(row) for row in rows]
+
+
+def _sizes(endpoints: Sequence[DueEndpoint]) -> list[int]:
+    return [VARIANTS_LOOKED_AT if one.format == "variant_stock" else one.products_per_call for one in endpoints]
 
 
 async def settle(session: Session, slots: Sequence[DueSlot]) -> None:

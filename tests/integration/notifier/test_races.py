@@ -121,7 +121,7 @@ async def test_a_change_that_comes_while_a_claim_finds_nothing_owed_is_told(desk
 
         async with desk.database.transaction() as session:
             due = await find_due_endpoints(session, 0, 10, WINDOW_SECONDS)
-            (slot,) = await slot_store.find_due_slots(session, due, 10)
+            (slot,) = await slot_store.find_due_slots(session, due)
             assert not slot.is_news
             await slot_store.settle(session, [slot])
             # That nothing is owed is written, and not committed: here version 4 would be overlooked.
@@ -139,7 +139,7 @@ async def test_what_one_sender_is_claiming_no_other_claims(desk: Desk) -> None:
         await desk.fan_out()
         async with desk.database.transaction() as session:
             found = await find_due_endpoints(session, 0, 10, WINDOW_SECONDS)
-            assert len(await slot_store.find_due_slots(session, found, 10)) == 1
+            assert len(await slot_store.find_due_slots(session, found)) == 1
             assert await desk.claim() == (), "two calls for one product would go within one window"
 
 
@@ -162,7 +162,7 @@ async def test_a_sender_that_found_an_endpoint_before_another_claimed_it_leaves_
             found = await find_due_endpoints(session, 0, 10, WINDOW_SECONDS)
         assert len(await desk.claim()) == 1
         async with desk.database.transaction() as session:
-            assert await slot_store.find_due_slots(session, found, 10) == []
+            assert await slot_store.find_due_slots(session, found) == []
 
 
 async def test_endpoints_with_a_call_under_way_do_not_stand_in_the_way_of_others(desk: Desk) -> None:
@@ -182,7 +182,7 @@ async def test_a_connection_resumed_while_its_slots_are_parked_is_not_forgotten(
         await desk.hear_connections(connection("paused", 2))
         async with desk.database.transaction() as session:
             due = await find_due_endpoints(session, 0, 10, WINDOW_SECONDS)
-            (slot,) = await slot_store.find_due_slots(session, due, 10)
+            (slot,) = await slot_store.find_due_slots(session, due)
             assert not slot.is_connected
             await slot_store.park(session, [slot])
             resumed = asyncio.create_task(desk.hear_connections(connection("active", 3)))

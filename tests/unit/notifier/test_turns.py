@@ -9,7 +9,6 @@ from services.notifier.domain.calls import (
     Outcome,
     Turn,
     disables,
-    fitting,
     next_turn,
     webhook_id,
 )
@@ -79,9 +78,3 @@ def test_the_id_of_a_call_is_that_of_the_state_it_tells() -> None:
     assert first == webhook_id(7, [(101, "5"), (100, "3")])
     assert len({first, webhook_id(8, [(100, "3"), (101, "5")]), webhook_id(7, [(100, "4"), (101, "5")])}) == 3
     assert "." not in first
-
-
-def test_as_many_items_go_into_a_call_as_fit_and_at_least_one() -> None:
-    assert fitting([40, 40, 40], 100) == 2
-    assert fitting([40, 40], 80) == 2
-    assert fitting([500, 1], 100) == 1

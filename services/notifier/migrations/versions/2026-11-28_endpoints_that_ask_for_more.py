@@ -54,6 +54,14 @@ def _key(*columns: str) -> None:
 
 
 def upgrade() -> None:
+    op.create_index(
+        "ix_products_base_product_id_owner_id",
+        "products",
+        ["base_product_id", "owner_id", "product_id"],
+        unique=False,
+        schema="notifier",
+    )
+    op.drop_index("ix_products_base_product_id", table_name="products", schema="notifier")
     op.create_table(
         "alerts",
         sa.Column("alert_id", sa.Uuid(), nullable=False),
@@ -235,6 +243,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.create_index("ix_products_base_product_id", "products", ["base_product_id"], unique=False, schema="notifier")
+    op.drop_index("ix_products_base_product_id_owner_id", table_name="products", schema="notifier")
     # What knows of nothing but stock levels keeps nothing else.
     op.execute("delete from notifier.endpoints where format <> 'stock_level'")
     op.execute("update notifier.endpoints set state = 'active' where state = 'paused'")
