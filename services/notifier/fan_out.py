@@ -1,6 +1,7 @@
 """Turns changed products, and changed filters, into dirty slots."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -32,18 +33,25 @@ async def catch_up_one(database: Database) -> bool:
 
 
 async def run(database: Database, woken: asyncio.Event) -> None:
-    """Fan out until cancelled, and set `woken` whenever something was marked."""
+    """Fan out and catch up until cancelled, and set `woken` whenever something was marked."""
+    # Beside each other: to catch up with many products takes seconds, and nobody else's changes wait for that.
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_repeat(lambda: fan_out_chunk(database), LEAST_PRODUCTS, woken))
+        group.create_task(_repeat(lambda: catch_up_one(database), 1, woken))
+
+
+async def _repeat(mark: Callable[[], Awaitable[int]], many: int, woken: asyncio.Event) -> None:
+    """Call `mark` again at once as long as it marks so many things as `many`, else after a moment."""
     while True:
         try:
-            products = await fan_out_chunk(database)
-            caught_up = await catch_up_one(database)
+            marked = await mark()
         except Exception as error:
             if not is_infrastructure(error):
                 raise
             log.warning("fan_out_paused", error=str(error))
             await clock.sleep(PAUSE_SECONDS)
             continue
-        if products or caught_up:
+        if marked:
             woken.set()
-        if products < LEAST_PRODUCTS and not caught_up:
+        if marked < many:
             await clock.sleep(POLL_SECONDS)

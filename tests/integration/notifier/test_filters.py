@@ -2,7 +2,7 @@
 
 import asyncio
 
-from services.notifier import handlers
+from services.notifier import fan_out, handlers
 from services.notifier.finishing import finish
 from services.notifier.store import endpoints as endpoint_store
 from services.notifier.store import stock as stock_store
@@ -17,7 +17,7 @@ from tests.integration.notifier.conftest import (
     stock_at,
     stock_changed,
 )
-from tests.integration.notifier.test_races import done_or_waiting_for_a_lock
+from tests.integration.notifier.test_races import DEADLINE_SECONDS, done_or_waiting_for_a_lock
 from tests.receiver import receiver
 
 SUPPLIER_B = 9
@@ -119,6 +119,21 @@ class TestSuppliersAndProducts:
             await changing
             await desk.tell()
             assert [call.available for call in shop.calls] == [{100: 1, 101: 2}]
+
+    async def test_the_fan_out_worker_looks_for_what_was_let_in_and_wakes_the_sender(self, desk: Desk) -> None:
+        async with receiver() as shop:
+            endpoint_id = await desk.register(shop)
+            await desk.ask_for(endpoint_id, product_ids=[101])
+            await desk.hear_stock(stock_changed(100, 1, 1))
+            await desk.fan_out()
+            await desk.ask_for(endpoint_id, product_ids=None, catch_up=True)
+            woken = asyncio.Event()
+            worker = asyncio.create_task(fan_out.run(desk.database, woken))
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                await woken.wait()
+            worker.cancel()
+            await asyncio.wait([worker])
+            assert await slots_of(desk) == [(100, True, False)]
 
     async def test_nobodys_fan_out_waits_for_a_change_of_filters_or_a_replay(self, desk: Desk) -> None:
         async with receiver() as busy, receiver() as shop:
