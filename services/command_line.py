@@ -215,6 +215,24 @@ def replay(
 
 
 @app.command()
+def check(
+    *,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make levels and versions anew from the ledger; nothing else is changed.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")] = False,
+    dsn: Dsn = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Hold all stock against its ledger, orders and reservations; exit status 1 where something does not add up."""
+    settings = read_settings(dsn=dsn, data_dir=data_dir)
+    from services.commands.check import check as adds_up
+
+    if not adds_up(settings, repair=repair, as_json=as_json):
+        raise typer.Exit(1)
+
+
+@app.command()
 def openapi() -> None:
     """Print the OpenAPI document of all services."""
     from services.all_in_one import SERVICES
