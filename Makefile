@@ -4,6 +4,9 @@ PYTHON ?= python3
 PY := .venv/bin/python
 ARGS ?=
 
+# Some environments set it; every start of a program would then compile all that it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo run up down test soak check format fault guards bench migrate revision requirements clean
 

@@ -1,7 +1,7 @@
 """`make bench`: measure on private servers with real durability, and print each figure beside its ceiling.
 
-`ARGS=catalog_import` (or `orders_queue`, `webhooks`, `stock_files`) measures only that; `ARGS=catalog_lists` the
-lists of products and `ARGS=order_lists` those of orders, which have tables of their own.
+`ARGS=catalog_import` (or `orders_queue`, `webhooks`, `fan_out`, `stock_files`) measures only that; `ARGS=catalog_lists`
+the lists of products and `ARGS=order_lists` those of orders, which have tables of their own.
 """
 
 import asyncio
@@ -12,12 +12,12 @@ from itertools import chain
 from rich.console import Console
 from rich.table import Table
 
-from bench import catalog_import, catalog_lists, order_lists, orders_queue, report, stock_files, webhooks
+from bench import catalog_import, catalog_lists, fan_out, order_lists, orders_queue, report, stock_files, webhooks
 from bench.servers import private_postgres
 from shared.private_rabbitmq import RabbitNode
 from shared.serve import tune_garbage_collection
 
-MEASUREMENTS = ("orders_queue", "webhooks", "catalog_import", "stock_files")
+MEASUREMENTS = ("orders_queue", "webhooks", "fan_out", "catalog_import", "stock_files")
 
 
 async def measure(names: Sequence[str]) -> dict[str, Sequence[report.Row]]:
@@ -29,6 +29,8 @@ async def measure(names: Sequence[str]) -> dict[str, Sequence[report.Row]]:
             rows["orders_queue"] = await _orders_queue(server)
         if "webhooks" in names:
             rows["webhooks"] = [await webhooks.measure(await orders_queue.fresh_database(server, "webhooks"))]
+        if "fan_out" in names:
+            rows["fan_out"] = await fan_out.measure(await orders_queue.fresh_database(server, "fan_out"))
         if "catalog_import" in names:
             dsn = await orders_queue.fresh_database(server, "catalog_import")
             rows["catalog_import"] = await catalog_import.measure(dsn)

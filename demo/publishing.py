@@ -2,47 +2,19 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import aio_pika
 from aio_pika.exceptions import AMQPError
 from rich.progress import Progress
 
 from demo.concurrently import concurrently
+from demo.options import Form, OrdersBroker
 from demo.plan import Message
 from demo.replay import IN_FLIGHT, Part, order_body
 
 INTAKE_EXCHANGE, ROUTING_KEY = "basestock.intake", "orders.submitted"
 ORDERS_PER_BATCH = 50
-
-
-class Form(StrEnum):
-    """What a message to the intake exchange is."""
-
-    JSON = "json"
-    CLOUDEVENTS = "cloudevents"
-    BATCHES = "batches"
-
-
-@dataclass(frozen=True, slots=True)
-class OrdersBroker:
-    """Where orders are published, `amqp://user:password@host/`, and in which form."""
-
-    url: str
-    form: Form
-
-    @property
-    def user(self) -> str:
-        """Who publishes: Basestock takes the orders for those of the company with this ref."""
-        return unquote(urlsplit(self.url).username or "guest")
-
-    @property
-    def host(self) -> str:
-        """The broker's host, without the password."""
-        return urlsplit(self.url).hostname or "localhost"
 
 
 async def publish_orders(

@@ -13,11 +13,12 @@ from rich.table import Table
 from demo.api import Api
 from demo.expected import expected_levels
 from demo.fixture import load_fixture
+from demo.options import LOOPBACK, OrdersBroker
 from demo.orders_file import OrdersFile, OrdersFileError, read_orders_file
 from demo.plan import Assortment, Message, assortment_of, messages_of, sending_sequence, without_one_order
-from demo.publishing import OrdersBroker, publish_orders
+from demo.publishing import publish_orders
 from demo.replay import Part, Sent, create_products, open_run, send, set_start_levels, settled_levels
-from demo.retailer import LOOPBACK, demo_retailer
+from demo.retailer import demo_retailer
 from demo.story import forget_endpoints, tell_story
 from shared import clock
 

@@ -105,7 +105,7 @@ async def _set_levels(supplier: Api, shop: Api, retailer: Retailer, console: Con
 
 async def _why_not_told(shop: Api, endpoint_id: int) -> str:
     """What became of the newest call, and what to do, in words."""
-    attempts = (await shop.get(f"/v1/webhook-endpoints/{endpoint_id}/attempts", limit=1))["items"]
+    attempts = (await shop.get(f"/v1/webhook-endpoints/{endpoint_id}/attempts", kind="stock_level", limit=1))["items"]
     if not attempts:
         return "this Basestock made no call. Is its notifier running, and does it hear from its broker?"
     (attempt,) = attempts

@@ -1,9 +1,10 @@
 """Every service in one process: the only module that knows them all."""
 
 import asyncio
+import os
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import structlog
 from pydantic import SecretStr
@@ -22,6 +23,9 @@ from shared.settings import Settings
 
 log = structlog.get_logger()
 
+# Beside the database whose secrets it encrypts, so that they are moved and backed up together.
+ENCRYPTION_KEY_FILE = "webhook-encryption-key"
+
 SERVICES: tuple[Service, ...] = (CATALOG, ORDERS, INVENTORY, NOTIFIER)
 
 
@@ -35,6 +39,26 @@ def with_token_secret(settings: Settings) -> Settings:
     if settings.token_secret:
         return settings
     return settings.model_copy(update={"token_secret": (SecretStr(secrets.token_urlsafe(32)),)})
+
+
+def with_encryption_key(settings: Settings) -> Settings:
+    """Settings that encrypt webhook secrets: as given, else with a key that is made once and kept in `data_dir`."""
+    if settings.webhook_encryption_key:
+        return settings
+    path = settings.data_dir / ENCRYPTION_KEY_FILE
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        # Written whole under another name first: a key that is cut short would be kept for ever.
+        written = path.with_name(f"{path.name}.{os.getpid()}")
+        with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(32))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(written, path)
+        finally:
+            written.unlink()
+    return settings.model_copy(update={"webhook_encryption_key": (SecretStr(path.read_text(encoding="ascii")),)})
 
 
 @asynccontextmanager
@@ -88,4 +112,5 @@ async def up(settings: Settings, stop: asyncio.Event, *, on_ready: OnReady = lam
             complete = await stack.enter_async_context(with_database(settings))
             await migrate(complete)
         if not stop.is_set():
-            await serve_services(SERVICES, with_token_secret(complete), stop, on_ready=on_ready)
+            ready = with_encryption_key(with_token_secret(complete))
+            await serve_services(SERVICES, ready, stop, on_ready=on_ready)

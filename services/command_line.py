@@ -1,33 +1,28 @@
-"""The command line of `basestock`."""
+"""The command line of `basestock`.
+
+A command imports what does its work when it runs, once its settings are read: importing all services takes seconds,
+and help, a wrong setting and calls over HTTP need none of them.
+"""
 
 import asyncio
 import json
 import signal
 import sys
-from ipaddress import ip_network
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from demo.publishing import Form, OrdersBroker
-from demo.retailer import LOOPBACK
-from demo.run import run_demo
-from services.all_in_one import SERVICES, migrate, up
+from demo.options import LOOPBACK, Form, OrdersBroker
 from services.commands import broker, dead_letters, keys, orders, products, stock
-from services.commands.check import check
+from services.commands.listen import listen
 from services.commands.options import DataDir, Dsn, read_settings
-from services.commands.replay import replay
-from services.one_process_each import Place, run
-from shared import asyncapi
-from shared.access import new_key
-from shared.http import create_app
-from shared.logs import configure_logs
-from shared.serve import run_to_end, serve_services, stop_on_signals
-from shared.settings import Settings, in_words
+from shared.program import run_to_end, stop_on_signals
+from shared.settings import in_words
 
 app = typer.Typer(
     name="basestock",
@@ -44,8 +39,6 @@ app.add_typer(stock.app, name="stock")
 console = Console()
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
-# After Ctrl-C the demo's retailer still says goodbye (it removes its endpoint); longer than this it does not get.
-LEAVE_SECONDS = 5
 DEMO_ORDERS = Path(__file__).parent.parent / "demo" / "data" / "online-retail.csv"
 
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes any free one. [default: 8000]")]
@@ -60,6 +53,9 @@ def up_command(
 ) -> None:
     """Run everything in one process, with a PostgreSQL and a bus of its own unless you name others."""
     settings = read_settings(port=port, host=host, data_dir=data_dir, dsn=dsn, broker_url=broker)
+    from services.all_in_one import up
+    from shared.logs import configure_logs
+
     configure_logs(settings)
 
     async def main() -> None:
@@ -77,6 +73,9 @@ def run_command(
 ) -> None:
     """Run each service in a process of its own behind one port, with PostgreSQL and RabbitMQ of its own or yours."""
     settings = read_settings(port=port, host=host, data_dir=data_dir, dsn=dsn, broker_url=broker)
+    from services.one_process_each import Place, run
+    from shared.logs import configure_logs
+
     if "log_format" not in settings.model_fields_set:  # this is for people; containers run services one by one
         settings = settings.model_copy(update={"log_format": "console"})
     configure_logs(settings)
@@ -106,6 +105,10 @@ def serve(
     service: Annotated[str, typer.Argument(help="catalog, orders, inventory or notifier")], port: Port = None
 ) -> None:
     """Run one service, as containers do; needs BASESTOCK_BROKER_URL and BASESTOCK_DSN."""
+    from services.all_in_one import SERVICES
+    from shared.logs import configure_logs
+    from shared.serve import serve_services
+
     found = [candidate for candidate in SERVICES if candidate.name == service]
     if not found:
         names = ", ".join(candidate.name for candidate in SERVICES)
@@ -130,6 +133,9 @@ def migrate_command(
 ) -> None:
     """Bring the database schemas to their newest version."""
     settings = read_settings(dsn=dsn)
+    from services.all_in_one import SERVICES, migrate
+    from shared.logs import configure_logs
+
     configure_logs(settings)
     chosen = tuple(candidate for candidate in SERVICES if service in {None, candidate.name})
     if not chosen:
@@ -162,6 +168,10 @@ def demo(  # noqa: PLR0913 - each is an option
 ) -> None:
     """Show the main job on real input: an order lowers base stock, the retailer hears, every level is checked."""
     settings = read_settings(port=port, data_dir=data_dir)
+    from demo.run import run_demo
+    from services.commands.demo import demo_embedded
+    from shared.logs import configure_logs
+
     configure_logs(settings.model_copy(update={"log_level": "warning", "log_format": "console"}))
     if broker and not url:
         errors.print("basestock: --broker needs --url: the Basestock that the demo starts itself has no RabbitMQ.")
@@ -182,65 +192,64 @@ def demo(  # noqa: PLR0913 - each is an option
         )
         ok = run_to_end(story)
     else:
-        ok = run_to_end(_demo_embedded(settings, orders, drop_one=drop_one, stay=not exit_))
+        ok = run_to_end(demo_embedded(settings, orders, console, drop_one=drop_one, stay=not exit_))
     raise typer.Exit(0 if ok else 1)
 
 
-async def _demo_embedded(settings: Settings, orders: Path, *, drop_one: bool, stay: bool) -> bool:
-    """Start the embedded system and run the demo against it over HTTP, as any client would."""
-    key = settings.admin_key or SecretStr(new_key())
-    loopback = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
-    complete = settings.model_copy(update={"admin_key": key, "webhook_allow_networks": loopback})
-    ctrl_c, stop = stop_on_signals(), asyncio.Event()
-    answering: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    system = asyncio.create_task(up(complete, stop, on_ready=answering.set_result))
+@app.command()
+def replay(
+    service: Annotated[str, typer.Argument(help="catalog: the one service whose events others keep copies of")],
+    since: Annotated[
+        datetime | None, typer.Option(help="Only what was changed since this moment (UTC).", show_default="all")
+    ] = None,
+    dsn: Dsn = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Publish all that a service has told once more; copies that are whole ignore it, others become whole."""
+    if service != "catalog":
+        raise typer.BadParameter(f"{service!r} has nothing to replay: say catalog.")  # noqa: TRY003, EM102 - Typer's way
+    settings = read_settings(dsn=dsn, data_dir=data_dir)
+    from services.commands.replay import replay as tell_again
 
-    async def linger() -> None:
-        console.print(f"\nBasestock stays up at [bold]{answering.result()}[/]  API: {answering.result()}/docs")
-        console.print(f"The platform admin's key: {key.get_secret_value()}  Ctrl-C ends it.", soft_wrap=True)
-        await ctrl_c.wait()
-
-    async def story() -> bool:
-        return await run_demo(
-            await answering,
-            key.get_secret_value(),
-            orders_file=orders,
-            drop_one=drop_one,
-            console=console,
-            linger=linger if stay else None,
-        )
-
-    playing, interrupted = asyncio.create_task(story()), asyncio.create_task(ctrl_c.wait())
-    try:
-        await asyncio.wait([system, playing, interrupted], return_when=asyncio.FIRST_COMPLETED)
-        if interrupted.done() and stay and answering.done():
-            await asyncio.wait([playing], timeout=LEAVE_SECONDS)
-        if playing.done():
-            return playing.result()
-        if system.done():
-            system.result()  # raises why it did not start, or why it ended
-        raise KeyboardInterrupt
-    finally:
-        for task in (playing, interrupted):
-            task.cancel()
-        await asyncio.wait([playing, interrupted])
-        stop.set()
-        await asyncio.wait([system])
+    tell_again(settings, since.replace(tzinfo=UTC) if since else None)
 
 
-app.command()(replay)
-app.command()(check)
+@app.command()
+def check(
+    *,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make levels and versions anew from the ledger; nothing else is changed.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")] = False,
+    dsn: Dsn = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Hold all stock against its ledger, orders and reservations; exit status 1 where something does not add up."""
+    settings = read_settings(dsn=dsn, data_dir=data_dir)
+    from services.commands.check import check as adds_up
+
+    if not adds_up(settings, repair=repair, as_json=as_json):
+        raise typer.Exit(1)
 
 
 @app.command()
 def openapi() -> None:
     """Print the OpenAPI document of all services."""
+    from services.all_in_one import SERVICES
+    from shared.http import create_app
+
     print(json.dumps(create_app(SERVICES, {}).openapi(), indent=2))
+
+
+app.command()(listen)
 
 
 @app.command(name="asyncapi")
 def asyncapi_command() -> None:
     """Print the AsyncAPI document of all services: the messages over RabbitMQ."""
+    from services.all_in_one import SERVICES
+    from shared import asyncapi
+
     print(json.dumps(asyncapi.document([service.name for service in SERVICES]), indent=2))
 
 

@@ -16,7 +16,14 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from services.all_in_one import SERVICES, left_when, migrate, names_all_databases, with_token_secret
+from services.all_in_one import (
+    SERVICES,
+    left_when,
+    migrate,
+    names_all_databases,
+    with_encryption_key,
+    with_token_secret,
+)
 from shared import clock
 from shared.embedded_postgres import EmbeddedPostgres
 from shared.kept_running import KeptRunning
@@ -96,7 +103,7 @@ async def _servers(settings: Settings, at_once: asyncio.Event) -> AsyncIterator[
             settings = settings.model_copy(update={"broker_url": broker.url})
         await migrate(settings)
         await _until_broker_answers(settings)
-        yield Servers(settings, postgres, broker)
+        yield Servers(with_encryption_key(settings), postgres, broker)
 
 
 @asynccontextmanager
@@ -191,6 +198,7 @@ def _service(name: str, address: str, settings: Settings) -> KeptRunning:
         "host": host,
         "port": port,
         "token_secret": ",".join(secret.get_secret_value() for secret in settings.token_secret),
+        "webhook_encryption_key": ",".join(secret.get_secret_value() for secret in settings.webhook_encryption_key),
         "dsn": settings.dsn,
         "broker_url": settings.broker_url,
         "log_format": settings.log_format,

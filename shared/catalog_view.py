@@ -96,7 +96,8 @@ def add_product_tables(metadata: MetaData) -> None:
         Column("version", BigInteger, nullable=False),
         # The version of the state above: lower than `version` where a tombstone came before what it buried.
         Column("state_version", BigInteger, nullable=False, server_default=text("0")),
-        Index("ix_products_base_product_id", "base_product_id"),
+        # One company's versions of a product, in order, without a look at those of others.
+        Index("ix_products_base_product_id_owner_id", "base_product_id", "owner_id", "product_id"),
         Index("ix_products_owner_id_sku", "owner_id", "sku"),
     )
     Table(

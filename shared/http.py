@@ -83,6 +83,8 @@ def create_app(services: Sequence[Service], contexts: Mapping[str, Context]) -> 
     for service in services:
         for router in service.routers:
             app.include_router(router, tags=[service.name])
+        if service.webhooks is not None:
+            app.webhooks.include_router(service.webhooks, tags=[service.name])
     _add_operations(app, contexts)
     _add_asyncapi(app, [service.name for service in services])
     return app

@@ -17,7 +17,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
@@ -110,7 +110,15 @@ def add_idempotency_table(metadata: MetaData) -> None:
 
 
 class ShowsSecret(BaseModel):
-    """An answer with a secret that is shown this once: it is not stored, of it only the `id` is."""
+    """An answer with a secret that is shown this once: it is not stored, of it only the `id` is.
+
+    `SHOWN_BEFORE` is what to do for who asks again; `{id}` in it is that id.
+    """
+
+    SHOWN_BEFORE: ClassVar[str] = (
+        "it made the one with id {id}. Its answer showed a secret, which is not kept and cannot be shown again. If you "
+        "do not have it, remove that one and make another"
+    )
 
 
 class Owner(NamedTuple):
@@ -136,9 +144,9 @@ class Once:
     Until `begin`, and after `commit_with`, transactions of the route are ordinary ones; those of an upload always are.
     """
 
-    def __init__(self, key: str, stack: AsyncExitStack, *, shows_secret: bool, is_upload: bool) -> None:
-        """Work under `key`; `stack` ends the transaction."""
-        self._key, self._stack, self._shows_secret, self._is_upload = key, stack, shows_secret, is_upload
+    def __init__(self, key: str, stack: AsyncExitStack, *, secret: type[ShowsSecret] | None, is_upload: bool) -> None:
+        """Work under `key`; `stack` ends the transaction. `secret` is the answer, if it shows one."""
+        self._key, self._stack, self._secret, self._is_upload = key, stack, secret, is_upload
         self._session: Session | None = None
         self._owner = Owner(NO_COMPANY, "", key)
 
@@ -155,7 +163,7 @@ class Once:
         if self._is_upload:
             return
         session = await self._stack.enter_async_context(database.transaction())
-        await _claim(session, self._owner, _digest_of(request, await request.body()).digest())
+        await _claim(session, self._owner, _digest_of(request, await request.body()).digest(), self._secret)
         self._session = session
 
     async def commit_with(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
@@ -172,10 +180,10 @@ class Once:
 
     async def keep(self, session: Session, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Store the answer, in the transaction in which the key was entered."""
-        if self._shows_secret:
+        if self._secret is not None:
             body = str(json.loads(body)["id"]).encode()
         kept = {name.replace("-", "_"): headers.get(name) for name in KEPT_HEADERS}
-        answer = {"status": status, "body": body, "secret": self._shows_secret, **kept}
+        answer = {"status": status, "body": body, "secret": self._secret is not None, **kept}
         await session.execute(KEEP, self._owner._asdict() | answer)
 
 
@@ -196,16 +204,14 @@ class OnceRoute(APIRoute):
         """Answer a request; one that has a key, once."""
         answer = super().get_route_handler()
         model = self.response_model
-        shows_secret = isinstance(model, type) and issubclass(model, ShowsSecret)
+        secret = model if isinstance(model, type) and issubclass(model, ShowsSecret) else None
 
         async def answer_once(request: Request) -> Response:
             given = request.headers.getlist(HEADER)
             if not given or request.method not in WRITES:
                 return await answer(request)
             async with AsyncExitStack() as stack:
-                request.state.once = once = Once(
-                    _checked(given), stack, shows_secret=shows_secret, is_upload=self.is_upload
-                )
+                request.state.once = once = Once(_checked(given), stack, secret=secret, is_upload=self.is_upload)
                 try:
                     response = await answer(request)
                     await once.commit_with(response.status_code, response.headers, bytes(response.body))
@@ -290,7 +296,9 @@ def _digest_of(request: Request, body: bytes = b"") -> "hashlib._Hash":
     return hashlib.sha256(asked.encode("utf-8", "surrogateescape") + body)
 
 
-async def _claim(session: Session, owner: Owner, request_sha256: bytes) -> None:
+async def _claim(
+    session: Session, owner: Owner, request_sha256: bytes, secret: type[ShowsSecret] | None = None
+) -> None:
     """Enter a key, once nobody else is at work under it; raises what `Once.begin` does."""
     entered = owner._asdict() | {"request_sha256": request_sha256, "keep_hours": KEEP_HOURS}
     while (await session.execute(CLAIM, entered)).one_or_none() is None:
@@ -305,16 +313,13 @@ async def _claim(session: Session, owner: Owner, request_sha256: bytes) -> None:
             )
             raise ProblemError(422, "idempotency_key_reused", detail, errors=[FieldError(field=HEADER, detail=detail)])
         if found.secret:
-            raise _shown_before(found.body.decode())
+            raise _shown_before(secret or ShowsSecret, found.body.decode())
         kept = {"content-type": found.content_type, "location": found.location, "etag": found.etag}
         headers = {name: value for name, value in kept.items() if value is not None}
         raise ReplayError(Response(found.body, found.status, headers={**headers, REPLAYED: "true"}))
 
 
-def _shown_before(made_id: str) -> ProblemError:
-    detail = (
-        f"The first request with this {HEADER} was carried out: it made the one with id {made_id}. Its answer showed "
-        f"a secret, which is not kept and cannot be shown again. If you do not have it, remove that one and make "
-        f"another under a new {HEADER}."
-    )
+def _shown_before(secret: type[ShowsSecret], made_id: str) -> ProblemError:
+    done = secret.SHOWN_BEFORE.format(id=made_id)
+    detail = f"The first request with this {HEADER} was carried out: {done} under a new {HEADER}."
     return ProblemError(409, "secret_shown_once", detail, headers={REPLAYED: "true"})

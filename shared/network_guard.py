@@ -8,6 +8,7 @@ a resolver might let through. The ranges are IANA's special-purpose registries.
 import asyncio
 import re
 import socket
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -64,10 +65,16 @@ NUMERIC_LABEL = re.compile(r"(0[xX][0-9a-fA-F]*|[0-9]+)")
 # A look-up that hangs holds its thread for as long as the resolver tries, whatever we do: retailers with dead name
 # servers must not use up the threads of all others.
 RESOLVER_THREADS = 64
+# Most resolvers have asked two name servers by then, and it leaves two thirds of a webhook's usual time for the call.
+LOOK_UP_SECONDS = 5.0
 
 
 class ForbiddenAddressError(OSError):
     """The address is not one that may be called."""
+
+
+class ResolverBusyError(socket.gaierror):
+    """The name was not looked up, as other look-ups hang: no fault of its own."""
 
 
 class UrlError(ValueError):
@@ -103,11 +110,11 @@ def check_url(url: str, exceptions: Sequence[Network]) -> None:
     try:
         # The sender's own parser: two of them could disagree on where the host is.
         parsed = URL(url)
-        port = parsed.explicit_port
+        port, host = parsed.explicit_port, parsed.host
     except ValueError as error:
         message = f"not a URL: {error}"
         raise UrlError(message) from error
-    if parsed.scheme not in {"http", "https"} or not parsed.host:
+    if parsed.scheme not in {"http", "https"} or not host:
         message = "the URL starts with https:// (or http://) and names a host"
         raise UrlError(message)
     if parsed.user is not None or parsed.password is not None:
@@ -116,7 +123,7 @@ def check_url(url: str, exceptions: Sequence[Network]) -> None:
     if port == 0:
         message = "port 0 cannot be called"
         raise UrlError(message)
-    _check_host(parsed.host, exceptions)
+    _check_host(host, exceptions)
 
 
 def _check_host(host: str, exceptions: Sequence[Network]) -> None:
@@ -128,6 +135,11 @@ def _check_host(host: str, exceptions: Sequence[Network]) -> None:
         if NUMERIC_LABEL.fullmatch(host.rstrip(".").rpartition(".")[2]):
             message = f"write the address {host} as four decimal numbers, or use a name"
             raise UrlError(message) from None
+        try:
+            host.encode("idna")
+        except UnicodeError as error:
+            message = f"{host} is no name that can be looked up: {error}"
+            raise UrlError(message) from error
 
 
 class GuardedResolver(AbstractResolver):
@@ -141,12 +153,12 @@ class GuardedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """The addresses of `host`; raises `ForbiddenAddressError` if any of them is not public."""
-        loop = asyncio.get_running_loop()
+        """The addresses of `host`; raises `ForbiddenAddressError` if any of them is not public.
+
+        Raises `socket.gaierror` when it is not found, or not within `LOOK_UP_SECONDS`.
+        """
         try:
-            found = await loop.run_in_executor(
-                self._threads, lambda: socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
-            )
+            found = await self._look_up(host, port, family)
         except UnicodeError as error:
             message = f"{host!r} cannot be looked up: {error}"
             raise OSError(message) from error
@@ -163,6 +175,22 @@ class GuardedResolver(AbstractResolver):
             )
             for kind, _, protocol, _, address in found
         ]
+
+    async def _look_up(self, host: str, port: int, family: socket.AddressFamily) -> Sequence[AddressInfo]:
+        has_begun = threading.Event()
+
+        def look_up() -> Sequence[AddressInfo]:
+            has_begun.set()
+            return socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
+
+        try:
+            async with asyncio.timeout(LOOK_UP_SECONDS):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, look_up)
+        except TimeoutError as error:
+            if not has_begun.is_set():
+                raise ResolverBusyError(socket.EAI_AGAIN, "too many other names are being looked up") from error
+            message = f"no answer within {LOOK_UP_SECONDS:g} s"
+            raise socket.gaierror(socket.EAI_AGAIN, message) from error
 
     async def close(self) -> None:
         """Stop the threads; those that hang end with their look-up."""

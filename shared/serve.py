@@ -2,27 +2,22 @@
 
 import asyncio
 import gc
-import signal
 import socket
-import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import Any, TypeVar
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
-from pydantic import ValidationError
 
-from shared.ctrl_c import raise_on_ctrl_c
 from shared.http import create_app
 from shared.logs import configure_logs
 from shared.messaging.bus import Bus
 from shared.messaging.in_process import InProcessBus
 from shared.messaging.rabbitmq import RabbitBus
-from shared.postgres_binaries import EmbeddedPostgresError
+from shared.program import run_to_end, settings_or_exit, stop_on_signals
 from shared.service import Service, running
-from shared.settings import Settings, in_words
+from shared.settings import Settings
 
 log = structlog.get_logger()
 
@@ -30,7 +25,6 @@ log = structlog.get_logger()
 SHUTDOWN_SECONDS = 12
 
 OnReady = Callable[[str], None]
-T = TypeVar("T")
 
 
 def bus_of(settings: Settings) -> Bus:
@@ -141,38 +135,6 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Nothing: `stop_on_signals` has them."""
         yield
-
-
-def stop_on_signals() -> asyncio.Event:
-    """An event that SIGINT and SIGTERM set, for the running loop."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    return stop
-
-
-def run_to_end(main: Coroutine[Any, Any, T]) -> T:
-    """Run a program's `main`. What can go wrong by no fault of ours ends it with a sentence and exit status 1."""
-    try:
-        raise_on_ctrl_c()  # asyncio.run makes of that the cancellation of `main`
-        return asyncio.run(main)
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None  # as shells have it: 128 and the number of SIGINT
-    except (RuntimeError, EmbeddedPostgresError, OSError) as error:
-        sys.stderr.write(f"basestock: {error}\n")
-        raise SystemExit(1) from error
-
-
-def settings_or_exit() -> Settings:
-    """The settings of the environment; wrong ones end the program with a sentence each and exit status 1."""
-    try:
-        return Settings()
-    except ValidationError as error:
-        sys.stderr.write("".join(f"basestock: {sentence}\n" for sentence in in_words(error)))
-    except UnicodeDecodeError as error:
-        sys.stderr.write(f"basestock: .env is not UTF-8: {error}\n")
-    raise SystemExit(1)
 
 
 def serve(service: Service) -> None:

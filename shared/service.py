@@ -37,7 +37,8 @@ class Service:
     `note_key_uses` takes when API keys were used here. `workers` run until cancelled. `intake` builds the queues it
     hears from outside (beside `subscriptions`). `body_limits_bytes` has the paths whose bodies may be longer than
     others (`shared/http.py`), `basic_paths` those that also take `Authorization: Basic REF:KEY`, `query_key_paths`
-    those that also take `?account=REF&apikey=KEY`.
+    those that also take `?account=REF&apikey=KEY`. `webhooks` are the calls that it makes, for the document.
+    `check_settings` raises `RuntimeError`, in words, when it cannot run with these.
     """
 
     name: str
@@ -51,6 +52,8 @@ class Service:
     body_limits_bytes: Mapping[str, int] = field(default_factory=dict)
     basic_paths: frozenset[str] = frozenset()
     query_key_paths: frozenset[str] = frozenset()
+    webhooks: APIRouter | None = None
+    check_settings: Callable[[Settings], None] = lambda _: None
 
 
 def published_by(service: str) -> list[type[Event]]:
@@ -75,10 +78,12 @@ async def running(service: Service, settings: Settings, bus: Bus) -> AsyncIterat
 
     They drain once the block has ended, or while it still runs, from when the context's `draining` is set.
 
-    Raises `RuntimeError` with what is missing when database and bus do not answer within the settings' `start_seconds`,
-    or at once when the schema was never made: whoever runs us starts us again, or a person has to. A part that dies of
-    a bug ends the block with its error: a service that only seems alive helps nobody.
+    Raises `RuntimeError` with what is missing when the settings do not do for it, or when database and bus do not
+    answer within their `start_seconds`, or at once when the schema was never made: whoever runs us starts us again, or
+    a person has to. A part that dies of a bug ends the block with its error: a service that only seems alive helps
+    nobody.
     """
+    service.check_settings(settings)
     database = Database(service.name, settings.dsn_of(service.name), pool_size=settings.database_pool_size)
     context = Context(service.name, settings, database, bus)
     limit = settings.queue_limit_messages

@@ -88,6 +88,12 @@ class Settings(BaseSettings):
 
     webhook_window_seconds: int = Field(900, ge=1, description="Least time between calls per endpoint and product.")
     webhook_timeout_seconds: float = Field(15, gt=0, description="Longest time for one webhook call.")
+    webhook_encryption_key: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (),
+        description="What webhook secrets are encrypted with, 32 characters or more; more after commas decrypt still.",
+    )
+    webhook_attempts_keep_days: int = Field(30, ge=1, description="How long the log of webhook calls is kept.")
+    alert_url: str | None = Field(None, description="Where operators are told of endpoints that fail (JSON by POST).")
     webhook_allow_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
         (), description="Private networks webhooks and files to import may be in (development and tests only)."
     )
@@ -95,7 +101,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log level.")
     log_format: Literal["json", "console"] = Field("json", description="Log lines for machines or for people.")
 
-    @field_validator("token_secret", "webhook_allow_networks", "consumer_retry_seconds", mode="before")
+    @field_validator(
+        "token_secret", "webhook_encryption_key", "webhook_allow_networks", "consumer_retry_seconds", mode="before"
+    )
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
@@ -112,11 +120,19 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return value
 
-    @field_validator("token_secret")
+    @field_validator("token_secret", "webhook_encryption_key")
     @classmethod
     def _hard_to_guess(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         if any(len(secret.get_secret_value()) < TOKEN_SECRET_CHARACTERS for secret in value):
             message = f"each secret must have {TOKEN_SECRET_CHARACTERS} characters or more: `openssl rand -hex 32`"
+            raise ValueError(message)
+        return value
+
+    @field_validator("alert_url")
+    @classmethod
+    def _can_be_posted_to(cls, value: str | None) -> str | None:
+        if value is not None and not (value.startswith(("http://", "https://")) and _has_readable_address(value)):
+            message = "it must be a URL like https://chat.example/hooks/..."
             raise ValueError(message)
         return value
 

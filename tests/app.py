@@ -13,6 +13,9 @@ from shared.serve import app_of, serve_app
 from shared.service import Service
 from shared.settings import Settings
 
+# What these tests' notifiers encrypt webhook secrets with.
+ENCRYPTION_KEY = "the key of these tests' webhook secrets"
+
 
 @asynccontextmanager
 async def serving(services: Sequence[Service], settings: Settings, bus: Bus) -> AsyncIterator[str]:
@@ -53,7 +56,9 @@ class Client:
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(self._url, headers=self._headers)
+        # Shorter than uvicorn's 5 s: a POST into a connection that is just being closed fails, on a busy machine often.
+        connector = aiohttp.TCPConnector(keepalive_timeout=1)
+        self._session = aiohttp.ClientSession(self._url, headers=self._headers, connector=connector)
         return self
 
     async def __aexit__(self, *_: object) -> None:

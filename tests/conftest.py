@@ -1,6 +1,7 @@
 """Servers for the tests, each started only when a test first asks for it; unit tests never do."""
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -33,6 +34,8 @@ def _log_plainly() -> None:
 
 
 _log_plainly()
+# As processes that serve have it: by default a tenth of the time goes into looking for cyclic garbage.
+gc.set_threshold(50_000, 20, 50)
 # Shells start programs in the background with Ctrl-C ignored, which ours would inherit from us.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

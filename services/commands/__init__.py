@@ -1,1 +1,1 @@
-"""The groups of commands of `basestock`, a module each; `services/command_line.py` registers them."""
+"""What the commands of `basestock` do, a module for each or each group; `services/command_line.py` registers them."""

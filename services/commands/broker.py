@@ -13,7 +13,7 @@ from services.commands.options import read_settings
 from services.commands.over_http import Key, Url, answered, errors, json_of, session_at
 from services.commands.rabbit_management import TOPIC, RabbitManagement
 from shared.messaging.bus import INTAKE_EXCHANGE
-from shared.serve import run_to_end
+from shared.program import run_to_end
 from shared.settings import Settings
 
 app = typer.Typer(help="Publishers of orders at RabbitMQ.", no_args_is_help=True)

@@ -4,20 +4,18 @@ import json
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict
-from typing import Annotated
 
-import typer
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from services.all_in_one import with_database
-from services.commands.options import DataDir, Dsn, read_settings
 from services.inventory import checking
 from services.inventory.domain.checking import Drift
 from shared.database import Database
 from shared.logs import configure_logs
-from shared.serve import run_to_end
+from shared.program import run_to_end
+from shared.settings import Settings
 
 # Beyond it something is wrong that no list of items explains: the rest is counted.
 DRIFTS_KEPT = 10_000
@@ -27,17 +25,8 @@ console = Console()
 progress_console = Console(stderr=True)
 
 
-def check(
-    *,
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Make levels and versions anew from the ledger; nothing else is changed.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")] = False,
-    dsn: Dsn = None,
-    data_dir: DataDir = None,
-) -> None:
-    """Hold all stock against its ledger, orders and reservations; exit status 1 where something does not add up."""
-    settings = read_settings(dsn=dsn, data_dir=data_dir)
+def check(settings: Settings, *, repair: bool, as_json: bool) -> bool:
+    """Hold all stock against its ledger, orders and reservations and print what drifted; whether everything adds up."""
     configure_logs(settings.model_copy(update={"log_level": "warning", "log_format": "console"}))
     drifting = False
 
@@ -57,8 +46,7 @@ def check(
             _tell(items, drifts, repaired, count)
 
     run_to_end(main())
-    if drifting:
-        raise typer.Exit(1)
+    return not drifting
 
 
 async def check_everything(database: Database, *, repair: bool) -> tuple[int, list[Drift], list[Drift], int]:

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from services.commands.over_http import Key, Url, answered, errors, json_of, session_at
-from shared.serve import run_to_end
+from shared.program import run_to_end
 
 app = typer.Typer(help="Messages that could not be handled.", no_args_is_help=True)
 

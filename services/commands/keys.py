@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from shared import clock
+from shared.program import settings_or_exit
 from shared.scopes import ALL_SCOPES
-from shared.serve import settings_or_exit
 
 app = typer.Typer(help="API keys of companies.", no_args_is_help=True)
 errors = Console(stderr=True, soft_wrap=True, highlight=False)

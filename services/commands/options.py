@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from shared.serve import settings_or_exit
+from shared.program import settings_or_exit
 from shared.settings import Settings
 
 DataDir = Annotated[

@@ -20,7 +20,7 @@ from services.commands.over_http import (
     send_file,
     session_at,
 )
-from shared.serve import run_to_end
+from shared.program import run_to_end
 
 app = typer.Typer(help="Import orders.", no_args_is_help=True)
 

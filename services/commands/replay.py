@@ -1,21 +1,19 @@
 """`basestock replay catalog`: have catalog tell again what is, so that the other services' copies become whole."""
 
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
-from typing import Annotated
+from datetime import datetime
 
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from services.all_in_one import names_all_databases, with_database
 from services.catalog.store import replaying
-from services.commands.options import DataDir, Dsn, read_settings
 from shared import clock
 from shared.database import Database
 from shared.logs import configure_logs
 from shared.messaging.outbox import count_waiting
-from shared.serve import run_to_end
+from shared.program import run_to_end
+from shared.settings import Settings
 
 PER_TRANSACTION = 500
 # What the running services have to say meanwhile (a key is revoked, say) waits behind no more than this.
@@ -26,20 +24,9 @@ PATIENCE_SECONDS = 5
 console = Console(stderr=True)
 
 
-def replay(
-    service: Annotated[str, typer.Argument(help="catalog: the one service whose events others keep copies of")],
-    since: Annotated[
-        datetime | None, typer.Option(help="Only what was changed since this moment (UTC).", show_default="all")
-    ] = None,
-    dsn: Dsn = None,
-    data_dir: DataDir = None,
-) -> None:
-    """Publish all that a service has told once more; copies that are whole ignore it, others become whole."""
-    if service != "catalog":
-        raise typer.BadParameter(f"{service!r} has nothing to replay: say catalog.")  # noqa: TRY003, EM102 - Typer's way
-    settings = read_settings(dsn=dsn, data_dir=data_dir)
+def replay(settings: Settings, changed_since: datetime | None) -> None:
+    """Publish all that catalog has told once more, or what was changed since; prints how many of what."""
     configure_logs(settings.model_copy(update={"log_level": "warning", "log_format": "console"}))
-    changed_since = since.replace(tzinfo=UTC) if since else None
 
     async def main() -> None:
         async with AsyncExitStack() as stack:

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from services.commands.over_http import Key, Owner, Url, errors, save_file, send_file, session_at, tell_refused
-from shared.serve import run_to_end
+from shared.program import run_to_end
 
 app = typer.Typer(help="Import and export stock.", no_args_is_help=True)
 

@@ -46,7 +46,7 @@ async def read_page(
     page = rows[:limit]
     keys = [(wanted.retailer_id, row["product_id"]) for row in page]
     linked = await find_linked(session, keys) if keys else {}
-    items = [_item(row, linked.get(key, ())) for key, row in zip(keys, page, strict=True)]
+    items = [_item(row, linked[key].parts) for key, row in zip(keys, page, strict=True)]
     return items, page[-1]["product_id"] if len(rows) > limit else None
 
 

@@ -1,16 +1,19 @@
 """Makes one webhook call and says what came of it."""
 
 import asyncio
+import errno
+import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 import aiohttp
+from aiohttp.abc import ResolveResult
 
-from services.notifier.domain import CallError, Outcome
+from services.notifier.domain.calls import CallError, Outcome
 from shared import clock
-from shared.network_guard import ForbiddenAddressError, GuardedResolver, GuardedSockets, Network
+from shared.network_guard import ForbiddenAddressError, GuardedResolver, GuardedSockets, Network, ResolverBusyError
 
 CONNECT_SECONDS = 5.0
 # What an endpoint may answer: it says yes or no, we have no use for more.
@@ -33,14 +36,62 @@ CLASSES: tuple[tuple[type[Exception], CallError], ...] = (
     (TimeoutError, "timeout"),
     (aiohttp.ClientResponseError, "http"),
 )
+# No fault of any endpoint's: this machine has no sockets left, or no way out.
+OWN_ERRNOS = {
+    *(errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM),
+    *(errno.ENETUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL),
+}
+# One text for all of it: what leads into our own network must not be told from what does not exist.
+NOT_FOUND = "the host name was not found, or leads to an address that is not public"
+# When a name server does not answer, others that were asked within this time tell whether any does.
+NAMES_SECONDS = 60.0
+
+
+class NameServers:
+    """Tells a retailer's broken zone from our own broken name servers, by whether other names can be looked up."""
+
+    def __init__(self) -> None:
+        """Nothing has been looked up."""
+        # When the last two names were, the newest last: one of them is another than whichever is asked about.
+        self._found_at: dict[str, float] = {}
+
+    def found(self, name: str) -> None:
+        """Note that `name` was looked up."""
+        self._found_at.pop(name, None)
+        self._found_at[name] = clock.monotonic()
+        if len(self._found_at) > 2:  # noqa: PLR2004 - see above
+            del self._found_at[next(iter(self._found_at))]
+
+    def answer_for_others(self, name: str) -> bool:
+        """Whether any other name than this was found lately."""
+        since = clock.monotonic() - NAMES_SECONDS
+        return any(other != name and at >= since for other, at in self._found_at.items())
+
+
+class NotingResolver(GuardedResolver):
+    """A resolver that notes which names it found; literal addresses do not come here."""
+
+    def __init__(self, exceptions: Sequence[Network], name_servers: NameServers) -> None:
+        """Let addresses in `exceptions` pass as well."""
+        super().__init__(exceptions)
+        self._name_servers = name_servers
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """The addresses of `host`; raises as `GuardedResolver` does."""
+        found = await super().resolve(host, port, family)
+        self._name_servers.found(host)
+        return found
 
 
 class Deliverer:
     """Calls webhooks over one pool of connections; made by `delivering`."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        """Call through `session`, which keeps out of private networks."""
+    def __init__(self, session: aiohttp.ClientSession, name_servers: NameServers | None = None) -> None:
+        """Call through `session`, which keeps out of private networks and notes in `name_servers` what it found."""
         self._session = session
+        self._name_servers = name_servers or NameServers()
 
     async def post(self, url: str, headers: dict[str, str], body: bytes, deadline: float) -> Outcome:
         """Send `body`, exactly, and hear the answer, all before `deadline` on the monotonic clock.
@@ -50,7 +101,7 @@ class Deliverer:
         """
         seconds = deadline - clock.monotonic()
         if seconds <= 0:
-            return Outcome("late", detail="the sender was too slow: nothing was sent")
+            return Outcome("late", detail="the sender was too slow: nothing was sent", charged=False)
         try:
             async with (
                 asyncio.timeout(seconds),
@@ -58,16 +109,18 @@ class Deliverer:
             ):
                 return _answered(response.status, response.headers, await _read(response))
         except (aiohttp.ClientError, OSError, ValueError) as error:  # a time-out is an OSError
-            return Outcome(_class_of(error), detail=_in_words(error, seconds))
+            charged = not _is_own(error, self._name_servers)
+            return Outcome(_class_of(error), detail=_in_words(error, seconds), charged=charged)
 
 
 @asynccontextmanager
 async def delivering(allow_networks: Sequence[Network]) -> AsyncIterator[Deliverer]:
     """A deliverer that reaches public addresses and `allow_networks`, open until the block ends."""
+    name_servers = NameServers()
     connector = aiohttp.TCPConnector(
         # The sender bounds how many calls are under way.
         limit=0,
-        resolver=GuardedResolver(allow_networks),
+        resolver=NotingResolver(allow_networks, name_servers),
         socket_factory=GuardedSockets(allow_networks),
         ttl_dns_cache=DNS_CACHE_SECONDS,
         keepalive_timeout=KEEP_ALIVE_SECONDS,
@@ -82,7 +135,7 @@ async def delivering(allow_networks: Sequence[Network]) -> AsyncIterator[Deliver
         # The whole exchange is limited by the deadline.
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
     ) as session:
-        yield Deliverer(session)
+        yield Deliverer(session, name_servers)
 
 
 async def _read(response: aiohttp.ClientResponse) -> str:
@@ -124,12 +177,26 @@ def retry_after_seconds(value: str | None) -> float | None:
 
 
 def _class_of(error: Exception) -> CallError:
-    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ForbiddenAddressError):
+    found: CallError = next((name for kind, name in CLASSES if isinstance(error, kind)), "reset")
+    if found == "refused" and isinstance(getattr(error, "os_error", None), ForbiddenAddressError):
         return "forbidden"
-    return next((name for kind, name in CLASSES if isinstance(error, kind)), "reset")
+    return found
+
+
+def _is_own(error: Exception, name_servers: NameServers) -> bool:
+    """Whether the failure is our machine's or our network's, and says nothing about the endpoint."""
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(cause, ResolverBusyError):
+        return True
+    if isinstance(cause, socket.gaierror):
+        name = error.host if isinstance(error, aiohttp.ClientConnectorError) else ""
+        return cause.errno == socket.EAI_AGAIN and not name_servers.answer_for_others(name)
+    return isinstance(cause, OSError) and cause.errno in OWN_ERRNOS
 
 
 def _in_words(error: Exception, seconds: float) -> str:
+    if _class_of(error) == "dns":
+        return NOT_FOUND
     if isinstance(error, TimeoutError) and not str(error):
         return f"no complete answer within {seconds:.1f} s"
     return f"{type(error).__name__}: {error}".replace("\0", "")[:500]

@@ -1,10 +1,11 @@
-"""Turns changed products into dirty slots."""
+"""Turns changed products, and changed filters, into dirty slots."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 
-from services.notifier.store import slots as slot_store
+from services.notifier.store import stock as stock_store
 from shared import clock
 from shared.database import Database
 from shared.faults import is_infrastructure
@@ -22,21 +23,35 @@ PAUSE_SECONDS = 1.0
 async def fan_out_chunk(database: Database) -> int:
     """Mark who must be told of the next changed products; returns how many products there were."""
     async with database.transaction() as session:
-        return await slot_store.fan_out(session, LEAST_PRODUCTS, MOST_PRODUCTS, CHUNK_SLOTS)
+        return await stock_store.fan_out(session, LEAST_PRODUCTS, MOST_PRODUCTS, CHUNK_SLOTS)
+
+
+async def catch_up_one(database: Database) -> bool:
+    """Mark what one endpoint does not know of what its changed filters let in; whether there was one."""
+    async with database.transaction() as session:
+        return await stock_store.catch_up(session)
 
 
 async def run(database: Database, woken: asyncio.Event) -> None:
-    """Fan out until cancelled, and set `woken` whenever something was marked."""
+    """Fan out and catch up until cancelled, and set `woken` whenever something was marked."""
+    # Beside each other: to catch up with many products takes seconds, and nobody else's changes wait for that.
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_repeat(lambda: fan_out_chunk(database), LEAST_PRODUCTS, woken))
+        group.create_task(_repeat(lambda: catch_up_one(database), 1, woken))
+
+
+async def _repeat(mark: Callable[[], Awaitable[int]], many: int, woken: asyncio.Event) -> None:
+    """Call `mark` again at once as long as it marks so many things as `many`, else after a moment."""
     while True:
         try:
-            products = await fan_out_chunk(database)
+            marked = await mark()
         except Exception as error:
             if not is_infrastructure(error):
                 raise
             log.warning("fan_out_paused", error=str(error))
             await clock.sleep(PAUSE_SECONDS)
             continue
-        if products:
+        if marked:
             woken.set()
-        if products < LEAST_PRODUCTS:
+        if marked < many:
             await clock.sleep(POLL_SECONDS)

@@ -2,20 +2,28 @@
 
 from collections.abc import Sequence
 
-from services.notifier.store import slots as slot_store
+from services.notifier import fulfillment
+from services.notifier.store import feeds as feed_store
+from services.notifier.store import stock as stock_store
 from shared.catalog_view import keep_api_keys, keep_companies, keep_connections, keep_products
 from shared.database import Session
 from shared.events.catalog import ApiKeyChanged, CompanyChanged, ConnectionChanged, ProductChanged, ProductRemoved
 from shared.events.inventory import StockChanged, StockRemoved
+from shared.events.orders import (
+    FulfillmentItem,
+    FulfillmentRequestAssigned,
+    FulfillmentRequestCompleted,
+    FulfillmentRequestFailed,
+)
 from shared.messaging.consumer import on
 
 
 async def copy_connections(session: Session, events: Sequence[ConnectionChanged]) -> None:
     """Copy connections; a retailer whose connection is active, now or again, is told the current levels once."""
     news = await keep_connections(session, events)
-    for event in sorted(news, key=lambda event: event.supplier_id):
-        if event.state == "active":
-            await slot_store.resume(session, event.supplier_id, event.retailer_id)
+    connected = {(event.supplier_id, event.retailer_id) for event in news if event.state == "active"}
+    if connected:
+        await stock_store.resume(session, connected)
 
 
 async def copy_products(session: Session, events: Sequence[ProductChanged | ProductRemoved]) -> None:
@@ -28,7 +36,12 @@ async def keep_stock(session: Session, events: Sequence[StockChanged | StockRemo
 
     What is stocked nowhere any more is kept, as none available: that is what a retailer has to be told.
     """
-    await slot_store.keep_stock(session, events)
+    await stock_store.keep_stock(session, events)
+
+
+async def keep_fulfillment(session: Session, events: Sequence[FulfillmentItem]) -> None:
+    """Keep what happened to fulfillment items, whoever is told of it: a feed may be opened later, and begin before."""
+    await feed_store.keep_events(session, [fulfillment.fields_of(event) for event in events])
 
 
 SUBSCRIPTIONS = (
@@ -37,4 +50,5 @@ SUBSCRIPTIONS = (
     on(ConnectionChanged, copy_connections),
     on((ProductChanged, ProductRemoved), copy_products),
     on((StockChanged, StockRemoved), keep_stock),
+    on((FulfillmentRequestAssigned, FulfillmentRequestFailed, FulfillmentRequestCompleted), keep_fulfillment),
 )

@@ -5,36 +5,28 @@ behind is a lease that runs out and a window that is over one time-out later tha
 """
 
 import asyncio
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from uuid import UUID
+from dataclasses import replace
 
 import structlog
-from prometheus_client import Counter, Histogram
 
-from services.notifier import domain, stock_level
+from services.notifier.calls import Answered, Call, send
+from services.notifier.claiming import Claimed, claim
 from services.notifier.deliver import Deliverer, delivering
-from services.notifier.signing import signed_headers
-from services.notifier.store import endpoints as endpoint_store
-from services.notifier.store import slots as slot_store
-from services.notifier.store.endpoints import Made
-from services.notifier.store.slots import DueEndpoint, DueSlot, Finished, Taken
+from services.notifier.encryption import vault_of
+from services.notifier.feeding import claim_events
+from services.notifier.finishing import finish
+from services.notifier.pinging import claim_samples
 from shared import clock
-from shared.database import Database, Session
 from shared.draining import DRAIN_SECONDS, SHORT_DRAIN_SECONDS, to_its_end
 from shared.faults import is_infrastructure
-from shared.linked_products import LinkedPart, find_linked
 from shared.service_context import Context
-from shared.settings import Settings
 
 log = structlog.get_logger()
 
-# Products in one call, and bytes of its body (architecture.md section 8).
-CALL_PRODUCTS = 100
-CALL_BYTES = 256 * 1024
-# Calls under way in one process. Each endpoint has one at most, so this many retailers must be slow at once before
-# anybody waits for them; it is also that many sockets, and bodies of at most 128 MiB together.
+# Calls under way in one process. Each endpoint has one at most, unless it wants more, so about this many retailers must
+# be slow at once before anybody waits for them; it is also that many sockets, and bodies of at most 128 MiB together.
 CALLS_AT_ONCE = 512
 # Quick endpoints need no more than these to keep one core busy, and each call more costs all others (memory in
 # use, garbage collection). Slow ones are given as many as there are calls that waited this long.
@@ -42,173 +34,11 @@ QUICK_LANES = 64
 LANE_WAIT_SECONDS = 0.5
 # A claim waits for room for this many, so that a busy sender's transactions are worth their round trips.
 ROOM_FOR_CLAIM = 128
+# Beside what is claimed of stock: they are few, and small.
+SAMPLES_AT_ONCE = 32
 # Only fan-out in this process wakes the sender; windows end, and other replicas fan out, without a word.
 POLL_SECONDS = 0.1
 PAUSE_SECONDS = 1.0
-CALLS = Counter("basestock_webhook_calls_total", "Webhook calls made", ["outcome"])
-CALL_SECONDS = Histogram("basestock_webhook_call_seconds", "Time a webhook call took")
-
-GONE_REASON = "it answered 410 Gone"
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """The right to make the calls of one claim, from `claimed_at` until `deadline` on the monotonic clock."""
-
-    lease_id: UUID
-    claimed_at: float
-    deadline: float
-
-    def age_seconds(self) -> float:
-        """How long ago it was claimed."""
-        return clock.monotonic() - self.claimed_at
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call that is claimed: made under its lease, or not at all."""
-
-    endpoint: DueEndpoint
-    slots: tuple[DueSlot, ...]
-    lease: Lease
-    webhook_id: str
-    body: bytes
-
-    @property
-    def versions(self) -> list[tuple[int, int]]:
-        """`(product id, version)` of what it tells."""
-        return [(slot.stock.product_id, slot.stock.version) for slot in self.slots]
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """A call that was made, as it was sent, and what came of it."""
-
-    call: Call
-    headers: dict[str, str]
-    outcome: domain.Outcome
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """The calls of one claim; `last_endpoint_id` is where the next claim goes on, 0 at the end of the round."""
-
-    calls: tuple[Call, ...]
-    last_endpoint_id: int
-
-
-async def claim(database: Database, settings: Settings, after: int, limit: int) -> Claimed:
-    """Claim what is due for at most `limit` endpoints with ids above `after`, each in one call.
-
-    The window and the lease are committed when this returns: before any socket is opened.
-    """
-    # Before the database's clock is read, so that the deadline comes before the end of the lease.
-    claimed_at = clock.monotonic()
-    lease = Lease(clock.uuid7(), claimed_at, claimed_at + settings.webhook_timeout_seconds)
-    async with database.transaction() as session:
-        due = await slot_store.find_due_endpoints(session, after, limit, settings.webhook_window_seconds)
-        calls = await _claim_calls(session, due, lease) if due else []
-        if calls:
-            taken = [Taken(slot, call.endpoint.window_seconds) for call in calls for slot in call.slots]
-            await slot_store.take(session, taken, lease.lease_id, settings.webhook_timeout_seconds)
-    return Claimed(tuple(calls), due[-1].endpoint_id if len(due) == limit else 0)
-
-
-async def _claim_calls(session: Session, due: Sequence[DueEndpoint], lease: Lease) -> list[Call]:
-    found = await slot_store.find_due_slots(session, due, CALL_PRODUCTS)
-    company_ids = {endpoint.endpoint_id: endpoint.company_id for endpoint in due}
-    await slot_store.park(session, [(slot, company_ids[slot.endpoint_id]) for slot in found if not slot.is_connected])
-    await slot_store.settle(session, [slot for slot in found if slot.is_connected and not slot.is_owed])
-    owed: dict[int, list[DueSlot]] = defaultdict(list)
-    for slot in found:
-        if slot.is_connected and slot.is_owed:
-            owed[slot.endpoint_id].append(slot)
-    wanted = {(company_ids[endpoint_id], slot.stock.product_id) for endpoint_id in owed for slot in owed[endpoint_id]}
-    linked = await find_linked(session, wanted) if wanted else {}
-    return [
-        _call(endpoint, owed[endpoint.endpoint_id], linked, lease) for endpoint in due if endpoint.endpoint_id in owed
-    ]
-
-
-def _call(
-    endpoint: DueEndpoint,
-    slots: Sequence[DueSlot],
-    linked: dict[tuple[int, int], list[LinkedPart]],
-    lease: Lease,
-) -> Call:
-    """Render as much as fits into one call; the rest stays due."""
-    items = [
-        stock_level.item(slot.stock, linked.get((endpoint.company_id, slot.stock.product_id), ())) for slot in slots
-    ]
-    count = domain.fitting([len(item) for item in items], CALL_BYTES)
-    versions = [(slot.stock.product_id, slot.stock.version) for slot in slots[:count]]
-    return Call(
-        endpoint=endpoint,
-        slots=tuple(slots[:count]),
-        webhook_id=domain.webhook_id(endpoint.endpoint_id, versions),
-        body=stock_level.body(items[:count]),
-        lease=lease,
-    )
-
-
-async def send(deliverer: Deliverer, call: Call) -> Answered:
-    """Sign and make the call; raises nothing, as one retailer's call must not end everybody's."""
-    timestamp = int(clock.utc_now().timestamp())
-    headers: dict[str, str] = {}
-    started = clock.monotonic()
-    try:
-        headers = signed_headers(call.endpoint.secret, call.webhook_id, timestamp, call.body)
-        outcome = await deliverer.post(call.endpoint.url, headers, call.body, call.lease.deadline)
-    except Exception as error:
-        # Ours to mend, and nobody knows how far the call got: it counts as one that may have arrived.
-        log.exception("webhook_call_broke", endpoint_id=call.endpoint.endpoint_id, webhook_id=call.webhook_id)
-        outcome = domain.Outcome("reset", detail=f"the sender failed: {type(error).__name__}")
-    seconds = clock.monotonic() - started
-    CALLS.labels(outcome.error or "delivered").inc()
-    CALL_SECONDS.observe(seconds)
-    if not outcome.delivered:
-        log.info("webhook_failed", endpoint_id=call.endpoint.endpoint_id, error=outcome.error, detail=outcome.detail)
-    return Answered(call, headers, outcome, seconds)
-
-
-async def finish(database: Database, answered: Sequence[Answered]) -> None:
-    """Write down what became of these calls: acknowledgements, windows, the log, and who is gone."""
-    async with database.transaction() as session:
-        gone = [item.call.endpoint.endpoint_id for item in answered if domain.disables(item.outcome)]
-        await endpoint_store.disable(session, gone, GONE_REASON)
-        await slot_store.finish(session, [finished for item in answered for finished in _finished(item)])
-        await endpoint_store.log_attempts(
-            session,
-            [
-                Made(
-                    endpoint_id=item.call.endpoint.endpoint_id,
-                    webhook_id=item.call.webhook_id,
-                    versions=item.call.versions,
-                    request_headers=item.headers,
-                    request_body=item.call.body,
-                    outcome=item.outcome,
-                    seconds=item.seconds,
-                )
-                for item in answered
-            ],
-        )
-
-
-def _finished(item: Answered) -> list[Finished]:
-    call = item.call
-    turns = [(slot, domain.next_turn(item.outcome, slot.attempt, call.endpoint.window_seconds)) for slot in call.slots]
-    return [
-        Finished(
-            endpoint_id=slot.endpoint_id,
-            product_id=slot.stock.product_id,
-            lease_id=call.lease.lease_id,
-            delivered=item.outcome.delivered,
-            delay_seconds=turn.delay_seconds,
-            attempt=turn.attempt,
-        )
-        for slot, turn in turns
-    ]
 
 
 class Sender:
@@ -217,6 +47,7 @@ class Sender:
     def __init__(self, context: Context, woken: asyncio.Event) -> None:
         """Claim from the context's database; `woken` says that there may be something due at once."""
         self._database, self._settings, self._woken = context.database, context.settings, woken
+        self._vault = vault_of(context.settings.webhook_encryption_key)
         # Claimed and not finished; of these, those that wait for a lane.
         self._under_way = 0
         self._waiting: deque[Call] = deque()
@@ -257,16 +88,25 @@ class Sender:
                 log.warning("webhook_claim_paused", error=str(error))
                 await clock.sleep(PAUSE_SECONDS)
                 continue
-            ended, after = after == 0 and not claimed.calls, claimed.last_endpoint_id
+            ended, after = after == 0 and not claimed.may_find_more, claimed.last_endpoint_id
             if ended and not after:
+                # What is claimed waits for nothing, and sets `woken` when it is finished.
+                self._open_lanes(deliverer, group)
                 await clock.wait_until_set(self._woken, POLL_SECONDS)
         raise self._failure
 
     async def _claim_some(self, after: int, limit: int) -> Claimed:
-        claimed = await claim(self._database, self._settings, after, limit)
-        self._under_way += len(claimed.calls)
-        self._waiting.extend(claimed.calls)
-        return claimed
+        self._take(await claim_samples(self._database, self._settings, SAMPLES_AT_ONCE))
+        # Half of the room, so that neither feeds nor stock ever take all of it.
+        fed = await claim_events(self._database, self._settings, limit // 2)
+        self._take(fed)
+        claimed = await claim(self._database, self._settings, after, limit - len(fed))
+        self._take(claimed.calls)
+        return replace(claimed, calls=(*fed, *claimed.calls))
+
+    def _take(self, calls: Sequence[Call]) -> None:
+        self._under_way += len(calls)
+        self._waiting.extend(calls)
 
     def _open_lanes(self, deliverer: Deliverer, group: asyncio.TaskGroup) -> None:
         wanted = min(len(self._waiting), QUICK_LANES - self._lanes)
@@ -278,7 +118,7 @@ class Sender:
 
     async def _send_waiting(self, deliverer: Deliverer) -> None:
         while self._waiting:
-            answered = await send(deliverer, self._waiting.popleft())
+            answered = await send(deliverer, self._vault, self._waiting.popleft())
             # Only now may the list be looked up: while the call was made, another one has taken its place.
             self._answered.append(answered)
             self._some_answered.set()
@@ -304,6 +144,8 @@ class Sender:
                     await self._write_alone(answered)
             self._under_way -= len(batch)
             self._room.set()
+            # An endpoint may have more due than one call carried.
+            self._woken.set()
 
     async def _write_alone(self, answered: Answered) -> None:
         try:
@@ -316,7 +158,7 @@ class Sender:
     async def _write(self, batch: Sequence[Answered]) -> None:
         while True:
             try:
-                await finish(self._database, batch)
+                await finish(self._database, batch, with_alerts=self._settings.alert_url is not None)
             except Exception as error:
                 if not is_infrastructure(error):
                     raise

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import secrets
+from collections.abc import Sequence
 
 PREFIX = "whsec_"
 # The specification asks for 24 to 64; 32 is the width of the hash.
@@ -15,13 +16,19 @@ def new_secret() -> str:
     return PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 
-def signed_headers(secret: str, webhook_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """The three headers of one attempt at `timestamp` (unix seconds) to send exactly `body`."""
-    key = base64.b64decode(secret.removeprefix(PREFIX))
+def signed_headers(secrets_: Sequence[str], webhook_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """The three headers of one attempt at `timestamp` (unix seconds) to send exactly `body`.
+
+    Each of the secrets signs, in their order: whoever verifies with one of them is content.
+    """
     content = b".".join((webhook_id.encode(), str(timestamp).encode(), body))
-    signature = base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode()
     return {
         "webhook-id": webhook_id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": f"v1,{signature}",
+        "webhook-signature": " ".join(_signature(secret, content) for secret in secrets_),
     }
+
+
+def _signature(secret: str, content: bytes) -> str:
+    key = base64.b64decode(secret.removeprefix(PREFIX))
+    return f"v1,{base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode()}"

@@ -4,14 +4,18 @@ Each item says what is now, never what changed, so that whoever has the newest n
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.linked_products import LinkedPart
+from shared.linked_products import Linked, LinkedPart
 
 # Made once: json.dumps with any option makes a new encoder for each call.
 JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+# Bytes of a call's body (architecture.md section 8).
+CALL_BYTES = 256 * 1024
+START, END = b'{"stock":[', b"]}"
+ITEM_BYTES = CALL_BYTES - len(START + END)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,26 +35,51 @@ class StockNow:
     occurred_at: datetime
 
 
-def item(stock: StockNow, linked: Sequence[LinkedPart]) -> bytes:
-    """One item of the payload, as JSON: the base stock product first, then `linked` in the order given."""
-    return JSON.encode(
-        {
-            "quantity_available": stock.available,
-            "linked": [
-                {"product": {"id": stock.product_id, "sku": stock.sku}, "variant": None},
-                *(_linked(part) for part in linked),
-            ],
-            "version": stock.version,
-            "occurred_at": stock.occurred_at.isoformat().replace("+00:00", "Z"),
-            "previous_quantity_available": stock.told_available,
-            "changes": stock.changes,
-        }
-    ).encode()
+def item(stock: StockNow, linked: Linked, *, legacy_key: bool = False) -> bytes:
+    """One item of the payload, as JSON: the base stock product first, then `linked` in the order given.
+
+    With `legacy_key` it has the quantity under the article's misspelt key too (compatibility.md A). It always fits into
+    a call: what does not is left out, of others' products before the retailer's own, and `linked_more` says so.
+    """
+    encoded = _encoded(stock, linked, legacy_key=legacy_key)
+    while len(encoded) > ITEM_BYTES and linked.parts:
+        own_first = sorted(linked.parts, key=lambda part: not part.is_own)[: len(linked.parts) // 2]
+        linked = Linked(sorted(own_first, key=lambda part: (part.product_id, part.variant_sku)), more=True)
+        encoded = _encoded(stock, linked, legacy_key=legacy_key)
+    return encoded
+
+
+def fitting(items: Iterable[bytes]) -> Iterator[bytes]:
+    """The first items that fit into one call together; no more of `items` are asked for than one that does not."""
+    size = len(START + END)
+    for number, one in enumerate(items):
+        size += len(one) + (number > 0)  # the comma
+        if size > CALL_BYTES:
+            return
+        yield one
 
 
 def body(items: Sequence[bytes]) -> bytes:
     """The payload of one call."""
-    return b'{"stock":[' + b",".join(items) + b"]}"
+    return START + b",".join(items) + END
+
+
+def _encoded(stock: StockNow, linked: Linked, *, legacy_key: bool) -> bytes:
+    return JSON.encode(
+        {
+            "quantity_available": stock.available,
+            **({"quantity_availble": stock.available} if legacy_key else {}),
+            "linked": [
+                {"product": {"id": stock.product_id, "sku": stock.sku}, "variant": None},
+                *(_linked(part) for part in linked.parts),
+            ],
+            **({"linked_more": True} if linked.more else {}),
+            "version": stock.version,
+            "occurred_at": stock.occurred_at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "previous_quantity_available": stock.told_available,
+            "changes": stock.changes,
+        }
+    ).encode()
 
 
 def _linked(part: LinkedPart) -> dict[str, object]:

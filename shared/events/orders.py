@@ -146,14 +146,14 @@ class FulfillmentRequestAssigned(FulfillmentItem):
     """The supplier was asked to send the item."""
 
     name: ClassVar[str] = "orders.fulfillment_request_assigned"
-    heard_by: ClassVar[tuple[str, ...]] = ("inventory",)
+    heard_by: ClassVar[tuple[str, ...]] = ("inventory", "notifier")
 
 
 class FulfillmentRequestFailed(FulfillmentItem):
     """The supplier will not send the item: the order has no claim on these units any more."""
 
     name: ClassVar[str] = "orders.fulfillment_request_failed"
-    heard_by: ClassVar[tuple[str, ...]] = ("inventory",)
+    heard_by: ClassVar[tuple[str, ...]] = ("inventory", "notifier")
 
     reason: str | None = None
 
@@ -162,7 +162,7 @@ class FulfillmentRequestCompleted(FulfillmentItem):
     """The item has left the location."""
 
     name: ClassVar[str] = "orders.fulfillment_request_completed"
-    heard_by: ClassVar[tuple[str, ...]] = ("inventory",)
+    heard_by: ClassVar[tuple[str, ...]] = ("inventory", "notifier")
 
 
 class ReturnedLine(Part):

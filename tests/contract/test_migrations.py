@@ -98,3 +98,21 @@ async def test_dead_letters_of_before_they_had_ids_stay(service: str, empty_data
     # In their order, and known again if they should be delivered once more.
     assert [row["message_sha256"] for row in found] == [identity(one) for one in letters]
     assert {UUID(str(row["dead_letter_id"])).version for row in found} == {7}
+
+
+async def test_encrypted_secrets_stay_when_endpoints_ask_for_less_again(empty_database_dsn: str) -> None:
+    config = config_for("notifier", empty_database_dsn)
+    scripts = ScriptDirectory.from_config(config).walk_revisions()
+    (before,) = [one.down_revision for one in scripts if one.path.endswith("endpoints_that_ask_for_more.py")]
+    await upgrade("notifier", empty_database_dsn)
+    connection = await asyncpg.connect(empty_database_dsn)
+    try:
+        await connection.execute(
+            """insert into notifier.endpoints (company_id, url, secret, window_seconds, state, version, created_at)
+                values (2, 'https://shop.example/', 'gAAAAA', 0, 'active', 1, now())"""
+        )
+        await asyncio.to_thread(command.downgrade, config, str(before))
+        await upgrade("notifier", empty_database_dsn)
+        assert await connection.fetchval("select secret from notifier.endpoints") == "gAAAAA"
+    finally:
+        await connection.close()

@@ -14,7 +14,7 @@ from services.all_in_one import SERVICES
 from shared.database import Database
 from shared.messaging.bus import Bus
 from shared.settings import Settings
-from tests.app import Client, serving
+from tests.app import ENCRYPTION_KEY, Client, serving
 from tests.receiver import Receiver, receiver
 
 ADMIN_KEY = "bsk_the-admin-of-the-tests"
@@ -31,6 +31,7 @@ QUEUES = [
     "notifier.catalog",
     "notifier.catalog.urgent",
     "notifier.inventory",
+    "notifier.orders",
     "orders.catalog",
     "orders.catalog.urgent",
     "orders.inventory",
@@ -132,6 +133,7 @@ async def running_system(dsn: str, bus: Bus, retailer_ref: str) -> AsyncIterator
         dsn=dsn,
         admin_key=ADMIN_KEY,
         token_secret=TOKEN_SECRET,
+        webhook_encryption_key=ENCRYPTION_KEY,
         webhook_allow_networks=(ip_network("127.0.0.0/8"),),
         _env_file=None,
     )

@@ -23,7 +23,7 @@ READS = {
     "catalog": "/v1/products",
     "orders": "/v1/orders",
     "inventory": "/v1/stock",
-    "notifier": "/v1/webhook-endpoints?company_id=2",
+    "notifier": "/v1/webhook-endpoints",
 }
 WRITES = {
     "catalog": "/v1/products",

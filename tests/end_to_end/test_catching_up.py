@@ -10,7 +10,7 @@ from services.all_in_one import SERVICES
 from shared.messaging.rabbitmq import RabbitBus
 from shared.private_rabbitmq import RabbitNode
 from shared.settings import Settings
-from tests.app import Client, serving
+from tests.app import ENCRYPTION_KEY, Client, serving
 from tests.conftest import GivenBroker
 from tests.end_to_end.copies import COPIES, until_whole
 from tests.end_to_end.system import ADMIN_KEY, PRODUCTS, RETAILER, SUPPLIER, delete_queues
@@ -22,7 +22,7 @@ READS = {"orders": "/v1/orders", "inventory": "/v1/stock", "notifier": "/v1/webh
 async def running(names: set[str], broker_url: str, dsn: str) -> AsyncIterator[str]:
     """These services on a connection to the broker of their own."""
     bus = RabbitBus(broker_url, publish_timeout_seconds=10, heartbeat_seconds=10)
-    settings = Settings(dsn=dsn, admin_key=ADMIN_KEY, _env_file=None)
+    settings = Settings(dsn=dsn, admin_key=ADMIN_KEY, webhook_encryption_key=ENCRYPTION_KEY, _env_file=None)
     try:
         async with serving([service for service in SERVICES if service.name in names], settings, bus) as url:
             yield url

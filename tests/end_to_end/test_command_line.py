@@ -196,7 +196,7 @@ _INTERRUPTED = """
 import asyncio, os, signal
 from shared.ctrl_c import end_at_once_on_ctrl_c
 end_at_once_on_ctrl_c()
-from shared.serve import run_to_end
+from shared.program import run_to_end
 
 async def main():
     try:

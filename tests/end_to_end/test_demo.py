@@ -18,13 +18,14 @@ from standardwebhooks import Webhook
 
 import demo
 from demo.api import Api, ApiError
-from demo.retailer import LOOPBACK, demo_retailer
+from demo.options import LOOPBACK
+from demo.retailer import demo_retailer
 from demo.run import run_demo
 from services.all_in_one import SERVICES
 from shared import clock
 from shared.messaging.in_process import InProcessBus
 from shared.settings import Settings
-from tests.app import serving
+from tests.app import ENCRYPTION_KEY, serving
 
 ADMIN_KEY = "bsk_the-admin-of-the-demo"
 REAL_ORDERS = Path(demo.__file__).parent / "data" / "online-retail.csv"
@@ -34,7 +35,11 @@ REAL_ORDERS = Path(demo.__file__).parent / "data" / "online-retail.csv"
 async def url(database_dsn: str) -> AsyncIterator[str]:
     """The whole system, embedded, that may call webhooks on this machine."""
     settings = Settings(
-        dsn=database_dsn, admin_key=ADMIN_KEY, webhook_allow_networks=(ip_network("127.0.0.0/8"),), _env_file=None
+        dsn=database_dsn,
+        admin_key=ADMIN_KEY,
+        webhook_encryption_key=ENCRYPTION_KEY,
+        webhook_allow_networks=(ip_network("127.0.0.0/8"),),
+        _env_file=None,
     )
     async with system(settings) as base_url:
         yield base_url
@@ -43,7 +48,8 @@ async def url(database_dsn: str) -> AsyncIterator[str]:
 @pytest.fixture
 async def guarded_url(database_dsn: str) -> AsyncIterator[str]:
     """The whole system, embedded, that may call public addresses only, as in production."""
-    async with system(Settings(dsn=database_dsn, admin_key=ADMIN_KEY, _env_file=None)) as base_url:
+    settings = Settings(dsn=database_dsn, admin_key=ADMIN_KEY, webhook_encryption_key=ENCRYPTION_KEY, _env_file=None)
+    async with system(settings) as base_url:
         yield base_url
 
 

@@ -3,13 +3,18 @@
 import asyncio
 import json
 import os
-import re
 import socket
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+import aiohttp
 import pytest
+from standardwebhooks import Webhook
 
 from tests.end_to_end.conftest import Broker
 from tests.end_to_end.system import System, eventually
@@ -17,22 +22,6 @@ from tests.node_packages import beside_packages, program
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 CLIENTS = DOCS / "clients"
-
-
-def program_of(page: str) -> str:
-    (program,) = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), flags=re.DOTALL)
-    return str(program)
-
-
-async def run(program: str, **environment: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        program,
-        env={**os.environ, **environment},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
 
 
 ORDERS = [
@@ -102,19 +91,63 @@ async def test_the_curl_client_says_what_was_refused(rabbit_system: System, npm_
     assert "lines[0].quantity" in said
 
 
+def page_of(client: Path) -> str:
+    return "order-systems.md" if client.stem == "order_system" else "retailers.md"
+
+
 @pytest.mark.parametrize("client", sorted(CLIENTS.iterdir()), ids=lambda path: path.name)
 def test_the_guide_shows_the_client_as_it_is(client: Path) -> None:
-    page = (DOCS / "order-systems.md").read_text(encoding="utf-8")
+    page = (DOCS / page_of(client)).read_text(encoding="utf-8")
     assert f"\n{client.read_text(encoding='utf-8')}```\n" in page
 
 
-async def test_the_retailers_receiver_verifies_and_prints(embedded_system: System) -> None:
+@dataclass
+class Receiving:
+    """A receiver of the guide as it runs; `secret` is that of its endpoint."""
+
+    process: asyncio.subprocess.Process
+    url: str
+    secret: str
+
+    async def line(self) -> str:
+        """The next news that it prints, samples aside."""
+        assert self.process.stdout is not None
+        async with asyncio.timeout(60):
+            while (line := (await self.process.stdout.readline()).decode()) == "a sample\n":
+                pass
+        assert line, "the receiver ended"
+        return line.removesuffix("\n")
+
+    async def call(self, body: object, webhook_id: str, secret: str | None = None) -> int:
+        """Call it as Basestock does, or with another secret; returns the status of its answer."""
+        raw, now = json.dumps(body), datetime.now(UTC)
+        headers = {
+            "webhook-id": webhook_id,
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": Webhook(secret or self.secret).sign(webhook_id, now, raw),
+        }
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(self.url, data=raw.encode(), headers=headers) as response,
+        ):
+            return response.status
+
+
+@asynccontextmanager
+async def receiving(system: System, command: Sequence[str]) -> AsyncIterator[Receiving]:
+    """Run a receiver, for an endpoint of the retailer's."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    answer = await embedded_system.retailer.post("/v1/webhook-endpoints", {"url": f"http://127.0.0.1:{port}/stock"})
-    receiver = await run(program_of("retailers.md"), SECRET=answer.body["secret"], PORT=str(port))
-    assert receiver.stdout is not None
+    url = f"http://127.0.0.1:{port}/webhooks"
+    answer = await system.retailer.post("/v1/webhook-endpoints", {"url": url})
+    assert answer.status == 201, answer.body
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        env={**os.environ, "SECRET": answer.body["secret"], "PORT": str(port)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
     try:
 
         async def listens() -> bool:
@@ -126,12 +159,69 @@ async def test_the_retailers_receiver_verifies_and_prints(embedded_system: Syste
             await writer.wait_closed()
             return True
 
-        await eventually("the receiver listens", listens)
-        await embedded_system.set_on_hand(100, 7)
-        async with asyncio.timeout(20):
-            while not (line := (await receiver.stdout.readline()).decode()).startswith("T01-S"):
-                assert line, "the receiver ended"
-        assert line.startswith("T01-S 7 version")
+        await eventually("the receiver listens", listens, seconds=60)
+        yield Receiving(process, url, answer.body["secret"])
     finally:
-        receiver.terminate()
-        await receiver.communicate()
+        process.terminate()
+        await process.communicate()
+
+
+def variant(event_type: str, **payload: object) -> dict[str, object]:
+    return {"event_type": event_type, "payload": {"inventory_id": "main:100", **payload}}
+
+
+def fulfilled(logical_timestamp: int) -> dict[str, object]:
+    name = "fulfillment_request_completed"
+    return {"type": name, "supplier_id": 1, "logical_timestamp": logical_timestamp, "request_ref": "ff1"}
+
+
+@pytest.mark.parametrize("name", ["receiver.py", "receiver.mjs"])
+async def test_the_guides_receivers_verify_and_take_each_call_once(
+    embedded_system: System, npm_packages: Path, tmp_path: Path, name: str
+) -> None:
+    system = embedded_system
+    async with receiving(system, client_command(name, npm_packages, tmp_path)) as shop:
+        await system.set_on_hand(100, 7)
+        told, available, _, version = (await shop.line()).split(" ")
+        assert (told, available) == ("T01-S", "7")
+
+        def level(version: int, available: int) -> dict[str, object]:
+            linked = [{"product": {"id": 100, "sku": "T01-S"}, "variant": None}]
+            return {"stock": [{"linked": linked, "quantity_available": available, "version": version}]}
+
+        forged = "whsec_" + "A" * 32
+        assert await shop.call(level(1_000, 0), "msg_forged", forged) == 401
+        calls = (
+            (level(int(version), 9), "msg_1"),  # not newer
+            (level(999, 5), "msg_2"),
+            (variant("variant_stock_delta.updated", delta=-2), "msg_3"),
+            (variant("variant_stock_delta.updated", delta=-2), "msg_3"),
+            (variant("variant_stock_delta.updated", delta=2), "msg_4"),
+            (variant("variant_stock.updated", quantity=4, inventory_date="2026-11-22T09:30:01Z"), "msg_5"),
+            (variant("variant_stock.updated", quantity=6, inventory_date="2026-11-22T09:30:00Z"), "msg_6"),
+            (variant("variant_stock.deleted"), "msg_7"),
+            (fulfilled(1), "msg_8"),
+            (fulfilled(2), "msg_9"),
+            (fulfilled(1), "msg_8"),
+            (fulfilled(3), "msg_10"),
+            ({"type": "ping"}, "msg_11"),
+        )
+        for body, webhook_id in calls:
+            assert await shop.call(body, webhook_id) == 204
+        assert [await shop.line() for _ in range(8)] == [
+            "T01-S 5 version 999",
+            "main:100 -2",
+            "main:100 +2",
+            "main:100 4",
+            "main:100 is not stocked",
+            *(f"{number} fulfillment_request_completed ff1" for number in (1, 2, 3)),
+        ]
+
+
+def test_the_guides_shell_script_makes_the_same_signature() -> None:
+    secret, webhook_id, now = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_1", datetime.now(UTC)
+    body = '{"stock": "grün", "line": "\\n"}'
+    environment = {**os.environ, "SECRET": secret, "ID": webhook_id, "TIMESTAMP": str(int(now.timestamp()))}
+    script = ["sh", str(CLIENTS / "signature.sh")]
+    made = subprocess.run(script, input=body.encode(), env=environment, capture_output=True, check=True)
+    assert made.stdout.decode() == Webhook(secret).sign(webhook_id, now, body) + "\n"

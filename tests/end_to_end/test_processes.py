@@ -196,9 +196,8 @@ async def what_catalog_signed_counts_everywhere(system: System) -> None:
     async with Client(system.url) as nobody:
         session = await nobody.post("/v1/sessions", user)
     async with Client(system.url, session.body["token"]) as viewer:
-        for path in ("/v1/products", "/v1/orders", "/v1/stock"):
+        for path in ("/v1/products", "/v1/orders", "/v1/stock", "/v1/webhook-endpoints"):
             assert (await viewer.get(path)).status == 200, path
-        assert (await viewer.get("/v1/webhook-endpoints")).body["code"] == "forbidden", "those are for retailers"
 
 
 async def one_dies_and_comes_back(running: Run, system: System) -> None:

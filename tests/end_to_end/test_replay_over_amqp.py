@@ -8,7 +8,7 @@ import pytest
 from rich.progress import Progress
 
 from demo.api import Api
-from demo.publishing import Form, OrdersBroker
+from demo.options import Form, OrdersBroker
 from demo.replay import create_products, open_run
 from demo.run import Outcome, plan_of, play
 from tests.end_to_end.conftest import Broker

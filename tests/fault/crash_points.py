@@ -3,7 +3,8 @@
 `... crash_points <service>` serves one service as `python -m services.<service>` does, `... crash_points <service>
 migrate` makes its schema; both with the seams of the real code wrapped that `POINTS` names for it. Nothing of this is
 in production code. `BASESTOCK_TEST_CRASH_AT` names a file: while it holds the name of a crash (`str(Crash)`), the
-process writes a line to standard error and kills itself, -9, as soon as it comes by. The file may change while it runs.
+process writes a line to standard error and kills itself, -9, as soon as it comes by; with `STOPS` behind the name it
+stops itself instead, until it is sent SIGCONT. The file may change while it runs.
 
 A seam is an attribute of a module or class that is looked up at each call. One that has been renamed ends the launcher,
 and with it the tests, with an `AttributeError`. Of a point that the code does not come by any more, its test says so.
@@ -23,9 +24,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from shared.migrations import upgrade
-from shared.serve import serve, settings_or_exit
+from shared.program import settings_or_exit
+from shared.serve import serve
 
 REACHED = "crash point reached: "
+STOPS = " stops"
 WRITING = {"POST", "PUT", "PATCH", "DELETE"}
 CATALOG, ORDERS, INVENTORY, NOTIFIER = "catalog", "orders", "inventory", "notifier"
 CONSUMED = (
@@ -122,7 +125,7 @@ POINTS = (
         "all statements of a transaction that publishes are made; nothing is committed: it never happened",
         "shared.messaging.outbox:write",
         "after",
-        (CATALOG, ORDERS, INVENTORY),
+        (CATALOG, ORDERS, INVENTORY, NOTIFIER),
         counts=lambda passed: bool(passed.result),
     ),
     Point(
@@ -138,7 +141,7 @@ POINTS = (
         "an effect is committed, its events lie in the outbox and nobody has heard them",
         "shared.messaging.rabbitmq:RabbitBus.publish",
         "before",
-        (CATALOG, ORDERS, INVENTORY),
+        (CATALOG, ORDERS, INVENTORY, NOTIFIER),
     ),
     Point(
         "relay: one of a batch confirmed, others not sent",
@@ -154,7 +157,7 @@ POINTS = (
         "everything is confirmed and nothing is deleted: all of it will go twice",
         "shared.messaging.rabbitmq:RabbitBus.publish",
         "after",
-        (CATALOG, ORDERS, INVENTORY),
+        (CATALOG, ORDERS, INVENTORY, NOTIFIER),
     ),
     # Consumers, queue by queue.
     Point(
@@ -193,7 +196,7 @@ POINTS = (
     Point(
         "fan-out: slots marked, before commit",
         "who must be told is written and not committed",
-        "services.notifier.store.slots:fan_out",
+        "services.notifier.store.stock:fan_out",
         "after",
         (NOTIFIER,),
         counts=lambda passed: passed.result > 0,
@@ -230,7 +233,7 @@ POINTS = (
     Point(
         "sender: acknowledgement written, before commit",
         "acknowledgement, window and the log of attempts are written and not committed",
-        "services.notifier.store.endpoints:log_attempts",
+        "services.notifier.store.attempts:log_attempts",
         "after",
         (NOTIFIER,),
     ),
@@ -268,10 +271,10 @@ def _wrapped(seam: Callable[..., Any], crash: Crash, orders: Path) -> Callable[.
     point, under_way = crash.point, 0
 
     def pass_by(when: str, arguments: tuple[Any, ...], result: object = None) -> None:
-        if when != point.when or not _is_ordered(crash, orders):
-            return
-        if point.counts(Passed(crash.place, arguments, result, under_way)):
-            _die(crash)
+        number = _ordered(crash, orders) if when == point.when else None
+        if number is not None and point.counts(Passed(crash.place, arguments, result, under_way)):
+            os.write(2, f"{REACHED}{crash}\n".encode())
+            os.kill(os.getpid(), number)
 
     if not inspect.iscoroutinefunction(seam):
 
@@ -302,13 +305,9 @@ def _wrapped(seam: Callable[..., Any], crash: Crash, orders: Path) -> Callable[.
     return through_async
 
 
-def _is_ordered(crash: Crash, orders: Path) -> bool:
-    return orders.exists() and orders.read_text() == str(crash)
-
-
-def _die(crash: Crash) -> None:
-    os.write(2, f"{REACHED}{crash}\n".encode())
-    os.kill(os.getpid(), signal.SIGKILL)
+def _ordered(crash: Crash, orders: Path) -> signal.Signals | None:
+    ordered = orders.read_text() if orders.exists() else ""
+    return {str(crash): signal.SIGKILL, f"{crash}{STOPS}": signal.SIGSTOP}.get(ordered)
 
 
 def run(name: str, task: str) -> None:

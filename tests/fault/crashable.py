@@ -20,9 +20,16 @@ class CrashableProcess(ServiceProcess):
 
     def crash_at(self, crash: Crash | None) -> None:
         """Die at the next passing of this point, now or in the next life; `None` takes it back."""
+        self._order(str(crash or ""))
+
+    def stop_at(self, crash: Crash) -> None:
+        """Stop at the next passing of this point, and at each until `crash_at(None)`; SIGCONT lets it go on."""
+        self._order(f"{crash}{crash_points.STOPS}")
+
+    def _order(self, order: str) -> None:
         # Whole at once: the process may look at any moment.
         draft = self._orders.with_suffix(".draft")
-        draft.write_text(str(crash or ""))
+        draft.write_text(order)
         draft.rename(self._orders)
 
     def crashes(self) -> list[str]:

@@ -19,7 +19,7 @@ from services.all_in_one import SERVICES, migrate
 from shared import clock
 from shared.private_rabbitmq import RabbitNode
 from shared.settings import Settings
-from tests.app import Answer, Client
+from tests.app import ENCRYPTION_KEY, Answer, Client
 from tests.fault.forked import Fork, serve
 from tests.servers.postgres import PostgresServer, postgres_server
 
@@ -190,6 +190,7 @@ def running_plant(
             "broker_url": broker.url,
             "admin_key": ADMIN_KEY,
             "webhook_allow_networks": "127.0.0.0/8",
+            "webhook_encryption_key": ENCRYPTION_KEY,
             **settings,
         }
         asyncio.run(migrate(Settings(dsn=postgres.dsn, _env_file=None)))

@@ -39,6 +39,10 @@ OPEN = {
         select count(*) from orders.fulfillment_events e
             left join inventory.fulfillment_items i using (supplier_id, logical_timestamp)
         where i.supplier_id is null""",
+    "fulfillment events that notifier has not heard of": """
+        select count(*) from orders.fulfillment_events e
+            left join notifier.fulfillment_events v using (supplier_id, logical_timestamp)
+        where v.supplier_id is null""",
     "reservations that hold units": "select count(*) from inventory.reservations where state in ('open', 'confirmed')",
     "changes of stock that notifier has not copied": """
         select count(*) from inventory.stock_items i left join notifier.stock_products p using (product_id)

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count, cycle
 from typing import Any
+from urllib.parse import urlsplit
 
 import aio_pika
 import aiohttp
@@ -47,6 +48,7 @@ class Shop:
     journal: Journal = field(default_factory=Journal)
     bad_messages: set[str] = field(default_factory=set)
     endpoint_urls: set[str] = field(default_factory=set)
+    _closed: set[str] = field(default_factory=set)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
     _stock_ids: Iterator[int] = field(default_factory=lambda: cycle(PARTS))
 
@@ -110,12 +112,23 @@ class Shop:
         answer: Answer | None = None
         while answer is None:
             answer = await _once(retailer.post("/v1/webhook-endpoints", {"url": url}))
+            if answer is None:
+                self.system.webhooks.paths_without_secret.add(urlsplit(url).path)
             for endpoint in await self._endpoints() if answer is None else []:
                 if endpoint["url"] == url:
                     await _once(retailer.delete(f"/v1/webhook-endpoints/{endpoint['id']}"))
         assert answer.status == 201, answer.body
         self.system.webhooks.secrets.append(answer.body["secret"])
         self.endpoint_urls.add(url)
+
+    async def close_an_endpoint(self) -> None:
+        """One more endpoint, which then says that it is gone: notifier tells of that."""
+        before = set(self.endpoint_urls)
+        await self.register_endpoint()
+        (url,) = self.endpoint_urls - before
+        self._closed.add(urlsplit(url).path)
+        self.system.webhooks.answer_by(lambda call: 410 if call.path in self._closed else 204)
+        await self.count_stock()
 
     async def _endpoints(self) -> list[dict[str, Any]]:
         while (answer := await _once(self.system.retailer.get("/v1/webhook-endpoints"))) is None:

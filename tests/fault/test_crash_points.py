@@ -76,7 +76,8 @@ def work_that_passes(crash: Crash, shop: Shop) -> Work:
     if "catalog" in crash.place:
         return shop.list_products
     if crash.service == "notifier":
-        return shop.register_endpoint if crash.point.kind == "request" else shop.count_stock
+        works = {"request": shop.register_endpoint, "effect": shop.close_an_endpoint, "relay": shop.close_an_endpoint}
+        return works.get(crash.point.kind, shop.count_stock)
     return shop.take_back if crash.place == "inventory.orders" else shop.trade
 
 
@@ -181,7 +182,9 @@ def test_every_point_is_tried_wherever_the_code_has_it() -> None:
     }
     publishers = {name for name, events in promised.items() if events}
     writers = {service.name for service in SERVICES if has_route_that_writes(service)}
-    queues = {queue for service in SERVICES for queue in queues_of(service) if not queue.startswith("catalog.")}
+    # The shop of these tests fulfils nothing: `notifier.orders`, of the same consumer as notifier's others, is idle.
+    idle = {"notifier.orders"}
+    queues = {queue for service in SERVICES for queue in queues_of(service) if not queue.startswith("catalog.")} - idle
     everywhere = {
         "effect": publishers,
         "request": writers,
@@ -191,8 +194,11 @@ def test_every_point_is_tried_wherever_the_code_has_it() -> None:
         "sender": {"notifier"},
         "migration": {service.name for service in SERVICES},
     }
-    # Only what comes from outside is good in part.
-    elsewhere = {"consumer: half of a failing batch committed": {"orders.submitted"}}
+    # Only what comes from outside is good in part, and notifier tells of one endpoint at a time.
+    elsewhere = {
+        "consumer: half of a failing batch committed": {"orders.submitted"},
+        "relay: one of a batch confirmed, others not sent": publishers - {"notifier"},
+    }
     places = {point.name: set(point.places) for point in POINTS}
     assert places == {point.name: elsewhere.get(point.name, everywhere[point.kind]) for point in POINTS}
     assert sorted(map(str, SERVING + MIGRATING)) == sorted(

@@ -29,7 +29,10 @@ TAKEN = """
     select count(*) from inventory.takings t join orders.orders o using (order_id)
     where o.external_ref = 'taken while inventory ends'
 """
-OUTCOME = "select coalesce(error, 'delivered') from notifier.attempts order by attempt_id desc limit 1"
+OUTCOME = """
+    select coalesce(error, 'delivered') from notifier.attempts where kind = 'stock_level'
+    order by attempt_id desc limit 1
+"""
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,11 @@
-// Reads an AsyncAPI document from standard input; prints what the parser finds wrong with it, and ends with 1 if it does.
-import { readFileSync } from 'node:fs';
+// Reads AsyncAPI documents from standard input, one a line; answers each with a line, what the parser finds wrong with it:
+// {"errors": ["path: message", ...], "messages": how many it found, null when it could not read the document}.
+import { createInterface } from 'node:readline';
 import { Parser } from '@asyncapi/parser';
 
 const ERROR = 0;
-const { diagnostics, document } = await new Parser().parse(readFileSync(0, 'utf8'));
-const errors = diagnostics.filter((one) => one.severity === ERROR);
-for (const one of errors) console.log(`${one.path.join('.')}: ${one.message}`);
-if (errors.length > 0 || !document) process.exit(1);
-console.log(`valid, ${document.allMessages().length} messages`);
+for await (const line of createInterface({ input: process.stdin })) {
+  const { diagnostics, document } = await new Parser().parse(line);
+  const errors = diagnostics.filter((one) => one.severity === ERROR).map((one) => `${one.path.join('.')}: ${one.message}`);
+  console.log(JSON.stringify({ errors, messages: document ? document.allMessages().length : null }));
+}

@@ -22,7 +22,7 @@ from shared.events import BATCH
 from shared.messaging.in_process import InProcessBus
 from shared.scopes import AREA_SCOPES
 from shared.settings import Settings
-from tests.app import Answer, Client, serving
+from tests.app import ENCRYPTION_KEY, Answer, Client, serving
 from tests.end_to_end.system import eventually
 from tests.receiver import Receiver, receiver
 
@@ -108,6 +108,8 @@ class Company:
     spare_reservation: str = ""
     endpoint: int = 0
     spare_endpoint: int = 0
+    # Of a call to the endpoint.
+    attempt: int = 0
     # Of messages with an order that its own user of the broker sent.
     dead_letter: str = ""
     spare_dead_letter: str = ""
@@ -121,6 +123,11 @@ class Company:
     def codes(self) -> tuple[tuple[str, str], tuple[str, str]]:
         """A supplier's stock product by its SKU, and by its barcode."""
         return ("sku", self.sku), ("barcode", f"stock-barcode-of-{self.name}")
+
+    @property
+    def webhook_format(self) -> str:
+        """What its endpoints are sent."""
+        return "fulfillment" if self.role == "supplier" else "stock_level"
 
     def mark(self, what: object) -> str:
         """Remember something as this company's own; returns it as text."""
@@ -161,6 +168,7 @@ async def open_market(dsn: str) -> AsyncIterator[Market]:
         dsn=dsn,
         admin_key=ADMIN_KEY,
         token_secret=TOKEN_SECRET,
+        webhook_encryption_key=ENCRYPTION_KEY,
         webhook_allow_networks=(ip_network("127.0.0.0/8"),),
         webhook_window_seconds=1,
         rate_limit_requests=1_000_000,
@@ -195,6 +203,8 @@ async def _fill(market: Market, stack: AsyncExitStack) -> None:
     for letter, retailers in (("a", ("retailer-a", "retailer-c")), ("b", ("retailer-b",))):
         supplier = market[f"supplier-{letter}"]
         await _products(market, supplier, supplier)
+        await _endpoints(market, supplier)
+        await _until_told(supplier, "ping")
         for name in retailers:
             await _products(market, market[name], supplier)
             await _endpoints(market, market[name])
@@ -203,7 +213,7 @@ async def _fill(market: Market, stack: AsyncExitStack) -> None:
         await _supply(supplier)
         for name in retailers:
             await _sell(market[name], market[name].product, supplier.variant_sku)
-            await _until_told(market[name])
+            await _until_told(market[name], "stock_level")
     await _dead_letters(market)
     assert (await former.client.delete(f"/v1/connections/{former.connection}")).status == 204
 
@@ -344,13 +354,16 @@ async def _import(company: Company, row: str) -> None:
     await eventually(f"the file of {company.name} is imported", done)
 
 
-async def _endpoints(market: Market, retailer: Company) -> None:
-    urls = [f"{market.receiver.url}/{retailer.said(what)}" for what in ("webhooks", "spare-webhooks")]
-    first, spare = [made(await retailer.client.post("/v1/webhook-endpoints", {"url": url})) for url in urls]
-    retailer.endpoint, retailer.spare_endpoint = first["id"], spare["id"]
+async def _endpoints(market: Market, company: Company) -> None:
+    urls = [f"{market.receiver.url}/{company.said(what)}" for what in ("webhooks", "spare-webhooks")]
+    first, spare = [
+        made(await company.client.post("/v1/webhook-endpoints", {"url": url, "format": company.webhook_format}))
+        for url in urls
+    ]
+    company.endpoint, company.spare_endpoint = first["id"], spare["id"]
     market.receiver.secrets += [first["secret"], spare["secret"]]
     for mark in (first["id"], spare["id"], first["secret"], spare["secret"]):
-        retailer.mark(mark)
+        company.mark(mark)
 
 
 async def _movements(supplier: Company) -> None:
@@ -447,12 +460,15 @@ async def _supply(supplier: Company) -> None:
     supplier.fulfillment_request = supplier.mark(request["request_id"])
 
 
-async def _until_told(retailer: Company) -> None:
+async def _until_told(company: Company, kind: str) -> None:
     async def told() -> bool:
-        attempts = await retailer.client.get(f"/v1/webhook-endpoints/{retailer.endpoint}/attempts")
-        return bool(attempts.body["items"])
+        path = f"/v1/webhook-endpoints/{company.endpoint}/attempts"
+        attempts = (await company.client.get(path, params={"kind": kind})).body["items"]
+        company.attempt = attempts[0]["id"] if attempts else 0
+        return bool(attempts)
 
-    await eventually(f"{retailer.name} was called", told)
+    await eventually(f"{company.name} was called", told)
+    company.mark(company.attempt)
 
 
 def made(answer: Answer) -> Any:  # noqa: ANN401 - whatever the route answers

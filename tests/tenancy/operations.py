@@ -507,24 +507,48 @@ ENTRIES: Mapping[str, Entry] = {
         ],
     ),
     # Notifier
-    "POST /v1/webhook-endpoints": only(
+    "POST /v1/webhook-endpoints": lambda company: [
+        Ask(
+            body={
+                "url": NOWHERE + company.said("new-webhooks"),
+                "company_id": company.id,
+                "format": company.webhook_format,
+            },
+            role=company.role,
+        )
+    ],
+    "GET /v1/webhook-endpoints": lambda company: [
+        Ask(lists=True),
+        Ask(query={"state": "active", "format": company.webhook_format}, lists=True),
+        Ask(query={"company_id": company.id}),
+    ],
+    "GET /v1/webhook-endpoints/{endpoint_id}": lambda company: [Ask({"endpoint_id": company.endpoint})],
+    "PATCH /v1/webhook-endpoints/{endpoint_id}": lambda company: [
+        Ask({"endpoint_id": company.endpoint}, body={"calls_per_second": 100})
+    ],
+    "POST /v1/webhook-endpoints/{endpoint_id}/pause": lambda company: [Ask({"endpoint_id": company.spare_endpoint})],
+    "POST /v1/webhook-endpoints/{endpoint_id}/resume": lambda company: [Ask({"endpoint_id": company.spare_endpoint})],
+    "POST /v1/webhook-endpoints/{endpoint_id}/enable": lambda company: [Ask({"endpoint_id": company.endpoint})],
+    "POST /v1/webhook-endpoints/{endpoint_id}/rotate-secret": lambda company: [
+        Ask({"endpoint_id": company.endpoint}, body={"overlap_hours": 24})
+    ],
+    "POST /v1/webhook-endpoints/{endpoint_id}/test": lambda company: [
+        Ask({"endpoint_id": company.endpoint}, names_own=False)
+    ],
+    "POST /v1/webhook-endpoints/{endpoint_id}/replay": lambda company: [
+        Ask(
+            {"endpoint_id": company.endpoint},
+            body={"after": 0} if company.role == SUPPLIER else {"product_ids": [1]},
+            names_own=False,
+        )
+    ],
+    "GET /v1/webhook-endpoints/{endpoint_id}/attempts": lambda company: [Ask({"endpoint_id": company.endpoint})],
+    "GET /v1/webhook-endpoints/{endpoint_id}/attempts/{attempt_id}": lambda company: [
+        Ask({"endpoint_id": company.endpoint, "attempt_id": company.attempt}),
+    ],
+    "POST /v1/webhook-endpoints/{endpoint_id}/attempts/{attempt_id}/resend": only(
         RETAILER,
-        lambda company: [
-            Ask(body={"url": NOWHERE + company.said("new-webhooks"), "company_id": company.id}, role=RETAILER)
-        ],
+        lambda company: [Ask({"endpoint_id": company.endpoint, "attempt_id": company.attempt}, names_own=False)],
     ),
-    "GET /v1/webhook-endpoints": only(
-        RETAILER,
-        lambda company: [
-            Ask(lists=True, role=RETAILER),
-            Ask(query={"company_id": company.id}, role=RETAILER),
-        ],
-    ),
-    "GET /v1/webhook-endpoints/{endpoint_id}": only(RETAILER, lambda company: [Ask({"endpoint_id": company.endpoint})]),
-    "GET /v1/webhook-endpoints/{endpoint_id}/attempts": only(
-        RETAILER, lambda company: [Ask({"endpoint_id": company.endpoint})]
-    ),
-    "DELETE /v1/webhook-endpoints/{endpoint_id}": only(
-        RETAILER, lambda company: [Ask({"endpoint_id": company.spare_endpoint})]
-    ),
+    "DELETE /v1/webhook-endpoints/{endpoint_id}": lambda company: [Ask({"endpoint_id": company.spare_endpoint})],
 }

@@ -62,6 +62,7 @@ async def test_every_answer_is_one_that_the_document_declares(market: Market) ->
         "amqp_user": retailer.publisher,
         "request_id": supplier.fulfillment_request,
         "endpoint_id": retailer.endpoint,
+        "attempt_id": retailer.attempt,
         "reservation_id": retailer.reservation,
     }
     keys = [supplier.admin_key, retailer.admin_key, ADMIN_KEY]

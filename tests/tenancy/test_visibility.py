@@ -75,6 +75,13 @@ def post(path: str, body: Callable[[Company], object]) -> Ask:
     return lambda client, company: client.post(path.format(company=company), body(company))
 
 
+async def rotate(client: Client, company: Company) -> Answer:
+    """Rotate the secret of an endpoint that is not called meanwhile, as its receiver is not told the new one."""
+    path = f"/v1/webhook-endpoints/{company.spare_endpoint}"
+    await company.client.post(f"{path}/pause")
+    return await client.post(f"{path}/rotate-secret", {"overlap_hours": 0})
+
+
 def put(path: str, body: Callable[[Company], object]) -> Ask:
     """Put a body made for the company."""
     return lambda client, company: client.call("PUT", path.format(company=company), body(company))
@@ -200,8 +207,11 @@ THINGS: Mapping[str, Thing] = {
     "values that are imported": Thing("supplier", "ImportStarted", VALUES),
     "endpoint": Thing("retailer", "EndpointAnswer", get(ENDPOINT)),
     "endpoint that is registered": Thing("retailer", "RegisteredEndpoint", NEW_ENDPOINT),
+    "secret that is rotated": Thing("retailer", "RotatedSecret", rotate),
+    "sample that is sent": Thing("retailer", "SampleAnswer", post(ENDPOINT + "/test", lambda _: None)),
+    "replay": Thing("retailer", "ReplayAnswer", post(ENDPOINT + "/replay", lambda _: {"product_ids": [1]})),
     "attempt": Thing("retailer", "AttemptAnswer", get(ENDPOINT + "/attempts"), first("items")),
-    "stock item of a payload": Thing("retailer", None, get(ENDPOINT + "/attempts"), payload),
+    "stock item of a payload": Thing("retailer", None, get(ENDPOINT + "/attempts?kind=stock_level"), payload),
 }
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from services.catalog.accounts import KEYS_PER_COMPANY
 from services.catalog.api.companies import no_company
 from services.catalog.api.managing import managed_company
-from services.catalog.api.requests import Calling, Cursor, Here, IdInPath, Limit, Moment, after, next_cursor
+from services.catalog.api.requests import Calling, Cursor, Here, IdInPath, Limit, after, next_cursor
 from services.catalog.fields import Body, Text
 from services.catalog.store import api_keys as store
 from services.catalog.store.companies import find_company, lock_company
@@ -17,6 +17,7 @@ from shared.access import new_key, sha256_of
 from shared.errors import FieldError, ProblemError
 from shared.events.catalog import KeyRole
 from shared.idempotency import OnceRoute, ShowsSecret
+from shared.moments import Moment
 from shared.scopes import ALL_SCOPES, AREA_SCOPES, Scope
 
 router = APIRouter(prefix="/v1", route_class=OnceRoute)

@@ -3,11 +3,9 @@
 import base64
 import binascii
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Depends, Path, Query
-from pydantic import AfterValidator, AwareDatetime
 
 from services.catalog.domain import Violation
 from shared.access import Caller, caller_of
@@ -18,17 +16,6 @@ Calling = Annotated[Caller, Depends(caller_of("catalog"))]
 # For what is about the caller itself, whatever it may do.
 Anyone = Annotated[Caller, Depends(caller_of("catalog", any_scope=True))]
 Here = Annotated[Context, Depends(context_of("catalog"))]
-
-
-def _in_utc(moment: datetime) -> datetime:
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError as error:
-        message = "is out of range"
-        raise ValueError(message) from error
-
-
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 IdInPath = Annotated[int, Path(gt=0, lt=2**63)]
 Limit = Annotated[int, Query(ge=1, le=200, description="Most items on a page.")]
 Cursor = Annotated[str | None, Query(max_length=100, description="`next_cursor` of the page before.")]

@@ -1,120 +1,198 @@
-"""Endpoints as the API sees them, and the log of attempts."""
+"""Endpoints as the API sees them."""
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import text
 
-from services.notifier.domain import Outcome
+from services.notifier.store.due import WINDOW_SECONDS
+from services.notifier.tables import DeltaSemantics, EndpointState, Format
 from shared.database import Session
 
-ADD = text("""
-    insert into endpoints (company_id, url, secret, window_seconds, state, version, created_at)
-    values (:company_id, :url, :secret, :window_seconds, 'active', 1, db_now())
-    returning endpoint_id, company_id, url, window_seconds, state, reason, version, created_at
-""")
+# What a company says of its endpoint; `format` stays as it is.
+OPTIONS = (
+    "url",
+    "window_seconds",
+    "auth_header_name",
+    "auth_header_value",
+    "legacy_key",
+    "delta_semantics",
+    "dotted_names",
+    "early_retry",
+    "event_types",
+    "supplier_ids",
+    "product_ids",
+    "only",
+    "calls_at_once",
+    "calls_per_second",
+)
+SHOWN = """
+    e.endpoint_id, e.company_id, e.format, e.url, e.window_seconds, e.auth_header_name, e.legacy_key, e.delta_semantics,
+    e.dotted_names, e.early_retry, e.event_types, e.supplier_ids, e.product_ids, e.only, e.calls_at_once,
+    e.calls_per_second, e.state, e.reason, e.failing_since, e.failures,
+    case when e.next_call_at > db_now() then e.next_call_at end as next_call_at,
+    array(select cast(o ->> 'expires_at' as timestamptz) from jsonb_array_elements(e.old_secrets) as o
+        where cast(o ->> 'expires_at' as timestamptz) > db_now() order by 1 desc) as old_secrets_until,
+    (select f.acked_timestamp from feeds f where f.endpoint_id = e.endpoint_id) as acked_timestamp,
+    e.version, e.created_at
+"""
+# A null company is the platform admin, who may see all.
+OWN = "(e.company_id = :company_id or cast(:company_id as bigint) is null)"
 # Until the transaction ends nobody else adds one for the company; it may have no row in this schema yet.
 LOCK_COMPANY = text("""
     select pg_advisory_xact_lock(hashtextextended('basestock.notifier.company.' || cast(:company_id as bigint), 0))
 """)
 COUNT = text("select count(*) from endpoints where company_id = :company_id")
-LIST = text("""
-    select endpoint_id, company_id, url, window_seconds, state, reason, version, created_at from endpoints
-    where company_id = :company_id and endpoint_id > :after order by endpoint_id limit :limit
+LIST = text(
+    f"""
+    select {SHOWN} from endpoints e
+    where {OWN} and endpoint_id > :after
+      and (state = :state or cast(:state as text) is null) and (format = :format or cast(:format as text) is null)
+    order by endpoint_id limit :limit
+"""  # noqa: S608 - constants
+)
+FIND = text(
+    f"select {SHOWN} from endpoints e where e.endpoint_id = :endpoint_id and {OWN}"  # noqa: S608 - constants
+)
+LOCK = text(
+    f"select e.endpoint_id from endpoints e where e.endpoint_id = :endpoint_id and {OWN} for no key update"  # noqa: S608 - constants
+)
+REMOVE = text(
+    f"""
+    delete from endpoints e where e.endpoint_id = :endpoint_id and {OWN} returning e.endpoint_id
+"""  # noqa: S608 - constants
+)
+SET_STATE = text("""
+    update endpoints set state = :state, failing_since = null, failures = 0, warned = 0, next_call_at = '-infinity',
+        version = version + 1
+    where endpoint_id = :endpoint_id and state <> :state
 """)
-# A null company is the platform admin, who may see all.
-FIND = text("""
-    select endpoint_id, company_id, url, window_seconds, state, reason, version, created_at from endpoints
-    where endpoint_id = :endpoint_id and (company_id = :company_id or cast(:company_id as bigint) is null)
+ENABLE = text("""
+    update endpoints set state = 'active', reason = null, failing_since = null, failures = 0, warned = 0,
+        products_per_call = 100, next_call_at = '-infinity', version = version + 1
+    where endpoint_id = :endpoint_id
 """)
-REMOVE = text("""
-    delete from endpoints
-    where endpoint_id = :endpoint_id and (company_id = :company_id or cast(:company_id as bigint) is null)
-    returning endpoint_id
+# The last call to it ended before now, so that a whole window from now keeps P1 whatever it waited for. What is under
+# way waits as it was claimed, what is parked for its connection.
+SHORTEN_WAITS = text(
+    f"""
+    with longer as (
+        select s.product_id, s.location, s.kind, now.next_at
+        from slots s, (
+            select db_now() as at, db_now() + make_interval(secs => {WINDOW_SECONDS}) as next_at
+            from endpoints e where e.endpoint_id = :endpoint_id) now
+        where s.endpoint_id = :endpoint_id and s.not_before > now.next_at and s.not_before < 'infinity'
+          and coalesce(s.lease_until <= now.at, true)
+        order by s.product_id, s.location, s.kind for no key update of s
+    )
+    update slots s set not_before = longer.next_at from longer
+    where s.endpoint_id = :endpoint_id and s.product_id = longer.product_id and s.location = longer.location
+      and s.kind = longer.kind
+"""  # noqa: S608 - constants
+)
+SHORTEN_WAIT_OF_FEED = text("""
+    update feeds f set not_before = least(f.not_before,
+        db_now() + make_interval(secs => greatest(e.window_seconds, coalesce(1 / e.calls_per_second, 0))))
+    from endpoints e
+    where f.endpoint_id = :endpoint_id and e.endpoint_id = f.endpoint_id
+      and coalesce(f.lease_until <= db_now(), true)
 """)
-DISABLE = text("""
-    update endpoints set state = 'disabled', reason = :reason, version = version + 1
-    where endpoint_id = any(cast(:endpoint_ids as bigint[])) and state = 'active'
+# So that a retailer that comes back is not called with everything at once, and not together with others.
+SPREAD = text("""
+    with due as (
+        select product_id, location, kind, row_number() over (order by not_before, product_id, location, kind) as place
+        from slots where endpoint_id = :endpoint_id and dirty and not_before <= (select db_now())
+    ), start as (
+        select db_now() + make_interval(secs => random() * :start_within_seconds) as at
+    )
+    update slots s set not_before = start.at + make_interval(secs => (due.place - 1) / :group_size)
+    from due, start
+    where s.endpoint_id = :endpoint_id and s.product_id = due.product_id and s.location = due.location
+      and s.kind = due.kind
 """)
-IS_RETAILER = text("select 1 from companies where company_id = :company_id and role = 'retailer'")
-LIST_ATTEMPTS = text("""
-    select attempt_id, webhook_id, product_ids, versions, at, duration_milliseconds, request_headers, request_body,
-        status, response_body, error, detail
-    from attempts where endpoint_id = :endpoint_id and attempt_id < :before order by attempt_id desc limit :limit
-""")
-# Arrays of arrays must be rectangular, so each row's ids and versions travel as text.
-LOG = text("""
-    insert into attempts (endpoint_id, webhook_id, product_ids, versions, at, duration_milliseconds, request_headers,
-        request_body, status, response_body, error, detail)
-    select a.endpoint_id, a.webhook_id, cast(a.product_ids as bigint[]), cast(a.versions as bigint[]),
-        db_now() - make_interval(secs => a.seconds), round(a.seconds * 1000), cast(a.request_headers as jsonb),
-        a.request_body, a.status, a.response_body, a.error, a.detail
-    from unnest(cast(:endpoint_ids as bigint[]), cast(:webhook_ids as text[]), cast(:product_ids as text[]),
-        cast(:versions as text[]), cast(:seconds as double precision[]), cast(:request_headers as text[]),
-        cast(:request_bodies as bytea[]), cast(:statuses as integer[]), cast(:response_bodies as text[]),
-        cast(:errors as text[]), cast(:details as text[]))
-        as a (endpoint_id, webhook_id, product_ids, versions, seconds, request_headers, request_body, status,
-            response_body, error, detail)
-""")
-FORGET = text("""
-    delete from attempts where attempt_id in (
-        select attempt_id from attempts where at < db_now() - make_interval(days => :keep_days)
-        order by at limit :limit for update skip locked)
-""")
+SPREAD_FEED = text("update feeds set not_before = db_now(), attempt = 0 where endpoint_id = :endpoint_id")
+FIND_ROLE = text("select role from companies where company_id = :company_id")
+
+# What is waited for by these.
+WAITED_BY = {"url", "window_seconds", "calls_per_second"}
+SPREAD_GROUP, SPREAD_START_WITHIN_SECONDS = 100, 10
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An endpoint without its secret."""
+    """An endpoint without its secrets; `old_secrets_until` says how long each older one signs, newest first."""
 
     endpoint_id: int
     company_id: int
+    format: Format
     url: str
     window_seconds: int
-    state: str
+    auth_header_name: str | None
+    legacy_key: bool
+    delta_semantics: DeltaSemantics
+    dotted_names: bool
+    early_retry: bool
+    event_types: list[str] | None
+    supplier_ids: list[int] | None
+    product_ids: list[int] | None
+    only: list[str] | None
+    calls_at_once: int
+    calls_per_second: float | None
+    state: EndpointState
     reason: str | None
+    failing_since: datetime | None
+    failures: int
+    next_call_at: datetime | None
+    old_secrets_until: list[datetime]
+    acked_timestamp: int | None
     version: int
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedAttempt:
-    """One line of the attempt log; `product_ids` and `versions` are parallel."""
-
-    attempt_id: int
-    webhook_id: str
-    product_ids: list[int]
-    versions: list[int]
-    at: datetime
-    duration_milliseconds: int
-    request_headers: dict[str, str]
-    request_body: bytes
-    status: int | None
-    response_body: str | None
-    error: str | None
-    detail: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """An attempt that was made: what was sent, and what came of it."""
-
-    endpoint_id: int
-    webhook_id: str
-    versions: Sequence[tuple[int, int]]
-    request_headers: dict[str, str]
-    request_body: bytes
-    outcome: Outcome
-    seconds: float
+async def add(
+    session: Session,
+    company_id: int,
+    url: str,
+    secret: str,
+    window_seconds: int = 0,
+    *,
+    format_: Format = "stock_level",
+    **options: object,
+) -> Endpoint:
+    """Add an active endpoint; `secret` is encrypted, `options` are others of `OPTIONS`."""
+    given = {"company_id": company_id, "format": format_, "secret": secret, "url": url}
+    values = given | {"window_seconds": window_seconds} | _known(options)
+    columns = ", ".join(f'"{name}"' for name in values)  # `only` is a word of SQL
+    statement = f"""
+        insert into endpoints ({columns}, state, version, created_at)
+        values ({", ".join(f":{name}" for name in values)}, 'active', 1, db_now()) returning endpoint_id
+    """  # noqa: S608 - names of columns
+    endpoint_id = (await session.execute(text(statement), values)).scalar_one()
+    added = await find(session, endpoint_id, company_id)
+    assert added is not None  # noqa: S101 - it was added just now
+    return added
 
 
-async def add(session: Session, company_id: int, url: str, secret: str, window_seconds: int) -> Endpoint:
-    """Add an active endpoint."""
-    values = {"company_id": company_id, "url": url, "secret": secret, "window_seconds": window_seconds}
-    return Endpoint(**(await session.execute(ADD, values)).mappings().one())
+async def change(session: Session, endpoint_id: int, options: Mapping[str, object], floor_seconds: int) -> None:
+    """Set these of `OPTIONS` of a locked endpoint; `floor_seconds` is the platform's window.
+
+    What waits because of what the endpoint was before waits no longer than a window from now.
+    """
+    sets = ", ".join(f'"{name}" = :{name}' for name in _known(options))
+    if WAITED_BY & set(options):
+        sets += ", next_call_at = '-infinity'"
+    statement = f"update endpoints set {sets}, version = version + 1 where endpoint_id = :endpoint_id"  # noqa: S608 - names of columns
+    await session.execute(text(statement), {**options, "endpoint_id": endpoint_id})
+    if WAITED_BY & set(options):
+        await session.execute(SHORTEN_WAITS, {"endpoint_id": endpoint_id, "floor_seconds": floor_seconds})
+        await session.execute(SHORTEN_WAIT_OF_FEED, {"endpoint_id": endpoint_id})
+
+
+def _known(options: Mapping[str, object]) -> dict[str, object]:
+    unknown = set(options) - set(OPTIONS)
+    assert not unknown, unknown  # noqa: S101 - they become names of columns
+    return dict(options)
 
 
 async def count_and_lock(session: Session, company_id: int) -> int:
@@ -123,9 +201,18 @@ async def count_and_lock(session: Session, company_id: int) -> int:
     return int((await session.execute(COUNT, {"company_id": company_id})).scalar_one())
 
 
-async def page(session: Session, company_id: int, after: int, limit: int) -> list[Endpoint]:
-    """The company's endpoints with ids above `after`, in their order."""
-    rows = await session.execute(LIST, {"company_id": company_id, "after": after, "limit": limit})
+async def page(
+    session: Session,
+    company_id: int | None,
+    after: int,
+    limit: int,
+    *,
+    state: EndpointState | None = None,
+    format_: Format | None = None,
+) -> list[Endpoint]:
+    """The company's endpoints (`None`: all there are) with ids above `after`, in their order."""
+    wanted = {"company_id": company_id, "after": after, "limit": limit, "state": state, "format": format_}
+    rows = await session.execute(LIST, wanted)
     return [Endpoint(**row) for row in rows.mappings()]
 
 
@@ -136,52 +223,36 @@ async def find(session: Session, endpoint_id: int, company_id: int | None) -> En
     return None if row is None else Endpoint(**row)
 
 
+async def find_and_lock(session: Session, endpoint_id: int, company_id: int | None) -> Endpoint | None:
+    """As `find`, and nobody changes or calls it until the transaction ends."""
+    await session.execute(LOCK, {"endpoint_id": endpoint_id, "company_id": company_id})
+    return await find(session, endpoint_id, company_id)
+
+
 async def remove(session: Session, endpoint_id: int, company_id: int | None) -> bool:
     """Remove the endpoint and its slots, if it is this company's; says whether it was there."""
     found = await session.execute(REMOVE, {"endpoint_id": endpoint_id, "company_id": company_id})
     return found.one_or_none() is not None
 
 
-async def disable(session: Session, endpoint_ids: Sequence[int], reason: str) -> None:
-    """Call these no more; their slots stay as they are."""
-    if endpoint_ids:
-        await session.execute(DISABLE, {"endpoint_ids": sorted(endpoint_ids), "reason": reason})
+async def set_state(session: Session, endpoint_id: int, state: EndpointState) -> None:
+    """Pause a locked endpoint, or go on."""
+    await session.execute(SET_STATE, {"endpoint_id": endpoint_id, "state": state})
 
 
-async def is_retailer(session: Session, company_id: int) -> bool:
-    """Whether there is a retailer with this id."""
-    return (await session.execute(IS_RETAILER, {"company_id": company_id})).one_or_none() is not None
+async def enable(session: Session, endpoint_id: int, floor_seconds: int) -> None:
+    """Call a locked endpoint again, as if it had never failed, with what is due spread over time.
+
+    `floor_seconds` is the platform's window: nothing waits longer than its window from now.
+    """
+    await session.execute(ENABLE, {"endpoint_id": endpoint_id})
+    await session.execute(SHORTEN_WAITS, {"endpoint_id": endpoint_id, "floor_seconds": floor_seconds})
+    spread = {"group_size": SPREAD_GROUP, "start_within_seconds": SPREAD_START_WITHIN_SECONDS}
+    await session.execute(SPREAD, {"endpoint_id": endpoint_id, **spread})
+    await session.execute(SPREAD_FEED, {"endpoint_id": endpoint_id})
 
 
-async def page_of_attempts(session: Session, endpoint_id: int, before: int, limit: int) -> list[LoggedAttempt]:
-    """The endpoint's attempts with ids below `before`, newest first."""
-    rows = await session.execute(LIST_ATTEMPTS, {"endpoint_id": endpoint_id, "before": before, "limit": limit})
-    return [LoggedAttempt(**row) for row in rows.mappings()]
-
-
-async def log_attempts(session: Session, attempts: Sequence[Made]) -> None:
-    """Write the attempts into the log."""
-    values: dict[str, list[Any]] = {
-        "endpoint_ids": [made.endpoint_id for made in attempts],
-        "webhook_ids": [made.webhook_id for made in attempts],
-        "product_ids": [_array(product_id for product_id, _ in made.versions) for made in attempts],
-        "versions": [_array(version for _, version in made.versions) for made in attempts],
-        "seconds": [made.seconds for made in attempts],
-        "request_headers": [json.dumps(made.request_headers) for made in attempts],
-        "request_bodies": [made.request_body for made in attempts],
-        "statuses": [made.outcome.status for made in attempts],
-        "response_bodies": [made.outcome.response_body for made in attempts],
-        "errors": [made.outcome.error for made in attempts],
-        "details": [made.outcome.detail for made in attempts],
-    }
-    await session.execute(LOG, values)
-
-
-async def forget_attempts(session: Session, keep_days: int, limit: int) -> int:
-    """Delete at most `limit` attempts older than `keep_days`; returns how many went."""
-    result = await session.execute(FORGET, {"keep_days": keep_days, "limit": limit})
-    return int(result.rowcount)  # type: ignore[attr-defined] # a delete's result has it
-
-
-def _array(numbers: Iterable[int]) -> str:
-    return "{" + ",".join(map(str, numbers)) + "}"
+async def find_role(session: Session, company_id: int) -> str | None:
+    """`supplier` or `retailer`; `None` where there is no such company (yet)."""
+    role: str | None = (await session.execute(FIND_ROLE, {"company_id": company_id})).scalar_one_or_none()
+    return role

@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 import pytest
 from sqlalchemy import text
@@ -12,104 +11,28 @@ from services.notifier import handlers, sender
 from services.notifier.service import SERVICE
 from services.notifier.signing import new_secret
 from services.notifier.store import endpoints as endpoint_store
-from shared import clock
-from shared.access import new_key, sha256_of
-from shared.catalog_view import keep_api_keys, keep_companies
 from shared.database import Database
-from shared.events import SINGLE, encode
-from shared.events.catalog import ApiKeyChanged, CompanyChanged, KeyRole
-from shared.events.inventory import StockChanged
-from shared.messaging.bus import EVENTS_EXCHANGE, Message
 from shared.messaging.in_process import InProcessBus
-from shared.scopes import AREA_SCOPES
 from shared.service import running
-from tests.app import Client, serving
+from tests.app import Client
 from tests.integration.notifier.conftest import (
     RETAILER_A,
     RETAILER_B,
-    SEEDS,
     SUPPLIER_A,
     connection,
     notifier_settings,
     stock_changed,
 )
+from tests.integration.notifier.running import ADMIN_KEY, Running, running_notifier
 from tests.receiver import receiver
 
-ADMIN_KEY = "bsk_the-platform-admin"
-DEADLINE_SECONDS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A running notifier, its bus and its callers' keys."""
-
-    url: str
-    bus: InProcessBus
-    database: Database
-    keys: dict[int, str]
-
-    def client(self, company_id: int) -> Client:
-        """A client with the company's key."""
-        return Client(self.url, self.keys[company_id])
-
-    async def wait_for_rows(self, count: int, query: str) -> None:
-        """Return once the query finds `count` rows; fails after a while."""
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            found = -1
-            while found != count:
-                async with self.database.transaction() as session:
-                    found = len((await session.execute(text(query))).all())
-
-    async def publish(self, *events: StockChanged) -> None:
-        """Publish stock events as inventory does."""
-        messages = [
-            Message(
-                message_id=str(clock.uuid7()),
-                topic=event.name,
-                content_type=SINGLE,
-                body=encode(event, str(clock.uuid7()), clock.utc_now(), None),
-            )
-            for event in events
-        ]
-        assert not await self.bus.publish(EVENTS_EXCHANGE, messages)
+TOLD = "select 1 from attempts where kind = 'stock_level'"
 
 
 @pytest.fixture
 async def notifier(database_dsn: str) -> AsyncIterator[Running]:
-    """Notifier as it runs in production, with the companies and products of the seeds."""
-    settings = notifier_settings(database_dsn, admin_key=ADMIN_KEY)
-    bus = InProcessBus(publish_timeout_seconds=settings.publish_timeout_seconds)
-    async with serving([SERVICE], settings, bus) as url:
-        keys = {company_id: new_key() for company_id in (SUPPLIER_A, RETAILER_A, RETAILER_B)}
-        database = Database("notifier", database_dsn, pool_size=2)
-        async with database.transaction() as session:
-            await keep_companies(session, [_company(SUPPLIER_A, "supplier"), _company(RETAILER_A, "retailer")])
-            await keep_companies(session, [_company(RETAILER_B, "retailer")])
-            await keep_api_keys(session, [_key(company_id, key) for company_id, key in keys.items()])
-            await handlers.copy_connections(session, [connection("active", 1)])
-            await handlers.copy_products(session, SEEDS)
-        yield Running(url, bus, database, keys)
-        await database.close()
-    await bus.close()
-
-
-def _role(company_id: int) -> KeyRole:
-    return "supplier" if company_id == SUPPLIER_A else "retailer"
-
-
-def _company(company_id: int, role: KeyRole) -> CompanyChanged:
-    return CompanyChanged(company_id=company_id, ref=f"c{company_id}", display_name="", role=role, version=1)
-
-
-def _key(company_id: int, key: str) -> ApiKeyChanged:
-    return ApiKeyChanged(
-        key_id=company_id,
-        key_sha256=sha256_of(key),
-        company_id=company_id,
-        role=_role(company_id),
-        scopes=AREA_SCOPES,
-        version=1,
-    )
+    async with running_notifier(database_dsn) as started:
+        yield started
 
 
 async def test_a_retailer_registers_a_url_and_hears_of_the_next_change_and_reads_the_log(notifier: Running) -> None:
@@ -132,7 +55,7 @@ async def test_a_retailer_registers_a_url_and_hears_of_the_next_change_and_reads
                     },
                 ],
                 "version": 1,
-                "occurred_at": "2026-01-01T12:00:01Z",
+                "occurred_at": "2026-01-01T12:00:01.000000Z",
                 "previous_quantity_available": 12,
                 "changes": 1,
             }
@@ -140,15 +63,16 @@ async def test_a_retailer_registers_a_url_and_hears_of_the_next_change_and_reads
         await notifier.publish(stock_changed(101, 5, 1))
         await shop.wait_for_calls(2)
 
-        await notifier.wait_for_rows(2, "select 1 from attempts")
-        attempts = await client.get(f"{endpoint}/attempts")
+        await notifier.wait_for_rows(2, TOLD)
+        told = {"kind": "stock_level"}
+        attempts = await client.get(f"{endpoint}/attempts", params=told)
         newest = attempts.body["items"][0]
         assert newest["products"] == [{"product_id": 101, "version": 1}]
         assert (newest["status"], newest["error"]) == (204, None)
         assert newest["request_body"].encode() == shop.calls[1].body
-        first_page = await client.get(f"{endpoint}/attempts", params={"limit": 1})
+        first_page = await client.get(f"{endpoint}/attempts", params={**told, "limit": 1})
         second_page = await client.get(
-            f"{endpoint}/attempts", params={"limit": 1, "cursor": first_page.body["next_cursor"]}
+            f"{endpoint}/attempts", params={**told, "limit": 1, "cursor": first_page.body["next_cursor"]}
         )
         assert [*first_page.body["items"], *second_page.body["items"]] == attempts.body["items"]
         assert second_page.body["next_cursor"] is None
@@ -199,10 +123,10 @@ async def test_many_retailers_are_told_and_none_is_left_waiting(notifier: Runnin
             await notifier.publish(stock_changed(product_id, 10, version))
             await shop.wait_for_calls(19 * version)
         assert len(slow.calls) == 1
-        await notifier.wait_for_rows(57, "select 1 from attempts")
+        await notifier.wait_for_rows(57, TOLD)
         # Long after the others the slow one answers, and is told the rest in one call.
         slow.release()
-        await notifier.wait_for_rows(59, "select 1 from attempts")
+        await notifier.wait_for_rows(59, TOLD)
         await notifier.wait_for_rows(0, "select 1 from slots where dirty or lease_id is not null")
         assert [call.available for call in slow.calls] == [{100: 10}, {101: 10, 200: 10}]
 
@@ -233,7 +157,7 @@ async def test_endpoints_are_listed_page_by_page(notifier: Running) -> None:
         assert (refused.status, refused.body["code"]) == (422, "invalid_cursor")
 
 
-async def test_a_retailer_has_at_most_20_endpoints_however_many_it_registers_at_once(notifier: Running) -> None:
+async def test_a_company_has_at_most_20_endpoints_however_many_it_registers_at_once(notifier: Running) -> None:
     async with notifier.client(RETAILER_A) as client, notifier.client(RETAILER_B) as other:
         answers = await asyncio.gather(
             *(client.post("/v1/webhook-endpoints", {"url": f"https://shop.example/{number}"}) for number in range(25))
@@ -263,27 +187,43 @@ async def test_another_company_finds_nothing(notifier: Running) -> None:
         assert (await mine.get(path)).status == 404
 
 
-async def test_suppliers_have_no_stock_webhooks_and_strangers_nothing(notifier: Running) -> None:
-    body = {"url": "https://shop.example/stock"}
-    async with notifier.client(SUPPLIER_A) as supplier, Client(notifier.url) as stranger:
-        assert (await supplier.post("/v1/webhook-endpoints", body)).status == 403
-        assert (await supplier.get("/v1/webhook-endpoints")).status == 403
-        assert (await stranger.post("/v1/webhook-endpoints", body)).status == 401
+async def test_each_role_has_its_formats_and_strangers_nothing(notifier: Running) -> None:
+    url = "https://shop.example/"
+    async with notifier.client(SUPPLIER_A) as supplier, notifier.client(RETAILER_A) as retailer:
+        for format_ in ("stock_level", "variant_stock"):
+            refused = await supplier.post("/v1/webhook-endpoints", {"url": url, "format": format_})
+            assert (refused.status, refused.body["errors"][0]["field"]) == (403, "format")
+            assert "for a retailer, and this is a supplier: register one of the format fulf" in refused.body["detail"]
+        refused = await retailer.post("/v1/webhook-endpoints", {"url": url, "format": "fulfillment"})
+        assert refused.status == 403
+        assert "register one of the format stock_level or variant_stock" in refused.body["detail"]
+        registered = await supplier.post("/v1/webhook-endpoints", {"url": url, "format": "fulfillment"})
+        assert (registered.status, registered.body["acked_timestamp"]) == (201, 0)
+        mine = (await supplier.get("/v1/webhook-endpoints")).body["items"]
+        assert [item["id"] for item in mine] == [registered.body["id"]]
+    async with Client(notifier.url) as stranger:
+        assert (await stranger.post("/v1/webhook-endpoints", {"url": url})).status == 401
 
 
-async def test_the_platform_admin_says_for_which_retailer(notifier: Running) -> None:
+async def test_the_platform_admin_says_for_which_company_and_sees_all(notifier: Running) -> None:
     url = "https://shop.example/stock"
     async with Client(notifier.url, ADMIN_KEY) as admin:
         nobody = await admin.post("/v1/webhook-endpoints", {"url": url})
         assert (nobody.status, nobody.body["code"]) == (422, "company_required")
         supplier = await admin.post("/v1/webhook-endpoints", {"url": url, "company_id": SUPPLIER_A})
-        assert (supplier.status, supplier.body["code"]) == (422, "unknown_retailer")
+        assert (supplier.status, supplier.body["code"]) == (422, "format_of_another_role")
+        unknown = await admin.post("/v1/webhook-endpoints", {"url": url, "company_id": 999})
+        assert (unknown.status, unknown.body["code"]) == (422, "unknown_company")
         registered = await admin.post("/v1/webhook-endpoints", {"url": url, "company_id": RETAILER_B})
         assert (registered.status, registered.body["company_id"]) == (201, RETAILER_B)
         path = f"/v1/webhook-endpoints/{registered.body['id']}"
         assert (await admin.get(path)).status == 200
         listed = await admin.get("/v1/webhook-endpoints", params={"company_id": RETAILER_B})
         assert [item["id"] for item in listed.body["items"]] == [registered.body["id"]]
+        async with notifier.client(RETAILER_A) as other:
+            theirs = (await other.post("/v1/webhook-endpoints", {"url": url})).body["id"]
+        everybodys = await admin.get("/v1/webhook-endpoints")
+        assert [item["id"] for item in everybodys.body["items"]] == [registered.body["id"], theirs]
         assert (await admin.delete(path)).status == 204
 
 

@@ -7,8 +7,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.notifier import deliver
-from services.notifier.domain import Outcome
-from services.notifier.sender import finish
+from services.notifier.domain.calls import Outcome
+from services.notifier.finishing import finish
 from tests.integration.notifier.conftest import RETAILER_A, RETAILER_B, WINDOW_SECONDS, Desk, connection, stock_changed
 from tests.receiver import receiver
 
@@ -55,7 +55,7 @@ async def test_an_endpoint_that_is_not_there_is_tried_again_within_seconds(desk:
     async with receiver() as shop:
         await desk.execute("update endpoints set url = :url", url=shop.url)
         (row,) = await desk.execute("select secret from endpoints where endpoint_id = :id", id=endpoint_id)
-        shop.secrets.append(row.secret)
+        shop.secrets.append(desk.vault.decrypt(row.secret))
         await desk.move(300)
         await desk.tell()
         assert [call.available for call in shop.calls] == [{100: 10}]

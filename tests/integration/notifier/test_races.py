@@ -5,9 +5,12 @@ import asyncio
 import pytest
 
 from services.notifier import handlers
-from services.notifier.sender import claim, finish
+from services.notifier.claiming import claim
+from services.notifier.finishing import finish
 from services.notifier.store import endpoints as endpoint_store
 from services.notifier.store import slots as slot_store
+from services.notifier.store import stock as stock_store
+from services.notifier.store.due import find_due_endpoints
 from services.notifier.store.slots import Finished
 from tests.integration.notifier.conftest import RETAILER_B, WINDOW_SECONDS, Desk, connection, stock_changed
 from tests.receiver import receiver
@@ -66,7 +69,7 @@ async def test_an_acknowledgement_that_comes_while_the_next_change_is_fanned_out
         answered = await desk.send(await desk.claim())
         await desk.hear_stock(stock_changed(100, 6, 6))
         async with desk.database.transaction() as session:
-            await slot_store.fan_out(session, 10, 10, 10)
+            await stock_store.fan_out(session, 10, 10, 10)
             acknowledgement = asyncio.create_task(finish(desk.database, answered))
             await done_or_waiting_for_a_lock(desk, acknowledgement)
         await acknowledgement
@@ -92,7 +95,7 @@ async def test_a_change_that_comes_while_the_last_one_is_fanned_out_is_told_to_a
         assert [tuple(slot) for slot in slots] == [(patient_id, 10, False), (shop_id, 9, False)]
 
         async with desk.database.transaction() as session:
-            await slot_store.keep_stock(session, [stock_changed(100, 8, 4)])
+            await stock_store.keep_stock(session, [stock_changed(100, 8, 4)])
             # Version 4 is written, and not committed: fanned out together with version 3 it would be overlooked.
             fanning_out = asyncio.create_task(desk.fan_out())
             await done_or_waiting_for_a_lock(desk, fanning_out)
@@ -117,9 +120,9 @@ async def test_a_change_that_comes_while_a_claim_finds_nothing_owed_is_told(desk
             await desk.fan_out()
 
         async with desk.database.transaction() as session:
-            due = await slot_store.find_due_endpoints(session, 0, 10, WINDOW_SECONDS)
-            (slot,) = await slot_store.find_due_slots(session, due, 10)
-            assert not slot.is_owed
+            due = await find_due_endpoints(session, 0, 10, WINDOW_SECONDS)
+            (slot,) = await slot_store.find_due_slots(session, due)
+            assert not slot.is_news
             await slot_store.settle(session, [slot])
             # That nothing is owed is written, and not committed: here version 4 would be overlooked.
             change = asyncio.create_task(change_and_fan_out())
@@ -135,8 +138,8 @@ async def test_what_one_sender_is_claiming_no_other_claims(desk: Desk) -> None:
         await desk.hear_stock(stock_changed(100, 10, 1))
         await desk.fan_out()
         async with desk.database.transaction() as session:
-            found = await slot_store.find_due_endpoints(session, 0, 10, WINDOW_SECONDS)
-            assert len(await slot_store.find_due_slots(session, found, 10)) == 1
+            found = await find_due_endpoints(session, 0, 10, WINDOW_SECONDS)
+            assert len(await slot_store.find_due_slots(session, found)) == 1
             assert await desk.claim() == (), "two calls for one product would go within one window"
 
 
@@ -156,10 +159,10 @@ async def test_a_sender_that_found_an_endpoint_before_another_claimed_it_leaves_
         await desk.hear_stock(*(stock_changed(product_id, 1, 1) for product_id in range(1000, 1200)))
         await desk.fan_out()
         async with desk.database.transaction() as session:
-            found = await slot_store.find_due_endpoints(session, 0, 10, WINDOW_SECONDS)
+            found = await find_due_endpoints(session, 0, 10, WINDOW_SECONDS)
         assert len(await desk.claim()) == 1
         async with desk.database.transaction() as session:
-            assert await slot_store.find_due_slots(session, found, 100) == []
+            assert await slot_store.find_due_slots(session, found) == []
 
 
 async def test_endpoints_with_a_call_under_way_do_not_stand_in_the_way_of_others(desk: Desk) -> None:
@@ -178,10 +181,10 @@ async def test_a_connection_resumed_while_its_slots_are_parked_is_not_forgotten(
         await desk.fan_out()
         await desk.hear_connections(connection("paused", 2))
         async with desk.database.transaction() as session:
-            due = await slot_store.find_due_endpoints(session, 0, 10, WINDOW_SECONDS)
-            (slot,) = await slot_store.find_due_slots(session, due, 10)
+            due = await find_due_endpoints(session, 0, 10, WINDOW_SECONDS)
+            (slot,) = await slot_store.find_due_slots(session, due)
             assert not slot.is_connected
-            await slot_store.park(session, [(slot, due[0].company_id)])
+            await slot_store.park(session, [slot])
             resumed = asyncio.create_task(desk.hear_connections(connection("active", 3)))
             await done_or_waiting_for_a_lock(desk, resumed)
         await resumed
@@ -206,8 +209,8 @@ async def test_a_supplier_that_is_being_connected_waits_for_the_fan_out_of_its_s
         await desk.register(shop, RETAILER_B)
         await desk.hear_stock(stock_changed(100, 10, 1))
         async with desk.database.transaction() as session:
-            await slot_store.fan_out(session, 10, 10, 10)
-            await slot_store.keep_stock(session, [stock_changed(101, 20, 1)])
+            await stock_store.fan_out(session, 10, 10, 10)
+            await stock_store.keep_stock(session, [stock_changed(101, 20, 1)])
             connected = asyncio.create_task(desk.hear_connections(connection("active", 1, RETAILER_B)))
             await done_or_waiting_for_a_lock(desk, connected)
             assert not connected.done()

@@ -3,17 +3,22 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from itertools import pairwise
+from typing import Any
 
 import pytest
 
-from services.notifier import sender
-from services.notifier.sender import Answered, Sender
+from services.notifier import claiming, finishing, sender
+from services.notifier.calls import Answered
+from services.notifier.claiming import Claimed
+from services.notifier.sender import Sender
+from shared import clock
 from shared.database import Database
 from shared.draining import DRAIN_SECONDS
 from shared.messaging.in_process import InProcessBus
 from shared.service_context import Context
 from tests.end_to_end.system import eventually
-from tests.integration.notifier.conftest import Desk, stock_changed
+from tests.integration.notifier.conftest import Desk, stock_at, stock_changed
 from tests.receiver import receiver
 
 ACKNOWLEDGED = "select endpoint_id from slots where acked_version = 1 and lease_id is null order by endpoint_id"
@@ -27,15 +32,15 @@ async def test_one_call_that_cannot_be_written_down_ends_the_sender_and_takes_no
         ids = [await desk.register(shop) for shop in shops]
         writing, may_write = asyncio.Event(), asyncio.Event()
 
-        async def finish(database: Database, answered: Sequence[Answered]) -> None:
+        async def finish(database: Database, answered: Sequence[Answered], *, with_alerts: bool) -> None:
             writing.set()
             await may_write.wait()
             if any(item.call.endpoint.endpoint_id == ids[1] for item in answered):
                 message = "a bug"
                 raise ValueError(message)
-            await original(database, answered)
+            await original(database, answered, with_alerts=with_alerts)
 
-        original = sender.finish
+        original = finishing.finish
         monkeypatch.setattr(sender, "finish", finish)
         for shop in (bad, beside, slow):
             shop.hold()
@@ -75,3 +80,40 @@ async def test_one_call_that_cannot_be_written_down_ends_the_sender_and_takes_no
         assert ended.group_contains(ValueError, match="a bug")
         assert await acknowledged() == [ids[0], ids[2], ids[3]]
         assert [len(shop.calls) for shop in shops] == [1, 1, 1, 1]
+
+
+async def test_the_end_of_a_call_and_nothing_else_has_the_next_one_claimed(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    woken = asyncio.Event()
+
+    async def claim(*claiming: Any) -> Claimed:  # noqa: ANN401 - what claim takes
+        claimed = await original_claim(*claiming)
+        steps.append("called" if claimed.calls else "found nothing")
+        return claimed
+
+    async def wait_until_set(event: asyncio.Event, timeout_seconds: float) -> bool:
+        if event is not woken:
+            return await original_wait(event, timeout_seconds)
+        steps.append("waited")
+        # However long it takes: nothing may depend on looking again after a while.
+        await woken.wait()
+        woken.clear()
+        return True
+
+    original_claim, original_wait = claiming.claim, clock.wait_until_set
+    monkeypatch.setattr(sender, "claim", claim)
+    monkeypatch.setattr(clock, "wait_until_set", wait_until_set)
+    async with receiver() as shop:
+        endpoint_id = await desk.register(shop)
+        await desk.ask_for(endpoint_id, format="variant_stock")
+        await desk.hear_stock(stock_at(100, 1, {"main": 5, "shop": 3}), stock_at(101, 1, {"main": 1}))
+        await desk.fan_out()
+        context = Context("notifier", desk.settings, desk.database, InProcessBus(publish_timeout_seconds=1))
+        task = asyncio.create_task(Sender(context, woken).run())
+        await shop.wait_for_calls(3)
+        task.cancel()
+        await asyncio.wait([task])
+    after_calls = [then for before, then in pairwise(steps) if before == "called"]
+    assert after_calls[:2] == ["waited", "waited"], steps

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from services.notifier.sender import finish
+from services.notifier.finishing import finish
 from tests.integration.notifier.conftest import (
     RETAILER_A,
     RETAILER_B,

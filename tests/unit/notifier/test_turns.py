@@ -2,14 +2,13 @@
 
 import pytest
 
-from services.notifier.domain import (
+from services.notifier.domain.calls import (
     NOT_SENT,
     RETRY_AFTER_LIMIT_SECONDS,
     CallError,
     Outcome,
     Turn,
     disables,
-    fitting,
     next_turn,
     webhook_id,
 )
@@ -19,6 +18,31 @@ WINDOW_SECONDS = 900
 
 def test_a_delivered_call_starts_a_window_and_forgets_failures() -> None:
     assert next_turn(Outcome(None, 204), 3, WINDOW_SECONDS) == Turn(WINDOW_SECONDS, 0)
+
+
+@pytest.mark.parametrize("error", ["timeout", "reset", "http"])
+def test_without_a_window_failures_are_followed_by_ever_longer_waits(error: CallError) -> None:
+    assert [next_turn(Outcome(error), attempt, 0).delay_seconds for attempt in range(5)] == [5, 30, 120, 300, 300]
+    assert next_turn(Outcome(error), 2, 60).delay_seconds == 120
+    assert next_turn(Outcome(None, 204), 2, 0) == Turn(0, 0)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_an_endpoint_that_asked_for_it_is_called_again_soon_after_it_refused(status: int) -> None:
+    refused = Outcome("http", status)
+    delays = [next_turn(refused, attempt, WINDOW_SECONDS, early_retry=True).delay_seconds for attempt in range(4)]
+    assert delays == [30, 120, 300, 300]
+    assert next_turn(refused, 0, WINDOW_SECONDS).delay_seconds == WINDOW_SECONDS
+    asking = Outcome("http", status, retry_after_seconds=1200)
+    assert next_turn(asking, 0, WINDOW_SECONDS, early_retry=True).delay_seconds == 1200
+    assert next_turn(refused, 0, 20, early_retry=True).delay_seconds == 20, "never later than it would have been"
+
+
+@pytest.mark.parametrize(
+    "outcome", [Outcome("timeout"), Outcome("reset"), Outcome("http", 302), Outcome("http", 400), Outcome("http")]
+)
+def test_nobody_gives_up_the_window_for_what_was_not_refused_in_so_many_words(outcome: Outcome) -> None:
+    assert next_turn(outcome, 0, WINDOW_SECONDS, early_retry=True).delay_seconds == WINDOW_SECONDS
 
 
 @pytest.mark.parametrize("error", ["timeout", "reset", "http"])
@@ -50,13 +74,7 @@ def test_only_410_disables() -> None:
 
 
 def test_the_id_of_a_call_is_that_of_the_state_it_tells() -> None:
-    first = webhook_id(7, [(100, 3), (101, 5)])
-    assert first == webhook_id(7, [(101, 5), (100, 3)])
-    assert len({first, webhook_id(8, [(100, 3), (101, 5)]), webhook_id(7, [(100, 4), (101, 5)])}) == 3
+    first = webhook_id(7, [(100, "3"), (101, "5")])
+    assert first == webhook_id(7, [(101, "5"), (100, "3")])
+    assert len({first, webhook_id(8, [(100, "3"), (101, "5")]), webhook_id(7, [(100, "4"), (101, "5")])}) == 3
     assert "." not in first
-
-
-def test_as_many_items_go_into_a_call_as_fit_and_at_least_one() -> None:
-    assert fitting([40, 40, 40], 100) == 2
-    assert fitting([40, 40], 80) == 2
-    assert fitting([500, 1], 100) == 1

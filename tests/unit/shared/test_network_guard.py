@@ -167,6 +167,9 @@ def test_literal_addresses_that_are_not_public_are_refused(url: str) -> None:
         "http://0x7f000001/",
         "http://0177.0.0.1/",
         "http://127.0.0.1./",
+        "http://xn--/",
+        "http://a..b/",
+        f"http://{'a' * 64}.example/",
         "https://shop.example/" + "a" * 2048,
     ],
 )

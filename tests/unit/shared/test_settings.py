@@ -26,6 +26,7 @@ def test_they_are_frozen() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("ALERT_URL", "chat.example/hooks/1"),
         ("WEBHOOK_WINDOW_SECONDS", "soon"),
         ("PORT", "70000"),
         ("LOG_LEVEL", "x"),

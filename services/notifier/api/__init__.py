@@ -1,0 +1,1 @@
+"""Notifier over HTTP: webhook endpoints, and what was sent to them."""

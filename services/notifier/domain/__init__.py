@@ -1,0 +1,1 @@
+"""What follows from what, in notifier: pure decisions."""

@@ -1,0 +1,187 @@
+"""Stock as it is, and whom it makes due: fan-out and resumption."""
+
+import json
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import text
+
+from services.notifier.domain.bands import band
+from services.notifier.store.wanted import ADD_SLOTS, HEARERS, IS_NEWS
+from shared.database import Session
+from shared.events.inventory import StockChanged, StockRemoved
+
+# A change that leaves everything that anybody is told as it was is fanned out already, if what was before it is.
+# The date of a product never goes back, whatever the clocks of inventory's replicas say: receivers go by it.
+KEEP_STOCK = text("""
+    insert into stock_products as old (product_id, supplier_id, sku, available, previous_available, occurred_at,
+        version, changes, levels, causes, band, fanned_out_band, fanned_out_version, fanned_out_changes)
+    select new.product_id, new.supplier_id, new.sku, new.available, new.previous_available, new.occurred_at,
+        new.version, new.changes, cast(new.levels as jsonb), string_to_array(new.causes, ','), new.band,
+        new.previous_band, 0, 0
+    from unnest(cast(:product_ids as bigint[]), cast(:supplier_ids as bigint[]), cast(:skus as text[]),
+        cast(:available as bigint[]), cast(:previous_available as bigint[]), cast(:occurred_at as timestamptz[]),
+        cast(:versions as bigint[]), cast(:changes as bigint[]), cast(:levels as text[]), cast(:causes as text[]),
+        cast(:bands as smallint[]), cast(:previous_bands as smallint[]))
+        as new (product_id, supplier_id, sku, available, previous_available, occurred_at, version, changes, levels,
+            causes, band, previous_band)
+    on conflict (product_id) do update set supplier_id = excluded.supplier_id, sku = excluded.sku,
+        available = excluded.available, previous_available = excluded.previous_available,
+        occurred_at = greatest(old.occurred_at, excluded.occurred_at), version = excluded.version,
+        changes = old.changes + excluded.changes, levels = excluded.levels, causes = excluded.causes,
+        band = excluded.band,
+        fanned_out_version = case
+            when old.fanned_out_version = old.version and old.available = excluded.available
+                and old.levels = excluded.levels and old.band = excluded.band then excluded.version
+            else old.fanned_out_version end
+    where old.version < excluded.version
+""")
+# Products of a supplier whose connections are being resumed wait: fan-out would not see who is connected just now.
+# The fewer endpoints there are the more products, since each of them may have a slot at each endpoint.
+LOCK_CHANGED = text("""
+    select product_id from stock_products where fanned_out_version < version
+      and pg_try_advisory_xact_lock_shared(hashtextextended('basestock.notifier.supplier.' || supplier_id, 0))
+    order by product_id
+    limit (select greatest(:least_products, least(:most_products, :slots / greatest(1, count(*)))) from endpoints)
+    for no key update skip locked
+""")
+# Before those of suppliers. Endpoints of a company are not added meanwhile, and do not catch up.
+LOCK_COMPANIES = text("""
+    select pg_advisory_xact_lock(hashtextextended('basestock.notifier.company.' || company_id, 0))
+    from (select unnest(cast(:company_ids as bigint[])) as company_id order by 1) c
+""")
+LOCK_FAN_OUT = text("""
+    select pg_advisory_xact_lock(hashtextextended('basestock.notifier.supplier.' || supplier_id, 0))
+    from (select unnest(cast(:supplier_ids as bigint[])) as supplier_id order by 1) s
+""")
+FIND_SUPPLIERS = text("select supplier_id from connections where retailer_id = :company_id and state = 'active'")
+ASK_TO_CATCH_UP = text("update endpoints set catch_up = true where endpoint_id = :endpoint_id")
+# Not while a connection of its company is being resumed: neither would see what the other one lets in. Claims leave the
+# endpoint alone meanwhile, fan-out does not.
+LOCK_CATCHING_UP = text("""
+    select endpoint_id, company_id from endpoints
+    where catch_up and pg_try_advisory_xact_lock(hashtextextended('basestock.notifier.company.' || company_id, 0))
+    limit 1 for no key update skip locked
+""")
+# Of an endpoint that asks for other crossings: they begin at what it really was told.
+RECALL_BANDS = text("""
+    update slots set told_band = sent_band
+    where endpoint_id = :endpoint_id and kind = 'stock_level' and acked_version > 0 and acked_version = sent_version
+      and told_band <> sent_band
+""")
+CAUGHT_UP = text("update endpoints set catch_up = false where endpoint_id = :endpoint_id")
+# A clean slot of a product that is locked here can only be made dirty.
+FAN_OUT = text(f"""
+    with hearers as (
+        {HEARERS} and p.product_id = any(cast(:product_ids as bigint[])) for key share of e
+    ), marked as (
+        update slots s set dirty = true from hearers p
+        where s.endpoint_id = p.endpoint_id and s.product_id = p.product_id and s.kind = any(p.kinds)
+          and not s.dirty and {IS_NEWS}
+    ), added as ({ADD_SLOTS})
+    update stock_products set fanned_out_version = version, fanned_out_changes = changes, fanned_out_band = band
+    where product_id = any(cast(:product_ids as bigint[]))
+""")  # noqa: S608 - constants
+# Who may hear of more than before is told all that it does not know. What was parked was due, so its window is over;
+# what has no slot was fanned out before the connection was heard of, and is told as its last change at least.
+RESUME = text(f"""
+    with hearers as (
+        {HEARERS} and e.company_id = :company_id and p.supplier_id = any(cast(:supplier_ids as bigint[]))
+        and e.endpoint_id = coalesce(cast(:endpoint_id as bigint), e.endpoint_id) for key share of e
+    ), marked as (
+        update slots s set dirty = true,
+            not_before = case when s.not_before = 'infinity' then db_now() else s.not_before end
+        from hearers p
+        where s.endpoint_id = p.endpoint_id and s.product_id = p.product_id and s.kind = any(p.kinds)
+          and (s.not_before = 'infinity' or (not s.dirty and {IS_NEWS}))
+    )
+    {ADD_SLOTS}
+""")  # noqa: S608 - constants
+
+
+async def keep_stock(session: Session, events: Sequence[StockChanged | StockRemoved]) -> None:
+    """Copy the newest state of each product; the entries merged into older events of the batch are counted."""
+    newest: dict[int, StockChanged | StockRemoved] = {}
+    changes: dict[int, int] = {}
+    for event in events:
+        product_id = event.base_stock_product_id
+        changes[product_id] = changes.get(product_id, 0) + event.changes
+        known = newest.get(product_id)
+        if known is None or known.version < event.version:
+            newest[product_id] = event
+    rows = [newest[product_id] for product_id in sorted(newest)]
+    await session.execute(
+        KEEP_STOCK,
+        {
+            "product_ids": [event.base_stock_product_id for event in rows],
+            "supplier_ids": [event.supplier_id for event in rows],
+            "skus": [event.sku for event in rows],
+            "available": [_available(event) for event in rows],
+            "previous_available": [event.previous_available for event in rows],
+            "occurred_at": [event.occurred_at for event in rows],
+            "versions": [event.version for event in rows],
+            "changes": [changes[event.base_stock_product_id] for event in rows],
+            "levels": [json.dumps(_levels(event)) for event in rows],
+            "causes": [",".join(event.causes) for event in rows],
+            "bands": [_band(event, _available(event)) for event in rows],
+            "previous_bands": [_band(event, event.previous_available) for event in rows],
+        },
+    )
+
+
+async def fan_out(session: Session, least_products: int, most_products: int, slots: int) -> int:
+    """Mark the slots of some changed products; returns how many products there were.
+
+    So many products that they have `slots` slots at most, but `least_products` to `most_products`.
+    """
+    limits = {"least_products": least_products, "most_products": most_products, "slots": slots}
+    changed = list((await session.execute(LOCK_CHANGED, limits)).scalars())
+    if changed:
+        await session.execute(FAN_OUT, {"product_ids": changed})
+    return len(changed)
+
+
+async def resume(session: Session, connected: Collection[tuple[int, int]]) -> None:
+    """Tell `(supplier, retailer)` who are connected what the retailer's endpoints do not know: once, what is now.
+
+    Until the transaction ends fan-out leaves the suppliers' changes alone.
+    """
+    await session.execute(LOCK_COMPANIES, {"company_ids": sorted({retailer_id for _, retailer_id in connected})})
+    await session.execute(LOCK_FAN_OUT, {"supplier_ids": sorted({supplier_id for supplier_id, _ in connected})})
+    for supplier_id, retailer_id in sorted(connected):
+        values = {"company_id": retailer_id, "supplier_ids": [supplier_id], "endpoint_id": None}
+        await session.execute(RESUME, values)
+
+
+async def ask_to_catch_up(session: Session, endpoint_id: int) -> None:
+    """Have a locked endpoint whose filters are changed in this transaction told what they let in, after its commit.
+
+    What it does not want any more is left alone when its turn comes.
+    """
+    await session.execute(ASK_TO_CATCH_UP, {"endpoint_id": endpoint_id})
+
+
+async def catch_up(session: Session) -> bool:
+    """Mark what one endpoint whose filters were changed does not know of what it now wants; whether there was one."""
+    # It needs no lock against fan-out. A fan-out that read the filters of before worked on versions that were committed
+    # before the change of the filters was, so they are compared here; one that begins later reads the new filters.
+    endpoint = (await session.execute(LOCK_CATCHING_UP)).one_or_none()
+    if endpoint is None:
+        return False
+    supplier_ids = list((await session.execute(FIND_SUPPLIERS, {"company_id": endpoint.company_id})).scalars())
+    endpoint_id = {"endpoint_id": endpoint.endpoint_id}
+    await session.execute(RECALL_BANDS, endpoint_id)
+    await session.execute(RESUME, endpoint_id | {"company_id": endpoint.company_id, "supplier_ids": supplier_ids})
+    await session.execute(CAUGHT_UP, endpoint_id)
+    return True
+
+
+def _available(event: StockChanged | StockRemoved) -> int:
+    return event.available if isinstance(event, StockChanged) else 0
+
+
+def _levels(event: StockChanged | StockRemoved) -> dict[str, int]:
+    return {level.location: level.available for level in event.levels} if isinstance(event, StockChanged) else {}
+
+
+def _band(event: StockChanged | StockRemoved, available: int) -> int:
+    return band(available, event.low_stock_threshold if isinstance(event, StockChanged) else None)
