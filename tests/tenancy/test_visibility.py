@@ -208,7 +208,7 @@ THINGS: Mapping[str, Thing] = {
     "endpoint": Thing("retailer", "EndpointAnswer", get(ENDPOINT)),
     "endpoint that is registered": Thing("retailer", "RegisteredEndpoint", NEW_ENDPOINT),
     "secret that is rotated": Thing("retailer", "RotatedSecret", rotate),
-    "sample that is sent": Thing("retailer", "SampleAnswer", post(ENDPOINT + "/test", lambda _: None)),
+    "sample that is sent": Thing("retailer", "SampleAnswer", post(ENDPOINT + "/test?wait=10", lambda _: None)),
     "replay": Thing("retailer", "ReplayAnswer", post(ENDPOINT + "/replay", lambda _: {"product_ids": [1]})),
     "attempt": Thing("retailer", "AttemptAnswer", get(ENDPOINT + "/attempts"), first("items")),
     "stock item of a payload": Thing("retailer", None, get(ENDPOINT + "/attempts?kind=stock_level"), payload),
