@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from bench.webhooks import bare_server
+from bench.webhooks import RETAILERS_AND_PRODUCTS, bare_server, seed
 from services.notifier import fan_out, handlers
 from services.notifier.encryption import vault_of
 from services.notifier.sender import Sender
@@ -35,19 +35,8 @@ BATCH_EVENTS = 500
 # A slot is marked by the fan-out, claimed, and acknowledged.
 WRITES_PER_SLOT = 3
 
-SEED = """
-    insert into connections (connection_id, supplier_id, retailer_id, state, version)
-        select n, 1, 1000 + n, 'active', 1 from generate_series(1, :retailers) n;
-    insert into products (product_id, owner_id, type, sku, visibility, visible_to, version)
-        select n, 1, 'stock', 'S-' || n, 'private', cast('{}' as bigint[]), 1
-        from generate_series(1, :products) n
-        union all
-        select 100000 + n, 1, 'customisable', 'C-' || n, 'connected', cast('{}' as bigint[]), 1
-        from generate_series(1, :products) n;
-    insert into product_parts (product_id, variant_sku, attributes, component_ids, quantities)
-        select n, '', cast('[]' as jsonb), array[n], array[1] from generate_series(1, :products) n
-        union all
-        select 100000 + n, '', cast('[]' as jsonb), array[n], array[1] from generate_series(1, :products) n;
+SEED = f"""
+    {RETAILERS_AND_PRODUCTS};
     insert into endpoints (company_id, url, secret, window_seconds, state, version, created_at)
         select 1000 + n, :url || n, :secret, 0, 'active', 1, db_now() from generate_series(1, :retailers) n;
     analyze
@@ -79,10 +68,7 @@ async def measure(dsn: str) -> list[dict[str, object]]:
 
 async def _seed(database: Database, url: str, secret: str) -> None:
     values = {"retailers": RETAILERS, "products": PRODUCTS, "url": f"{url}/", "secret": secret}
-    async with database.transaction() as session:
-        for statement in SEED.split(";"):
-            used = {name: value for name, value in values.items() if f":{name}" in statement}
-            await session.execute(text(statement), used)
+    await seed(database, SEED, values)
 
 
 async def _run(database: Database, settings: Settings) -> list[dict[str, object]]:

@@ -34,9 +34,10 @@ BARE_CALLS_AT_ONCE = 64
 # About what one product with one linked product makes.
 BARE_BODY = b"x" * 330
 
-SEED = """
+# Each retailer is connected to the one supplier, whose every product another one that they see draws on.
+RETAILERS_AND_PRODUCTS = """
     insert into connections (connection_id, supplier_id, retailer_id, state, version)
-        select n, 1, 1000 + n, 'active', 1 from generate_series(1, :calls) n;
+        select n, 1, 1000 + n, 'active', 1 from generate_series(1, :retailers) n;
     insert into products (product_id, owner_id, type, sku, visibility, visible_to, version)
         select n, 1, 'stock', 'S-' || n, 'private', cast('{}' as bigint[]), 1
         from generate_series(1, :products) n
@@ -46,12 +47,15 @@ SEED = """
     insert into product_parts (product_id, variant_sku, attributes, component_ids, quantities)
         select n, '', cast('[]' as jsonb), array[n], array[1] from generate_series(1, :products) n
         union all
-        select 100000 + n, '', cast('[]' as jsonb), array[n], array[1] from generate_series(1, :products) n;
+        select 100000 + n, '', cast('[]' as jsonb), array[n], array[1] from generate_series(1, :products) n
+"""
+SEED = f"""
+    {RETAILERS_AND_PRODUCTS};
     insert into stock_products (product_id, supplier_id, sku, available, previous_available, occurred_at, version,
             changes, fanned_out_version, fanned_out_changes)
         select n, 1, 'S-' || n, 10, 11, db_now(), 1, 1, 1, 0 from generate_series(1, :products) n;
     insert into endpoints (company_id, url, secret, window_seconds, state, version, created_at)
-        select 1000 + n, :url || n % :urls, :secret, 0, 'active', 1, db_now() from generate_series(1, :calls) n;
+        select 1000 + n, :url || n % :urls, :secret, 0, 'active', 1, db_now() from generate_series(1, :retailers) n;
     insert into slots (endpoint_id, product_id, dirty, not_before, sent_changes, told_changes)
         select endpoint_id, 1 + endpoint_id % :products, true, db_now(), 0, 0 from endpoints;
     analyze
@@ -85,12 +89,17 @@ async def measure(dsn: str) -> dict[str, object]:
     }
 
 
-async def _seed(database: Database, url: str, secret: str) -> None:
-    values = {"calls": CALLS, "products": PRODUCTS, "url": f"{url}/", "urls": URLS, "secret": secret}
+async def seed(database: Database, statements: str, values: dict[str, object]) -> None:
+    """Execute statements, with semicolons between them, each with those of `values` that it names."""
     async with database.transaction() as session:
-        for statement in SEED.split(";"):
+        for statement in statements.split(";"):
             used = {name: value for name, value in values.items() if f":{name}" in statement}
             await session.execute(text(statement), used)
+
+
+async def _seed(database: Database, url: str, secret: str) -> None:
+    values = {"retailers": CALLS, "products": PRODUCTS, "url": f"{url}/", "urls": URLS, "secret": secret}
+    await seed(database, SEED, values)
     # The fan-out of the bench's own making left nothing to do.
     assert not await fan_out_chunk(database)
 

@@ -16,7 +16,7 @@ VARIANT_STOCK: Mapping[str, Mapping[str, Any]] = {
         "product_variant_id": "123e4567-e89b-12d3-a456-426614174001",
         "product_variant_number": "VAR-123",
         "quantity": 100,
-        "inventory_date": "2024-02-12T12:00:00Z",
+        "inventory_date": "2024-02-12T12:00:00.000000Z",
         "update_source": "manual",
         "available_online": True,
         "stock_updated": True,
@@ -46,7 +46,7 @@ STOCK_LEVEL: Mapping[str, Any] = {
         },
     ],
     "version": 1,
-    "occurred_at": "2024-02-12T12:00:00Z",
+    "occurred_at": "2024-02-12T12:00:00.000000Z",
     "previous_quantity_available": 12,
     "changes": 1,
 }
