@@ -125,10 +125,12 @@ async def _render(session: Session, owed: Sequence[Owed], lease: Lease) -> list[
 
 def _some_at_once(owed: Sequence[Owed]) -> Iterator[list[Owed]]:
     some: list[Owed] = []
+    looked_up = 0
     for one in owed:
-        if some and sum(len(slots) for _, slots in [*some, one]) > LOOKED_UP_AT_ONCE:
+        looked_up += len(one[1])
+        if some and looked_up > LOOKED_UP_AT_ONCE:
             yield some
-            some = []
+            some, looked_up = [], len(one[1])
         some.append(one)
     if some:
         yield some
