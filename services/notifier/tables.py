@@ -59,7 +59,8 @@ class Endpoint(Table, table=True):
 
     `window_seconds` can only lengthen the platform's window. The filters (`supplier_ids`, `product_ids`, `only`) are
     null where everything is wanted. Before `next_call_at` there is no call at all: it wants only so many a second, or
-    its calls fail. `catch_up` says that its filters were changed, and fan-out has yet to look for what they let in.
+    its calls fail. `catch_up` says that its filters were changed, and fan-out has yet to look for what they let in
+    of the products with higher ids than `catch_up_after`.
     `products_per_call` is what it has not refused as too much. `failing_since` is the first of the
     `failures` in a row, `warned` how many warnings of them were given.
     """
@@ -101,6 +102,7 @@ class Endpoint(Table, table=True):
     product_ids: list[int] | None = Field(sa_column=Column(ARRAY(BigInteger)))
     only: list[str] | None = Field(sa_column=Column(ARRAY(Text)))
     catch_up: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=text("false")))
+    catch_up_after: int = Field(sa_column=Column(BigInteger, nullable=False, server_default=text("0")))
     calls_at_once: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("1")))
     calls_per_second: float | None = Field(sa_column=Column(Double))
     next_call_at: datetime = Field(

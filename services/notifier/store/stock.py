@@ -10,6 +10,10 @@ from services.notifier.store.wanted import ADD_SLOTS, HEARERS, IS_NEWS
 from shared.database import Session
 from shared.events.inventory import StockChanged, StockRemoved
 
+# A part of a second's work: a retailer may want a million products, and a statement has a minute.
+CATCH_UP_PRODUCTS = 10_000
+ALL_PRODUCTS = 2**63 - 1
+
 # A change that leaves everything that anybody is told as it was is fanned out already, if what was before it is.
 # The date of a product never goes back, whatever the clocks of inventory's replicas say: receivers go by it.
 KEEP_STOCK = text("""
@@ -54,21 +58,29 @@ LOCK_FAN_OUT = text("""
     from (select unnest(cast(:supplier_ids as bigint[])) as supplier_id order by 1) s
 """)
 FIND_SUPPLIERS = text("select supplier_id from connections where retailer_id = :company_id and state = 'active'")
-ASK_TO_CATCH_UP = text("update endpoints set catch_up = true where endpoint_id = :endpoint_id")
+ASK_TO_CATCH_UP = text("update endpoints set catch_up = true, catch_up_after = 0 where endpoint_id = :endpoint_id")
 # Not while a connection of its company is being resumed: neither would see what the other one lets in. Claims leave the
 # endpoint alone meanwhile, fan-out does not.
 LOCK_CATCHING_UP = text("""
-    select endpoint_id, company_id from endpoints
+    select endpoint_id, company_id, catch_up_after as after from endpoints
     where catch_up and pg_try_advisory_xact_lock(hashtextextended('basestock.notifier.company.' || company_id, 0))
     limit 1 for no key update skip locked
+""")
+NEXT_TO_CATCH_UP = text("""
+    select count(*) as products, max(product_id) as last_id from (
+        select product_id from stock_products
+        where supplier_id = any(cast(:supplier_ids as bigint[])) and product_id > :after
+        order by product_id limit :limit) next
 """)
 # Of an endpoint that asks for other crossings: they begin at what it really was told.
 RECALL_BANDS = text("""
     update slots set told_band = sent_band
     where endpoint_id = :endpoint_id and kind = 'stock_level' and acked_version > 0 and acked_version = sent_version
-      and told_band <> sent_band
+      and told_band <> sent_band and product_id > :after and product_id <= :last_id
 """)
-CAUGHT_UP = text("update endpoints set catch_up = false where endpoint_id = :endpoint_id")
+CAUGHT_UP = text("""
+    update endpoints set catch_up = :more, catch_up_after = :after where endpoint_id = :endpoint_id
+""")
 # A clean slot of a product that is locked here can only be made dirty.
 FAN_OUT = text(f"""
     with hearers as (
@@ -86,6 +98,7 @@ FAN_OUT = text(f"""
 RESUME = text(f"""
     with hearers as (
         {HEARERS} and e.company_id = :company_id and p.supplier_id = any(cast(:supplier_ids as bigint[]))
+        and p.product_id > :after and p.product_id <= :last_id
         and e.endpoint_id = coalesce(cast(:endpoint_id as bigint), e.endpoint_id) for key share of e
     ), marked as (
         update slots s set dirty = true,
@@ -149,7 +162,7 @@ async def resume(session: Session, connected: Collection[tuple[int, int]]) -> No
     await session.execute(LOCK_FAN_OUT, {"supplier_ids": sorted({supplier_id for supplier_id, _ in connected})})
     for supplier_id, retailer_id in sorted(connected):
         values = {"company_id": retailer_id, "supplier_ids": [supplier_id], "endpoint_id": None}
-        await session.execute(RESUME, values)
+        await session.execute(RESUME, values | {"after": 0, "last_id": ALL_PRODUCTS})
 
 
 async def ask_to_catch_up(session: Session, endpoint_id: int) -> None:
@@ -161,17 +174,21 @@ async def ask_to_catch_up(session: Session, endpoint_id: int) -> None:
 
 
 async def catch_up(session: Session) -> bool:
-    """Mark what one endpoint whose filters were changed does not know of what it now wants; whether there was one."""
+    """Mark some of what an endpoint whose filters were changed does not know and now wants; whether there was one."""
     # It needs no lock against fan-out. A fan-out that read the filters of before worked on versions that were committed
     # before the change of the filters was, so they are compared here; one that begins later reads the new filters.
     endpoint = (await session.execute(LOCK_CATCHING_UP)).one_or_none()
     if endpoint is None:
         return False
     supplier_ids = list((await session.execute(FIND_SUPPLIERS, {"company_id": endpoint.company_id})).scalars())
-    endpoint_id = {"endpoint_id": endpoint.endpoint_id}
-    await session.execute(RECALL_BANDS, endpoint_id)
-    await session.execute(RESUME, endpoint_id | {"company_id": endpoint.company_id, "supplier_ids": supplier_ids})
-    await session.execute(CAUGHT_UP, endpoint_id)
+    suppliers = {"supplier_ids": supplier_ids, "after": endpoint.after}
+    found = (await session.execute(NEXT_TO_CATCH_UP, suppliers | {"limit": CATCH_UP_PRODUCTS})).one()
+    last_id = found.last_id if found.products == CATCH_UP_PRODUCTS else ALL_PRODUCTS
+    some = {"endpoint_id": endpoint.endpoint_id, "after": endpoint.after, "last_id": last_id}
+    await session.execute(RECALL_BANDS, some)
+    await session.execute(RESUME, some | suppliers | {"company_id": endpoint.company_id})
+    after = last_id if last_id < ALL_PRODUCTS else 0
+    await session.execute(CAUGHT_UP, {"endpoint_id": endpoint.endpoint_id, "more": after > 0, "after": after})
     return True
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from services.notifier import fan_out, handlers
 from services.notifier.finishing import finish
 from services.notifier.store import endpoints as endpoint_store
@@ -150,6 +152,32 @@ class TestSuppliersAndProducts:
                 assert await stock_store.catch_up(session)
                 await desk.tell()
                 assert [call.available for call in shop.calls] == [{100: 1}, {101: 2}]
+
+    async def test_what_a_filter_lets_in_is_looked_for_in_parts_and_anew_when_it_changes_again(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(stock_store, "CATCH_UP_PRODUCTS", 1)
+
+        async def look_on() -> bool:
+            async with desk.database.transaction() as session:
+                return await stock_store.catch_up(session)
+
+        async with receiver() as shop:
+            endpoint_id = await desk.register(shop)
+            await desk.ask_for(endpoint_id, product_ids=[])
+            await desk.hear_stock(*(stock_changed(number, 1, 1) for number in (100, 101, 200)))
+            await desk.fan_out()
+            for wanted in ([101, 200], None):
+                async with desk.database.transaction() as session:
+                    await endpoint_store.find_and_lock(session, endpoint_id, None)
+                    await endpoint_store.change(session, endpoint_id, {"product_ids": wanted}, WINDOW_SECONDS)
+                    await stock_store.ask_to_catch_up(session, endpoint_id)
+                assert await look_on()
+            marked = await desk.execute("select product_id from slots")
+            assert [row.product_id for row in marked] == [100], "from the first product on again"
+            await desk.tell()
+            assert sorted(number for call in shop.calls for number in call.available) == [100, 101, 200]
+            assert not await look_on()
 
     async def test_a_connection_that_comes_while_the_filter_changes_is_told(self, desk: Desk) -> None:
         async with receiver() as shop:

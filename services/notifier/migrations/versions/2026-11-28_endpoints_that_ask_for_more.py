@@ -170,6 +170,11 @@ def upgrade() -> None:
         sa.Column("catch_up", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         schema="notifier",
     )
+    op.add_column(
+        "endpoints",
+        sa.Column("catch_up_after", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        schema="notifier",
+    )
     op.create_index(
         "ix_endpoints_catch_up",
         "endpoints",
@@ -277,6 +282,7 @@ def downgrade() -> None:
     op.drop_column("endpoints", "products_per_call", schema="notifier")
     op.drop_column("endpoints", "next_call_at", schema="notifier")
     op.drop_column("endpoints", "calls_per_second", schema="notifier")
+    op.drop_column("endpoints", "catch_up_after", schema="notifier")
     op.drop_column("endpoints", "catch_up", schema="notifier")
     op.drop_column("endpoints", "calls_at_once", schema="notifier")
     op.drop_column("endpoints", "only", schema="notifier")
