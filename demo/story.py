@@ -111,8 +111,9 @@ async def _why_not_told(shop: Api, endpoint_id: int) -> str:
     (attempt,) = attempts
     if attempt["error"] is None:
         return "the newest call arrived, but told something else."
-    advice = ALLOW if attempt["error"] == "forbidden" else REACH
-    return f"the call failed ({attempt['detail'] or attempt['error']}). {advice}"
+    # A name that leads to a forbidden address is not told from an unknown one: names inside are nobody's business.
+    advice = {"forbidden": ALLOW, "dns": f"{REACH} If the name is right, Basestock may not call there. {ALLOW}"}
+    return f"the call failed ({attempt['detail'] or attempt['error']}). {advice.get(attempt['error'], REACH)}"
 
 
 async def _until_known(supplier: Api, *product_ids: int) -> None:
