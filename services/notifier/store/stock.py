@@ -81,6 +81,9 @@ RECALL_BANDS = text("""
 CAUGHT_UP = text("""
     update endpoints set catch_up = :more, catch_up_after = :after where endpoint_id = :endpoint_id
 """)
+# The planner takes ten thousand look-ups by key for dearer than they are, and would rather read all slots there are, for
+# each chunk.
+LOOK_UP_BY_KEY = text("select set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)")
 # A clean slot of a product that is locked here can only be made dirty.
 FAN_OUT = text(f"""
     with hearers as (
@@ -149,6 +152,7 @@ async def fan_out(session: Session, least_products: int, most_products: int, slo
     limits = {"least_products": least_products, "most_products": most_products, "slots": slots}
     changed = list((await session.execute(LOCK_CHANGED, limits)).scalars())
     if changed:
+        await session.execute(LOOK_UP_BY_KEY)
         await session.execute(FAN_OUT, {"product_ids": changed})
     return len(changed)
 
