@@ -20,10 +20,28 @@ POLL_SECONDS = 0.05
 PAUSE_SECONDS = 1.0
 
 
-async def fan_out_chunk(database: Database) -> int:
-    """Mark who must be told of the next changed products; returns how many products there were."""
+async def fan_out_chunk(database: Database, after: int = 0) -> list[int]:
+    """Mark who must be told of the next changed products with ids above `after`; returns these products."""
     async with database.transaction() as session:
-        return await stock_store.fan_out(session, LEAST_PRODUCTS, MOST_PRODUCTS, CHUNK_SLOTS)
+        return await stock_store.fan_out(
+            session, after, least_products=LEAST_PRODUCTS, most_products=MOST_PRODUCTS, slots=CHUNK_SLOTS
+        )
+
+
+def in_rounds(database: Database) -> Callable[[], Awaitable[int]]:
+    """What fans out the next chunk each time it is called, and returns how many products there were.
+
+    It goes on where it was: products that change all the time must not keep those with higher ids waiting.
+    """
+    after = 0
+
+    async def next_chunk() -> int:
+        nonlocal after
+        changed = await fan_out_chunk(database, after)
+        after = changed[-1] if len(changed) >= LEAST_PRODUCTS else 0
+        return len(changed)
+
+    return next_chunk
 
 
 async def catch_up_one(database: Database) -> bool:
@@ -36,7 +54,7 @@ async def run(database: Database, woken: asyncio.Event) -> None:
     """Fan out and catch up until cancelled, and set `woken` whenever something was marked."""
     # Beside each other: to catch up with many products takes seconds, and nobody else's changes wait for that.
     async with asyncio.TaskGroup() as group:
-        group.create_task(_repeat(lambda: fan_out_chunk(database), LEAST_PRODUCTS, woken))
+        group.create_task(_repeat(in_rounds(database), LEAST_PRODUCTS, woken))
         group.create_task(_repeat(lambda: catch_up_one(database), 1, woken))
 
 

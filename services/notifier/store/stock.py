@@ -42,7 +42,7 @@ KEEP_STOCK = text("""
 # Products of a supplier whose connections are being resumed wait: fan-out would not see who is connected just now.
 # The fewer endpoints there are the more products, since each of them may have a slot at each endpoint.
 LOCK_CHANGED = text("""
-    select product_id from stock_products where fanned_out_version < version
+    select product_id from stock_products where fanned_out_version < version and product_id > :after
       and pg_try_advisory_xact_lock_shared(hashtextextended('basestock.notifier.supplier.' || supplier_id, 0))
     order by product_id
     limit (select greatest(:least_products, least(:most_products, :slots / greatest(1, count(*)))) from endpoints)
@@ -81,17 +81,23 @@ RECALL_BANDS = text("""
 CAUGHT_UP = text("""
     update endpoints set catch_up = :more, catch_up_after = :after where endpoint_id = :endpoint_id
 """)
-# The planner takes ten thousand look-ups by key for dearer than they are, and would rather read all slots there are, for
-# each chunk.
-LOOK_UP_BY_KEY = text("select set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)")
-# A clean slot of a product that is locked here can only be made dirty.
+# A clean slot of a product that is locked here can only be made dirty. Slots are found by their keys, ten thousand in a
+# chunk: `offset 0` and arrays, of which the planner expects few elements, keep it from reading all slots there are.
 FAN_OUT = text(f"""
     with hearers as (
         {HEARERS} and p.product_id = any(cast(:product_ids as bigint[])) for key share of e
+    ), news as (
+        select n.* from hearers p cross join lateral (
+            select s.endpoint_id, s.product_id, s.location, s.kind from slots s
+            where s.endpoint_id = p.endpoint_id and s.product_id = p.product_id and s.kind = any(p.kinds)
+              and not s.dirty and {IS_NEWS} offset 0) n
     ), marked as (
-        update slots s set dirty = true from hearers p
-        where s.endpoint_id = p.endpoint_id and s.product_id = p.product_id and s.kind = any(p.kinds)
-          and not s.dirty and {IS_NEWS}
+        update slots s set dirty = true
+        from unnest((select array_agg(endpoint_id) from news), (select array_agg(product_id) from news),
+            (select array_agg(location) from news), (select array_agg(kind) from news))
+            as n (endpoint_id, product_id, location, kind)
+        where s.endpoint_id = n.endpoint_id and s.product_id = n.product_id and s.location = n.location
+          and s.kind = n.kind
     ), added as ({ADD_SLOTS})
     update stock_products set fanned_out_version = version, fanned_out_changes = changes, fanned_out_band = band
     where product_id = any(cast(:product_ids as bigint[]))
@@ -144,17 +150,16 @@ async def keep_stock(session: Session, events: Sequence[StockChanged | StockRemo
     )
 
 
-async def fan_out(session: Session, least_products: int, most_products: int, slots: int) -> int:
-    """Mark the slots of some changed products; returns how many products there were.
+async def fan_out(session: Session, after: int, *, least_products: int, most_products: int, slots: int) -> list[int]:
+    """Mark the slots of some changed products with ids above `after`; returns these products, in the order of ids.
 
     So many products that they have `slots` slots at most, but `least_products` to `most_products`.
     """
     limits = {"least_products": least_products, "most_products": most_products, "slots": slots}
-    changed = list((await session.execute(LOCK_CHANGED, limits)).scalars())
+    changed = list((await session.execute(LOCK_CHANGED, limits | {"after": after})).scalars())
     if changed:
-        await session.execute(LOOK_UP_BY_KEY)
         await session.execute(FAN_OUT, {"product_ids": changed})
-    return len(changed)
+    return changed
 
 
 async def resume(session: Session, connected: Collection[tuple[int, int]]) -> None:

@@ -114,7 +114,7 @@ class TestSuppliersAndProducts:
             await desk.ask_for(endpoint_id, product_ids=[101])
             await desk.hear_stock(stock_changed(100, 1, 1), stock_changed(101, 2, 1))
             async with desk.database.transaction() as session:
-                await stock_store.fan_out(session, 10, 10, 10)
+                await stock_store.fan_out(session, 0, least_products=10, most_products=10, slots=10)
                 changing = asyncio.create_task(desk.ask_anew(endpoint_id, product_ids=None))
                 # It waits for nothing but the slot that is being added.
                 await done_or_waiting_for_a_lock(desk, changing)
