@@ -10,6 +10,7 @@ import structlog
 from pydantic import SecretStr
 
 from services.catalog.service import SERVICE as CATALOG
+from services.console.service import ConsoleBefore
 from services.inventory.service import SERVICE as INVENTORY
 from services.notifier.service import SERVICE as NOTIFIER
 from services.orders.service import SERVICE as ORDERS
@@ -106,11 +107,18 @@ async def migrate(settings: Settings, services: tuple[Service, ...] = SERVICES) 
 
 
 async def up(settings: Settings, stop: asyncio.Event, *, on_ready: OnReady = lambda _: None) -> None:
-    """Run everything until `stop` is set: database, migrations, the four services on one port."""
+    """Run everything until `stop` is set: database, migrations, the four services and the console on one port."""
     async with AsyncExitStack() as stack:
         async with left_when(stop):
             complete = await stack.enter_async_context(with_database(settings))
             await migrate(complete)
         if not stop.is_set():
             ready = with_encryption_key(with_token_secret(complete))
-            await serve_services(SERVICES, ready, stop, on_ready=on_ready)
+            console = ConsoleBefore()
+            await stack.enter_async_context(console.running(ready))
+
+            def answers(url: str) -> None:
+                console.api_url = url
+                on_ready(url)
+
+            await serve_services(SERVICES, ready, stop, on_ready=answers, front=console)

@@ -102,16 +102,19 @@ def run_command(
 
 @app.command()
 def serve(
-    service: Annotated[str, typer.Argument(help="catalog, orders, inventory or notifier")], port: Port = None
+    service: Annotated[str, typer.Argument(help="catalog, orders, inventory, notifier or console")], port: Port = None
 ) -> None:
     """Run one service, as containers do; needs BASESTOCK_BROKER_URL and BASESTOCK_DSN."""
+    if service == "console":
+        _serve_console(port)
+        return
     from services.all_in_one import SERVICES
     from shared.logs import configure_logs
     from shared.serve import serve_services
 
     found = [candidate for candidate in SERVICES if candidate.name == service]
     if not found:
-        names = ", ".join(candidate.name for candidate in SERVICES)
+        names = ", ".join([*(candidate.name for candidate in SERVICES), "console"])
         raise typer.BadParameter(f"There is no service {service!r}; there are: {names}.")  # noqa: TRY003, EM102 - Typer's way
     settings = read_settings(port=port)
     if settings.broker_url is None:
@@ -123,6 +126,19 @@ def serve(
 
     async def main() -> None:
         await serve_services(found, settings, stop_on_signals())
+
+    run_to_end(main())
+
+
+def _serve_console(port: int | None) -> None:
+    settings = read_settings(port=port)
+    from services.console.service import serve_console
+    from shared.logs import configure_logs
+
+    configure_logs(settings)
+
+    async def main() -> None:
+        await serve_console(settings, stop_on_signals())
 
     run_to_end(main())
 

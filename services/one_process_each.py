@@ -36,6 +36,7 @@ from shared.settings import Settings
 
 log = structlog.get_logger()
 
+CONSOLE = "console"
 BROKER_POLL_SECONDS = 1.0
 REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # by clients on this machine
 
@@ -150,9 +151,9 @@ async def _children(
 ) -> AsyncIterator[list[KeptRunning]]:
     """The services, and nginx before them, all answering."""
     nginx = await asyncio.to_thread(find_nginx)
-    addresses = {
-        service.name: f"127.0.0.1:{port}" for service, port in zip(SERVICES, free_ports(len(SERVICES)), strict=True)
-    }
+    names = [*(service.name for service in SERVICES), CONSOLE]
+    addresses = {name: f"127.0.0.1:{port}" for name, port in zip(names, free_ports(len(names)), strict=True)}
+    settings = settings.model_copy(update={"console_api_url": f"http://{reached_at}"})
     services = [_service(name, address, settings) for name, address in addresses.items()]
     proxy = KeptRunning(
         "nginx",
@@ -201,12 +202,14 @@ def _service(name: str, address: str, settings: Settings) -> KeptRunning:
         "webhook_encryption_key": ",".join(secret.get_secret_value() for secret in settings.webhook_encryption_key),
         "dsn": settings.dsn,
         "broker_url": settings.broker_url,
+        "console_api_url": settings.console_api_url,
         "log_format": settings.log_format,
     }
     return KeptRunning(
         name,
         [sys.executable, "-m", f"services.{name}"],
-        ready_url=f"http://{address}/readyz",
+        # The console keeps nothing: it is ready as soon as it answers.
+        ready_url=f"http://{address}/{'livez' if name == CONSOLE else 'readyz'}",
         environment=os.environ | {f"BASESTOCK_{setting.upper()}": value for setting, value in changes.items() if value},
     )
 

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from shared.http import create_app
 from shared.logs import configure_logs
@@ -25,6 +26,7 @@ log = structlog.get_logger()
 SHUTDOWN_SECONDS = 12
 
 OnReady = Callable[[str], None]
+Front = Callable[[ASGIApp], ASGIApp]
 
 
 def bus_of(settings: Settings) -> Bus:
@@ -60,9 +62,16 @@ async def app_of(services: Sequence[Service], settings: Settings, bus: Bus) -> A
 
 
 async def serve_services(
-    services: Sequence[Service], settings: Settings, stop: asyncio.Event, *, on_ready: OnReady = lambda _: None
+    services: Sequence[Service],
+    settings: Settings,
+    stop: asyncio.Event,
+    *,
+    on_ready: OnReady = lambda _: None,
+    front: Front = lambda app: app,
 ) -> None:
     """Run these services on one port until `stop` is set; `on_ready` gets the base URL once it answers.
+
+    `front` may put something else before their app.
 
     Set while they are still starting (waiting for a broker, say), `stop` ends it at once.
     """
@@ -74,7 +83,7 @@ async def serve_services(
     try:
         async with app_of(services, settings, bus) as app:
             giving_up.cancel()
-            await serve_app(app, settings.host, settings.port, stop, on_ready=on_ready)
+            await serve_app(app, settings.host, settings.port, stop, on_ready=on_ready, front=front)
     except asyncio.CancelledError:
         if not stop.is_set() or this.uncancel():
             raise
@@ -89,14 +98,27 @@ async def _cancel_when(stop: asyncio.Event, task: asyncio.Task[None]) -> None:
 
 
 async def serve_app(
-    app: FastAPI, host: str, port: int, stop: asyncio.Event, *, on_ready: OnReady = lambda _: None
+    app: FastAPI,
+    host: str,
+    port: int,
+    stop: asyncio.Event,
+    *,
+    on_ready: OnReady = lambda _: None,
+    front: Front = lambda app: app,
 ) -> None:
-    """Serve `app` until `stop` is set, then drain: open requests and its services, all at the same time.
+    """Serve `app` behind its `front` until `stop` is set, then drain: open requests and its services, at the same time.
 
     Raises `RuntimeError` if the port is taken.
     """
     config = uvicorn.Config(
-        app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS
+        front(app),
+        host=host,
+        port=port,
+        # The parser that the services' limits were tried with; others come along with the console.
+        http="h11",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     server = Server(config, on_ready)
     stopping = asyncio.create_task(_drain_when(stop, app, server))

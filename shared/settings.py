@@ -98,6 +98,10 @@ class Settings(BaseSettings):
         (), description="Private networks webhooks and files to import may be in (development and tests only)."
     )
 
+    console_api_url: str | None = Field(
+        None, description="Where a console of its own process reaches the services: http://proxy:8080."
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log level.")
     log_format: Literal["json", "console"] = Field("json", description="Log lines for machines or for people.")
 
@@ -128,7 +132,7 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return value
 
-    @field_validator("alert_url")
+    @field_validator("alert_url", "console_api_url")
     @classmethod
     def _can_be_posted_to(cls, value: str | None) -> str | None:
         if value is not None and not (value.startswith(("http://", "https://")) and _has_readable_address(value)):

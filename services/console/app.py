@@ -1,0 +1,67 @@
+"""The console as an ASGI app."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+
+import aiohttp
+from fastapi import FastAPI
+from nicegui import app as nicegui_app
+from nicegui import ui
+from starlette.staticfiles import StaticFiles
+
+from services.console import downloads, sign_in
+from services.console.api import ANSWER_SECONDS, Api
+from services.console.session import Credential, Sealer
+from services.console.visits import Door
+from shared.settings import Settings
+
+STATIC = Path(__file__).parent / "static"
+# A laptop that sleeps for so long finds its page as it was.
+RECONNECT_SECONDS = 30
+
+
+@asynccontextmanager
+async def console_app(settings: Settings, api_url: Callable[[], str]) -> AsyncIterator[FastAPI]:
+    """The console's app, running until the block ends; `api_url` tells where the API answers.
+
+    One in a process at a time. Raises `RuntimeError`, in words, when there is no secret to seal cookies with.
+    """
+    if not settings.token_secret:
+        message = "The console needs BASESTOCK_TOKEN_SECRET, the same as catalog's: it seals its cookies with it."
+        raise RuntimeError(message)
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS)) as http:
+
+        def new_api(credential: Credential | None) -> Api:
+            return Api(http, api_url(), credential)
+
+        console = _app()
+        console.state.door = nicegui_app.state.door = Door(Sealer(settings.token_secret), new_api)
+        async with console.router.lifespan_context(console):
+            yield console
+
+
+@cache
+def _app() -> FastAPI:
+    """Made once: NiceGUI knows one app per process, and cannot be set up again."""
+    console = FastAPI(openapi_url=None)
+    console.state.contexts = {}
+    console.include_router(sign_in.router)
+    console.include_router(downloads.router)
+    console.mount("/console", StaticFiles(directory=STATIC))
+
+    @console.get("/livez")
+    async def livez() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "alive"}
+
+    ui.run_with(
+        console,
+        title="Basestock",
+        dark=None,
+        tailwind=False,
+        reconnect_timeout=RECONNECT_SECONDS,
+        show_welcome_message=False,
+    )
+    return console

@@ -1,0 +1,29 @@
+// What pages do by themselves: keep the session, remember the theme, and the keys.
+window.basestock = {
+  keepTheme(theme) {
+    document.cookie = `basestock_theme=${theme}; path=/; max-age=31536000; samesite=lax`;
+  },
+  async signOut() {
+    await fetch("/sign-out", { method: "POST", redirect: "manual" });
+    location.assign("/sign-in");
+  },
+  async renew() {
+    const answer = await fetch("/session/renew", { method: "POST" });
+    if (answer.status === 401) location.reload();
+  },
+};
+// A user's token lives for 15 minutes unless set otherwise, for one at least.
+setInterval(() => window.basestock.renew().catch(() => {}), 25_000);
+document.addEventListener("keydown", (event) => {
+  const inField = event.target.closest("input, textarea, select, [contenteditable=true]");
+  if (event.key === "/" && !inField && !event.ctrlKey && !event.metaKey && !event.altKey) {
+    const field = document.querySelector(".page-search input, .search input");
+    if (field) {
+      event.preventDefault();
+      field.focus();
+      field.select();
+    }
+  }
+});
+// Moments are shown in the browser's time zone.
+document.cookie = `basestock_zone=${encodeURIComponent(Intl.DateTimeFormat().resolvedOptions().timeZone)}; path=/; max-age=31536000; samesite=lax`;
