@@ -71,10 +71,13 @@ class Api:
         *,
         query: Query | None = None,
         if_match: str | int | None = None,
+        once: str | None = None,
     ) -> Answer:
-        """Any call with a JSON body (or bytes of a file), and its answer."""
+        """Any call with a JSON body (or bytes of a file), and its answer; with `once` a second one does no more."""
         await self.renew_in_time()
         headers = self._headers()
+        if once is not None:
+            headers["Idempotency-Key"] = once
         if if_match is not None:
             headers["If-Match"] = if_match if isinstance(if_match, str) else f'"{if_match}"'
         sent: dict[str, Any] = {"data": body} if isinstance(body, bytes | AsyncIterator) else {"json": body}

@@ -16,18 +16,24 @@ from shared import clock
 ROWS_PER_PAGE = 50
 
 Tone = Literal["", "ok", "warn", "bad", "accent"]
-Kind = Literal["text", "mono", "number", "badge", "link", "moment"]
+Kind = Literal["text", "mono", "number", "edit", "badge", "link", "moment"]
 # How a cell of each kind is drawn. A row has what is beside the value under the column's name and a suffix:
-# `sku_address` of a link, `state_tone` of a badge, `made_at_title` of a moment.
+# `sku_address` of a link, `state_tone` of a badge, `made_at_title` of a moment. An `edit` cell is a number that emits
+# `edit` with the row's key and the column when it is clicked, or chosen with the keyboard (console.js has the arrows).
 CELLS: dict[Kind, str] = {
     "text": "{{ props.value }}",
     "mono": '<span class="mono">{{ props.value }}</span>',
     "number": '<span :class="props.row.NAME_tone">{{ props.value }}</span>',
+    "edit": '<button type="button" class="cell-edit" data-column="NAME" :id="`edit-${props.key}-NAME`" '
+    ':aria-label="`Change ${props.col.label}: ${props.value}`" '
+    "@click=\"$parent.$emit('edit', {key: props.key, column: 'NAME'})\">"
+    '<span :class="props.row.NAME_tone">{{ props.value }}</span></button>',
     "badge": "<span v-if=\"props.value\" :class=\"'badge ' + (props.row.NAME_tone || '')\">{{ props.value }}</span>",
     "link": '<a v-if="props.row.NAME_address" :href="props.row.NAME_address">{{ props.value }}</a>'
     "<template v-else>{{ props.value }}</template>",
     "moment": '<span :title="props.row.NAME_title">{{ props.value }}</span>',
 }
+NUMBERS: frozenset[Kind] = frozenset({"number", "edit"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +51,10 @@ class Column:
             "name": self.name,
             "field": self.name,
             "label": self.label,
-            "align": "right" if self.kind == "number" else "left",
+            "align": "right" if self.kind in NUMBERS else "left",
             "sortable": self.sort_by is not None,
-            "classes": "number" if self.kind == "number" else "",
-            "headerClasses": "number" if self.kind == "number" else "",
+            "classes": "number" if self.kind in NUMBERS else "",
+            "headerClasses": "number" if self.kind in NUMBERS else "",
         }
 
 
@@ -87,6 +93,8 @@ class PagedList:
         self.sort = sort
         self._cursors: list[str | int | None] = [None]
         self._listed = Listed([], None)
+        self._asked = 0
+        self._shown: tuple[str | int | None, str | None] | None = None
         with ui.column().classes("panel flush") as self.panel:
             self.table = ui.table(
                 columns=[column.for_quasar() for column in columns], rows=[], row_key=key, pagination=self._pagination()
@@ -94,7 +102,8 @@ class PagedList:
             self.table.props("flat dense hide-pagination binary-state-sort wrap-cells=false").classes("w-full")
             for column in columns:
                 cell = CELLS[column.kind].replace("NAME", column.name)
-                self.table.add_slot(f"body-cell-{column.name}", f'<q-td :props="props">{cell}</q-td>')
+                marked = f":class=\"(props.row.changed || {{}})['{column.name}']\""
+                self.table.add_slot(f"body-cell-{column.name}", f'<q-td :props="props" {marked}>{cell}</q-td>')
             self.table.on("request", self._sorted)
             with ui.row().classes("row between list-foot"):
                 self._said = ui.label().classes("muted").props('aria-live="polite"')
@@ -118,7 +127,14 @@ class PagedList:
 
     async def refresh(self) -> None:
         """Show the same page as it is now; what has changed in it is marked for a moment."""
-        self._listed = await self._fetch(Asked(self._cursors[-1], self.sort, ROWS_PER_PAGE))
+        self._asked += 1
+        mine, position = self._asked, (self._cursors[-1], self.sort)
+        listed = await self._fetch(Asked(*position, ROWS_PER_PAGE))
+        if mine != self._asked:  # asked for again meanwhile, perhaps for another page
+            return
+        if position == self._shown:
+            self._mark(listed.rows)
+        self._listed, self._shown = listed, position
         is_empty = not self._listed.rows and len(self._cursors) == 1
         self.panel.visible = not is_empty
         self._instead.visible = is_empty
@@ -134,6 +150,16 @@ class PagedList:
         self._said.text = f"{number(first + 1)}-{number(last)}{total}" if last > first else "Nothing more"
         self._back.set_enabled(len(self._cursors) > 1)
         self._on.set_enabled(self._listed.next_cursor is not None)
+
+    def _mark(self, rows: list[dict[str, Any]]) -> None:
+        """Have cells that differ from what is shown say so; twice in a row by turns, as that starts it anew."""
+        mark = "changed again" if self._asked % 2 else "changed"
+        known = {row[self._key]: row for row in self._listed.rows}
+        for row in rows:
+            before = known.get(row[self._key], row)
+            names = [column.name for column in self._columns if row[column.name] != before[column.name]]
+            if names:
+                row["changed"] = dict.fromkeys(names, mark)
 
     async def _next(self) -> None:
         self._cursors.append(self._listed.next_cursor)
