@@ -10,6 +10,8 @@ from services.console.session import Credential
 from shared import clock
 
 ANSWER_SECONDS = 30
+# A large file is sent while it is read and kept at the other end.
+UPLOAD_SECONDS = 900
 NO_ANSWER = "Basestock does not answer. Try again in a moment."
 
 Query = Mapping[str, str | int | None]
@@ -80,9 +82,10 @@ class Api:
             headers["Idempotency-Key"] = once
         if if_match is not None:
             headers["If-Match"] = if_match if isinstance(if_match, str) else f'"{if_match}"'
-        sent: dict[str, Any] = {"data": body} if isinstance(body, bytes | AsyncIterator) else {"json": body}
+        sent: dict[str, Any] = {"json": body}
         if isinstance(body, bytes | AsyncIterator):
             headers["Content-Type"] = "application/octet-stream"
+            sent = {"data": body, "timeout": aiohttp.ClientTimeout(total=UPLOAD_SECONDS)}
         try:
             async with self._http.request(
                 method, f"{self._base_url}{path}", params=_given(query), headers=headers, **sent

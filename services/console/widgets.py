@@ -9,7 +9,9 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from nicegui import events, ui
+from nicegui.elements.mixins.validation_element import ValidationElement
 
+from services.console.api import RefusedError
 from services.console.frame import tell_error
 from shared import clock
 
@@ -21,7 +23,7 @@ Kind = Literal["text", "mono", "number", "edit", "badge", "link", "moment"]
 # `sku_address` of a link, `state_tone` of a badge, `made_at_title` of a moment. An `edit` cell is a number that emits
 # `edit` with the row's key and the column when it is clicked, or chosen with the keyboard (console.js has the arrows).
 CELLS: dict[Kind, str] = {
-    "text": "{{ props.value }}",
+    "text": '<span class="text-cell" :title="props.value">{{ props.value }}</span>',
     "mono": '<span class="mono">{{ props.value }}</span>',
     "number": '<span :class="props.row.NAME_tone">{{ props.value }}</span>',
     "edit": '<button type="button" class="cell-edit" data-column="NAME" :id="`edit-${props.key}-NAME`" '
@@ -76,6 +78,34 @@ class Listed:
     total: int | None = None
 
 
+def draw_cells(table: ui.table, columns: Sequence[Column]) -> None:
+    """Have the table's cells drawn as their columns' kinds are; those that `mark_changes` has marked stand out."""
+    for column in columns:
+        cell = CELLS[column.kind].replace("NAME", column.name)
+        marked = f":class=\"(props.row.changed || {{}})['{column.name}']\""
+        table.add_slot(f"body-cell-{column.name}", f'<q-td :props="props" {marked}>{cell}</q-td>')
+
+
+def mark_changes(
+    columns: Sequence[Column],
+    before: Sequence[Mapping[str, Any]],
+    rows: Sequence[dict[str, Any]],
+    key: str,
+    *,
+    is_even: bool,
+) -> None:
+    """Have cells of `rows` that differ from `before` stand out for a moment.
+
+    Even and odd times look the same, but start anew when a cell changes in both.
+    """
+    known = {row[key]: row for row in before}
+    for row in rows:
+        old = known.get(row[key], row)
+        names = [column.name for column in columns if row[column.name] != old[column.name]]
+        if names:
+            row["changed"] = dict.fromkeys(names, "changed" if is_even else "changed again")
+
+
 class PagedList:
     """A table that comes in pages from the API; it sorts there, and `refresh` brings what has changed into the page."""
 
@@ -100,10 +130,7 @@ class PagedList:
                 columns=[column.for_quasar() for column in columns], rows=[], row_key=key, pagination=self._pagination()
             )
             self.table.props("flat dense hide-pagination binary-state-sort wrap-cells=false").classes("w-full")
-            for column in columns:
-                cell = CELLS[column.kind].replace("NAME", column.name)
-                marked = f":class=\"(props.row.changed || {{}})['{column.name}']\""
-                self.table.add_slot(f"body-cell-{column.name}", f'<q-td :props="props" {marked}>{cell}</q-td>')
+            draw_cells(self.table, columns)
             self.table.on("request", self._sorted)
             with ui.row().classes("row between list-foot"):
                 self._said = ui.label().classes("muted").props('aria-live="polite"')
@@ -133,7 +160,7 @@ class PagedList:
         if mine != self._asked:  # asked for again meanwhile, perhaps for another page
             return
         if position == self._shown:
-            self._mark(listed.rows)
+            mark_changes(self._columns, self._listed.rows, listed.rows, self._key, is_even=self._asked % 2 == 0)
         self._listed, self._shown = listed, position
         is_empty = not self._listed.rows and len(self._cursors) == 1
         self.panel.visible = not is_empty
@@ -150,16 +177,6 @@ class PagedList:
         self._said.text = f"{number(first + 1)}-{number(last)}{total}" if last > first else "Nothing more"
         self._back.set_enabled(len(self._cursors) > 1)
         self._on.set_enabled(self._listed.next_cursor is not None)
-
-    def _mark(self, rows: list[dict[str, Any]]) -> None:
-        """Have cells that differ from what is shown say so; twice in a row by turns, as that starts it anew."""
-        mark = "changed again" if self._asked % 2 else "changed"
-        known = {row[self._key]: row for row in self._listed.rows}
-        for row in rows:
-            before = known.get(row[self._key], row)
-            names = [column.name for column in self._columns if row[column.name] != before[column.name]]
-            if names:
-                row["changed"] = dict.fromkeys(names, mark)
 
     async def _next(self) -> None:
         self._cursors.append(self._listed.next_cursor)
@@ -181,6 +198,70 @@ class PagedList:
         name = next((column.name for column in self._columns if column.sort_by == by), None)
         # With a number of rows QTable leaves sorting to us.
         return {"rowsPerPage": 0, "rowsNumber": 1, "sortBy": name, "descending": (self.sort or "").startswith("-")}
+
+
+class Feed:
+    """What comes one below the other from a list of the API in pages: the first ones, and more on demand."""
+
+    def __init__(
+        self,
+        fetch: Callable[[str | int | None], Awaitable[Mapping[str, Any]]],
+        draw: Callable[[Mapping[str, Any]], None],
+        *,
+        more: str = "More",
+        none: str = "Nothing yet.",
+        link: tuple[str, str] | None = None,
+    ) -> None:
+        """Draw it empty; `load` fills it. `fetch` takes a cursor, `draw` draws one of the `items`.
+
+        Where there is none it says so, with a `link`, words and an address, to where one is made.
+        """
+        self._fetch, self._draw, self._none, self._link = fetch, draw, none, link
+        self._first: Mapping[str, Any] = {}
+        self._cursor: str | int | None = None
+        self._pages = 0
+        self._box = ui.column().classes("timeline")
+        self._more_button = ui.button(more, on_click=self._more).props("flat dense").classes("more")
+        self._more_button.visible = False
+
+    async def load(self) -> None:
+        """Show the first ones as they are now; where that is what is shown, and no more is, nothing changes."""
+        page = await self._fetch(None)
+        if page == self._first and self._pages == 1:
+            return
+        self._box.clear()
+        self._first, self._pages = page, 0
+        self._show(page)
+        if not page["items"]:
+            with self._box:
+                ui.label(self._none).classes("muted")
+                if self._link is not None:
+                    ui.link(*self._link)
+
+    async def refresh(self, key: str) -> None:
+        """Put those on top that are new, by their `key`; older ones that are shown stay."""
+        page = await self._fetch(None)
+        known = {item[key] for item in self._first.get("items", [])}
+        new = [item for item in page["items"] if item[key] not in known]
+        if not known or len(new) == len(page["items"]):
+            await self.load()
+            return
+        self._first = page
+        for item in reversed(new):
+            with self._box:
+                self._draw(item)
+            self._box.default_slot.children[-1].move(target_index=0)
+
+    async def _more(self) -> None:
+        self._show(await self._fetch(self._cursor))
+
+    def _show(self, page: Mapping[str, Any]) -> None:
+        with self._box:
+            for item in page["items"]:
+                self._draw(item)
+        self._pages += 1
+        self._cursor = page["next_cursor"]
+        self._more_button.visible = self._cursor is not None
 
 
 def live(refresh: Callable[[], Awaitable[None]], seconds: float = 2.0) -> ui.timer:
@@ -276,3 +357,12 @@ async def confirmed(question: str, words: str, action: str, *, is_dangerous: boo
     said: str | None = await dialog
     dialog.delete()
     return said == "yes"
+
+
+def show_refusal(error: RefusedError, fields: Mapping[str, ValidationElement[Any]]) -> None:
+    """Show what is wrong beside the fields that it names. Raises it again where it names none of them."""
+    named = [name for name in fields if name in error.errors]
+    if not named:
+        raise error
+    for name in named:
+        fields[name].error = error.errors[name]

@@ -1,5 +1,5 @@
 """The console's pages: importing this registers them all."""
 
-from services.console.pages import overview
+from services.console.pages import inventory, overview
 
-__all__ = ["overview"]
+__all__ = ["inventory", "overview"]

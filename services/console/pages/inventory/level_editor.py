@@ -19,6 +19,7 @@ from services.console.pages.inventory.words import (
     typed_write,
 )
 from services.console.visits import Visit
+from services.console.widgets import show_refusal
 
 HEADINGS: dict[Column, str] = {"on_hand": "On hand", "available": "Available"}
 # What most writes are for; who changes it keeps what was typed for the next rows.
@@ -40,7 +41,7 @@ class Spot:
 
 
 class LevelEditor:
-    """The form. `open` puts it beside a cell; what is written is told to `after_save`, and `following` says what is next.
+    """The form. `open` puts it beside a cell; `after_save` is told what was written, `following` says what is next.
 
     Statements carry the item's version as it was shown: when somebody has changed the number since, that is shown
     first. Adjustments are right whatever came between, and carry none.
@@ -93,7 +94,7 @@ class LevelEditor:
         self._place.visible = len(spot.locations) > 1
         self._place.set_options(list(spot.locations), value=spot.location)
         self._show_level()
-        self._menu.props(f'target="#{spot.cell}"')
+        self._menu.props["target"] = f'[id="{spot.cell}"]'
         self._menu.open()
         self._mark(is_editing=True)
         self._value.run_method("focus")
@@ -195,11 +196,10 @@ class LevelEditor:
             self.open(following)
 
     def _refused(self, error: RefusedError) -> None:
-        fields = {**dict.fromkeys(("on_hand", "available", "adjustment"), self._value), "reason": self._reason}
-        for name, detail in error.errors.items():
-            if name in fields:
-                fields[name].error = detail
-        if not error.errors.keys() & fields.keys():
+        numbers = dict.fromkeys(("on_hand", "available", "adjustment"), self._value)
+        try:
+            show_refusal(error, {**numbers, "reason": self._reason})
+        except RefusedError:
             self._value.error = str(error)
 
     async def _look_again(self, spot: Spot, write: dict[str, Any]) -> None:
@@ -225,7 +225,9 @@ class LevelEditor:
         self._conflict.visible = True
         name, units = HEADINGS[spot.column].lower(), write[spot.column]
         with self._conflict:
-            ui.label(f"Somebody changed this meanwhile: {name} was {before[spot.column]}, it is {now[spot.column]} now.")
+            ui.label(
+                f"Somebody changed this meanwhile: {name} was {before[spot.column]}, it is {now[spot.column]} now."
+            )
             for line in since:
                 ui.label(line).classes("muted")
             with ui.row().classes("row"):

@@ -31,8 +31,15 @@ KINDS: Mapping[str, str] = {
     "repaired": "Repaired by a check",
     "removed": "No longer stocked",
     "relisted": "Stocked again",
-    "settings": "Safety stock changed",
+    "settings": "Settings changed",
     "count": "Counted",
+}
+STATES: Mapping[str, str] = {
+    "low": "Low",
+    "out": "Out",
+    "backordered": "Backordered",
+    "unlinked": "Not linked",
+    "removed": "No longer stocked",
 }
 ACTORS: Mapping[str, str] = {
     "order": "an order",
@@ -93,7 +100,10 @@ def as_typed(units: int) -> str:
 
 def level_at(item: Json, location: str) -> Json:
     """The item's level at a location; an empty one where it is not stocked."""
-    empty = {"location": location, **dict.fromkeys(("on_hand", "allocated", "reserved", "safety_stock", "available"), 0)}
+    empty = {
+        "location": location,
+        **dict.fromkeys(("on_hand", "allocated", "reserved", "safety_stock", "available"), 0),
+    }
     return next((level for level in item["levels"] if level["location"] == location), empty | {"removed_at": None})
 
 
