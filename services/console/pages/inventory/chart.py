@@ -45,7 +45,7 @@ class StockChart:
 
 def _in_words(days: list[dict[str, Any]]) -> str:
     sold, received = (sum(day[name] for day in days) for name in ("units_sold", "units_received"))
-    return f"In {len(days)} days {sold} units were sold and {received} came; now {days[-1]['closing_available']} are there."
+    return f"In {len(days)} days {sold} units were sold and {received} came; {days[-1]['closing_available']} are left."
 
 
 def _options(days: list[dict[str, Any]]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 from nicegui import events, ui
+from nicegui.elements.upload_files import FileUpload
 
 from services.console.api import RefusedError
 from services.console.frame import empty, page, tell_done
@@ -39,7 +40,7 @@ class Upload:
     def __init__(self, visit: Visit) -> None:
         """Know no file yet."""
         self._visit = visit
-        self._file: ui.upload.FileUpload | None = None
+        self._file: FileUpload | None = None
         self._once = ""
 
     async def draw(self) -> None:
