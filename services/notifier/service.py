@@ -8,10 +8,12 @@ from services.notifier import fan_out, feeding, handlers
 from services.notifier.alerting import tell_operators
 from services.notifier.api import attempts as attempts_api
 from services.notifier.api import endpoints as endpoints_api
+from services.notifier.api import operations as operations_api
 from services.notifier.api import replays as replays_api
 from services.notifier.api import samples as samples_api
 from services.notifier.api import secrets as secrets_api
 from services.notifier.api import states as states_api
+from services.notifier.api import tellings as tellings_api
 from services.notifier.api import webhooks
 from services.notifier.backlog import measure_backlog
 from services.notifier.encryption import vault_of
@@ -76,7 +78,9 @@ SERVICE = Service(
         samples_api.router,
         attempts_api.router,
         replays_api.router,
+        tellings_api.router,
         dead_letter_router("notifier"),
+        operations_api.router,
     ),
     note_key_uses=publishing(ApiKeyUsedAtNotifier),
     subscriptions=handlers.SUBSCRIPTIONS,

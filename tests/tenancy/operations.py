@@ -186,6 +186,11 @@ def _dead_letters_of(service: str) -> dict[str, Entry]:
     }
 
 
+def _operations_of(service: str) -> dict[str, Entry]:
+    """How a service gets on, for the platform admin alone."""
+    return {f"GET /v1/operations/{service}": lambda _: [Ask(by="admin", names_own=False)]}
+
+
 def _fulfillment(company: Company) -> list[Ask]:
     """Each action by itself; a stranger's is refused like one on what nobody has."""
     order, request = {"order_id": company.supplied_order}, {"request_id": company.fulfillment_request}
@@ -204,7 +209,7 @@ ENTRIES: Mapping[str, Entry] = {
     "POST /v1/companies": lambda company: [
         Ask(body={"ref": fresh("ref"), "name": "new", "role": company.role}, by="admin", names_own=False)
     ],
-    "GET /v1/companies": lambda _: [Ask(by="admin")],
+    "GET /v1/companies": lambda company: [Ask(by="admin"), Ask(query={"q": company.name}, by="admin")],
     "GET /v1/companies/{company_id}": lambda company: [Ask({"company_id": company.id})],
     "PATCH /v1/companies/{company_id}": lambda company: [
         Ask({"company_id": company.id}, body={"name": company.said("changed")}, by="owner")
@@ -321,7 +326,7 @@ ENTRIES: Mapping[str, Entry] = {
     **{
         name: entry
         for one in ("catalog", "orders", "inventory", "notifier")
-        for name, entry in _dead_letters_of(one).items()
+        for name, entry in (_dead_letters_of(one) | _operations_of(one)).items()
     },
     "POST /v1/fulfillment-requests": only(
         SUPPLIER,
@@ -550,5 +555,10 @@ ENTRIES: Mapping[str, Entry] = {
         RETAILER,
         lambda company: [Ask({"endpoint_id": company.endpoint, "attempt_id": company.attempt}, names_own=False)],
     ),
+    # What a supplier reads is its retailers', and nothing of its own.
+    "GET /v1/tellings": lambda company: [
+        Ask(query={"product_id": company.base_stock}, lists=True, names_own=company.role == RETAILER),
+        Ask(query={"product_id": company.base_stock, **PAGE}, lists=True, names_own=company.role == RETAILER),
+    ],
     "DELETE /v1/webhook-endpoints/{endpoint_id}": lambda company: [Ask({"endpoint_id": company.spare_endpoint})],
 }

@@ -178,6 +178,8 @@ THINGS: Mapping[str, Thing] = {
         lambda body: next(iter(body["items"]), ()),
     ),
     "dead letter with its body": Thing("retailer", "WholeDeadLetter", get("/v1/dead-letters/{company.dead_letter}")),
+    "how a service gets on": Thing("supplier", "ServiceOperations", get("/v1/operations/orders")),
+    "how notifier gets on": Thing("supplier", "NotifierOperations", get("/v1/operations/notifier")),
     "fulfillment request": Thing("supplier", "FulfillmentRequest", get(FULFILLMENT)),
     "item of a fulfillment request": Thing("supplier", "FulfillmentRequestItem", get(FULFILLMENT), first("items")),
     "fulfillment actions that are sent together": Thing("supplier", "BulkActionsAnswer", ACTIONS),
@@ -211,6 +213,14 @@ THINGS: Mapping[str, Thing] = {
     "sample that is sent": Thing("retailer", "SampleAnswer", post(ENDPOINT + "/test?wait=10", lambda _: None)),
     "replay": Thing("retailer", "ReplayAnswer", post(ENDPOINT + "/replay", lambda _: {"product_ids": [1]})),
     "attempt": Thing("retailer", "AttemptAnswer", get(ENDPOINT + "/attempts"), first("items")),
+    "telling": Thing(
+        "retailer",
+        "TellingAnswer",
+        get("/v1/tellings?product_id={company.base_stock}"),
+        lambda body: next(iter(body["items"]), ()),
+        # A supplier reads of all its retailers under one product.
+        company_of=lambda body: next((item["retailer_id"] for item in body["items"]), 0),
+    ),
     "stock item of a payload": Thing("retailer", None, get(ENDPOINT + "/attempts?kind=stock_level"), payload),
 }
 

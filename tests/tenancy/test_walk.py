@@ -36,6 +36,9 @@ AREAS = {
     "/v1/dead-letters/inventory": "stock",
     "/v1/dead-letters/notifier": "webhooks",
     "/v1/dead-letters": "orders",
+    "/v1/operations/inventory": "stock",
+    "/v1/operations/notifier": "webhooks",
+    "/v1/operations/orders": "orders",
     "/v1/publishers": "orders",
     "/v1/orders": "orders",
     "/v1/returns": "orders",
@@ -46,6 +49,7 @@ AREAS = {
     "/import": "stock",
     "/imports": "stock",
     "/v1/webhook-endpoints": "webhooks",
+    "/v1/tellings": "webhooks",
     "/v1/reservations": "stock",
 }
 SCOPES = [f"{area}:{verb}" for area in ("catalog", "orders", "stock", "webhooks") for verb in ("read", "write")]
