@@ -129,7 +129,7 @@ class PagedList:
             self.table = ui.table(
                 columns=[column.for_quasar() for column in columns], rows=[], row_key=key, pagination=self._pagination()
             )
-            self.table.props("flat dense hide-pagination binary-state-sort wrap-cells=false").classes("w-full")
+            self.table.props("flat dense hide-pagination binary-state-sort").classes("w-full")
             draw_cells(self.table, columns)
             self.table.on("request", self._sorted)
             with ui.row().classes("row between list-foot"):

@@ -13,6 +13,8 @@ ALL = "All locations"
 INK, MUTED, LINE, ACCENT, OK, SURFACE = (
     f"var(--{name})" for name in ("ink", "muted", "line", "accent", "ok", "raised")
 )
+# Labels are measured before they are in the page.
+FONT = "system-ui, sans-serif"
 
 
 class StockChart:
@@ -49,7 +51,7 @@ def _in_words(days: list[dict[str, Any]]) -> str:
 
 
 def _options(days: list[dict[str, Any]]) -> dict[str, Any]:
-    names = {"fontFamily": "inherit", "color": MUTED}
+    names = {"fontFamily": FONT, "color": MUTED}
     axis = {"axisLabel": names, "axisLine": {"lineStyle": {"color": LINE}}, "axisTick": {"show": False}}
     quiet = {"disabled": True}
     return {

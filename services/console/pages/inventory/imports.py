@@ -31,7 +31,7 @@ async def show_imports(visit: Visit) -> None:
     if visit.may("stock:write"):
         upload = Upload(visit)
         await upload.draw()
-    _draw_past(visit)
+    await _draw_past(visit)
 
 
 class Upload:
@@ -148,7 +148,7 @@ def _moment(value: str | None, zone: ZoneInfo) -> str | None:
     return datetime.fromisoformat(value).replace(tzinfo=zone).isoformat() if value else None
 
 
-def _draw_past(visit: Visit) -> None:
+async def _draw_past(visit: Visit) -> None:
     ui.label("Imports so far").classes("heading").props('role="heading" aria-level="2"')
     columns = [
         Column("id", "Import", "link"),
@@ -167,7 +167,7 @@ def _draw_past(visit: Visit) -> None:
         empty("upload_file", "No imports yet", "Choose a file above; imports are remembered for 14 days.")
 
     past = PagedList(columns, fetch, when_empty=draw_empty)
-    ui.timer(0, past.load, once=True)
+    await past.load()
     live(past.refresh, IDLE_SECONDS)
 
 

@@ -54,7 +54,7 @@ class ItemView:
                 with ui.element("div").classes("tile"):
                     self._figures[name] = ui.label().classes("figure")
                     ui.label(words).classes("muted")
-        with ui.element("div").classes("grid two"):
+        with ui.element("div").classes("grid levels"):
             with panel("Levels"):
                 self._draw_levels()
             with panel("Settings"):
@@ -80,9 +80,8 @@ class ItemView:
             Column("reserved", "Reserved", "number"),
             Column("safety_stock", "Safety stock", "number"),
             Column("available", "Available", kind),
-            Column("state", "", "badge"),
         ]
-        self._levels = ui.table(columns=[one.for_quasar() for one in self._columns], rows=[], row_key="location")
+        self._levels = ui.table(columns=[one.for_quasar() for one in self._columns], rows=[], row_key="code")
         self._levels.props("flat dense hide-bottom :pagination='{rowsPerPage: 0}'").classes("w-full")
         draw_cells(self._levels, self._columns)
         if self._may_write:
@@ -123,7 +122,7 @@ class ItemView:
         _, tone = state_of(item)
         self._figures["available"].classes(replace=f"figure {tone}")
         rows = [self._row(level) for level in item["levels"]]
-        mark_changes(self._columns, self._levels.rows, rows, "location", is_even=item["version"] % 2 == 0)
+        mark_changes(self._columns, self._levels.rows, rows, "code", is_even=item["version"] % 2 == 0)
         self._levels.rows = rows
         self._settings.clear()
         with self._settings:
@@ -131,8 +130,9 @@ class ItemView:
 
     def _row(self, level: Json) -> dict[str, Any]:
         figures: Mapping[str, Any] = {name: number(level[name]) for name in FIGURES}
-        state = "Not stocked" if level["removed_at"] else ""
-        return {"location": level["location"], **figures, "state": state, "available_tone": tone_of(level)}
+        tone = "bad" if level["available"] < 0 else ""
+        place = f"{level['location']} (no longer)" if level["removed_at"] else level["location"]
+        return {"code": level["location"], "location": place, **figures, "available_tone": tone}
 
     def _show_head(self) -> None:
         item = self._item
@@ -163,8 +163,3 @@ class ItemView:
         changed = await ask_removal(self._visit, self._item)
         if changed is not None:
             await self._changed(changed)
-
-
-def tone_of(level: Json) -> str:
-    """How the number of available units stands out."""
-    return "bad" if level["available"] < 0 else ""
