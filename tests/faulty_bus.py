@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from shared.messaging.bus import Bus, Delivery, Inflow, Message, Queue
+from shared.messaging.bus import Bus, Delivery, Depth, Inflow, Message, Queue
 
 
 @dataclass(eq=False, slots=True)
@@ -110,6 +110,9 @@ class FaultyBus:
                 yield faulty
             finally:
                 await faulty.leave()
+
+    async def depths(self, queues: Sequence[str]) -> Mapping[str, Depth]:
+        return await self._bus.depths(queues)
 
     async def check(self) -> None:
         await self._bus.check()

@@ -23,7 +23,7 @@ async def measure_backlog(context: Context) -> None:
 async def measure(context: Context) -> None:
     """Set the gauges to what is now."""
     async with context.database.transaction() as session:
-        endpoints, oldest_due_seconds = await health_store.count_backlog(session)
-    OLDEST_DUE.set(oldest_due_seconds)
+        backlog = await health_store.count_backlog(session)
+    OLDEST_DUE.set(backlog.oldest_due_seconds)
     for state in get_args(EndpointState):
-        ENDPOINTS.labels(state).set(endpoints.get(state, 0))
+        ENDPOINTS.labels(state).set(backlog.endpoints.get(state, 0))

@@ -8,6 +8,7 @@ from services.notifier import fan_out, feeding, handlers
 from services.notifier.alerting import tell_operators
 from services.notifier.api import attempts as attempts_api
 from services.notifier.api import endpoints as endpoints_api
+from services.notifier.api import operations as operations_api
 from services.notifier.api import replays as replays_api
 from services.notifier.api import samples as samples_api
 from services.notifier.api import secrets as secrets_api
@@ -77,6 +78,7 @@ SERVICE = Service(
         attempts_api.router,
         replays_api.router,
         dead_letter_router("notifier"),
+        operations_api.router,
     ),
     note_key_uses=publishing(ApiKeyUsedAtNotifier),
     subscriptions=handlers.SUBSCRIPTIONS,

@@ -61,6 +61,14 @@ class Queue:
         return f"{self.name}.dead"
 
 
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How many messages of a queue wait until somebody takes them in hand, and how many consumers it has."""
+
+    messages: int
+    consumers: int
+
+
 class Delivery(Protocol):
     """One message handed to one consumer, to be settled exactly once through the `Inflow` it came from."""
 
@@ -105,6 +113,12 @@ class Bus(Protocol):
 
     def consume(self, queue: str, prefetch: int) -> AbstractAsyncContextManager[Inflow]:
         """Open a consumer; at most `prefetch` deliveries are out unsettled. Leaving hands unsettled ones back."""
+
+    async def depths(self, queues: Sequence[str]) -> Mapping[str, Depth]:
+        """How deep these queues are now, by their names; a queue that does not exist is left out.
+
+        Raises `BusUnavailableError` when the broker cannot be reached or does not answer in time.
+        """
 
     async def check(self) -> None:
         """Raise `BusUnavailableError` unless the broker can be used now (readiness)."""

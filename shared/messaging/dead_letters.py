@@ -43,6 +43,11 @@ LIST = text(f"""
 FIND = f"select {COLUMNS} from dead_letters where dead_letter_id = :dead_letter_id and {OF_WHOM}"  # noqa: S608 - likewise
 FIND_ONE, LOCK_ONE = text(FIND), text(f"{FIND} for update")
 DELETE = text("delete from dead_letters where dead_letter_id = :dead_letter_id")
+COUNT = text("""
+    select count(*) as letters,
+        (select dead_at from dead_letters order by dead_letter_id desc limit 1) as newest_at
+    from dead_letters
+""")
 KEEP_REASON = text("update dead_letters set reason = :reason where dead_letter_id = :dead_letter_id")
 
 
@@ -129,6 +134,12 @@ async def find(
         reply_to=row.reply_to,
     )
     return DeadLetter(row.dead_letter_id, row.queue, message, row.reason, row.dead_at)
+
+
+async def count_all(session: AsyncSession) -> tuple[int, datetime | None]:
+    """How many there are, and when the newest was set aside."""
+    row = (await session.execute(COUNT)).one()
+    return row.letters, row.newest_at
 
 
 async def keep_reason(session: AsyncSession, dead_letter_id: UUID, reason: str) -> None:

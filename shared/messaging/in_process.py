@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from shared import clock
-from shared.messaging.bus import BusUnavailableError, Delivery, Message, Queue
+from shared.messaging.bus import BusUnavailableError, Delivery, Depth, Message, Queue
 
 
 @dataclass(slots=True, eq=False)
@@ -231,6 +231,12 @@ class InProcessBus:
             yield inflow
         finally:
             inflow.leave()
+
+    async def depths(self, queues: Sequence[str]) -> Mapping[str, Depth]:
+        """See `Bus.depths`."""
+        self._raise_if_closed()
+        found = {name: self._queues[name] for name in queues if name in self._queues}
+        return {name: Depth(queue.ready_count, len(queue.inflows)) for name, queue in found.items()}
 
     async def check(self) -> None:
         """See `Bus.check`: usable until it is closed."""

@@ -63,6 +63,11 @@ EXCHANGES: dict[Lane, str] = {"ordinary": EVENTS_EXCHANGE, "urgent": EVENTS_EXCH
 COUNT = text("select count(*) from outbox")
 DELETE = text("delete from outbox where message_id = any(cast(:message_ids as uuid[]))")
 AGE = text("select coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0) from outbox")
+MEASURE = text("""
+    select count(*) as messages,
+        cast(coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0) as double precision) as oldest_seconds
+    from outbox
+""")
 
 
 class Reply(NamedTuple):
@@ -71,6 +76,13 @@ class Reply(NamedTuple):
     queue: str
     correlation_id: str | None
     body: bytes
+
+
+class Backlog(NamedTuple):
+    """What waits in an outbox, and for how long the oldest of it does."""
+
+    messages: int
+    oldest_seconds: float
 
 
 class Pending(NamedTuple):
@@ -148,6 +160,12 @@ async def count_waiting(session: AsyncSession) -> int:
     """How many messages have not been confirmed yet."""
     waiting: int = (await session.execute(COUNT)).scalar_one()
     return waiting
+
+
+async def measure(session: AsyncSession) -> Backlog:
+    """What has not been confirmed yet."""
+    row = (await session.execute(MEASURE)).one()
+    return Backlog(row.messages, row.oldest_seconds)
 
 
 def _written(pending: list[Pending]) -> list[tuple[Lane, Message]]:

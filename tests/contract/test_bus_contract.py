@@ -2,13 +2,13 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
 
-from shared.messaging.bus import Bus, BusUnavailableError, Message, Queue
+from shared.messaging.bus import Bus, BusUnavailableError, Depth, Message, Queue
 from shared.messaging.in_process import InProcessBus
 from shared.messaging.rabbitmq import RabbitBus
 from tests.contract.messages import (
@@ -22,6 +22,7 @@ from tests.contract.messages import (
     publish_while,
     take,
 )
+from tests.end_to_end.system import eventually
 
 MakeBus = Callable[[float], Bus]
 
@@ -352,6 +353,29 @@ async def test_a_batch_lingers_for_more_but_not_past_its_limit(bus: Bus, stock: 
         await publishing
 
 
+async def test_depths_tell_what_waits_and_who_consumes(make_bus: MakeBus) -> None:
+    bus = make_bus(1)
+    queue, empty = a_queue("inventory", "order_created"), a_queue("notifier", "unheard_of")
+    await bus.declare([queue, empty])
+
+    def come_to(messages: int, consumers: int) -> Awaitable[None]:
+        wanted = {queue.name: Depth(messages, consumers), empty.name: Depth(0, 0)}
+
+        async def holds() -> bool:
+            return await bus.depths([queue.name, "no.such", empty.name]) == wanted
+
+        return eventually(f"the queues have {wanted}", holds)
+
+    await come_to(0, 0)
+    await bus.publish(queue.exchange, [order(number) for number in range(5)])
+    await come_to(5, 0)
+    async with bus.consume(queue.name, prefetch=2) as inflow:
+        deliveries = await take(inflow, 2)
+        await come_to(3, 1)
+        await inflow.ack(deliveries)
+    await come_to(3, 0)
+
+
 async def test_a_queue_that_nobody_declared_cannot_be_consumed(bus: Bus) -> None:
     with pytest.raises(BusUnavailableError, match=r"no\.such"):
         async with bus.consume("no.such", prefetch=1):
@@ -369,7 +393,7 @@ async def test_a_closed_bus_refuses_everything_and_wakes_who_waits(bus: Bus, sto
             await waiting
         with pytest.raises(BusUnavailableError):
             await inflow.ack([])
-    for use in (bus.check(), bus.declare([stock]), bus.publish(stock.exchange, [order(1)])):
+    for use in (bus.check(), bus.depths([stock.name]), bus.declare([stock]), bus.publish(stock.exchange, [order(1)])):
         with pytest.raises(BusUnavailableError):
             await use
     with pytest.raises(BusUnavailableError):

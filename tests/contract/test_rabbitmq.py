@@ -94,8 +94,9 @@ async def test_a_killed_broker_loses_nothing_it_confirmed_and_the_consumer_comes
             await inflow.ack(handed_out)
     with pytest.raises(BusUnavailableError):
         await bus.publish(queue.exchange, [order(50)])
-    with pytest.raises(BusUnavailableError):
-        await bus.check()
+    for ask in (bus.check(), bus.depths([queue.name])):
+        with pytest.raises(BusUnavailableError):
+            await ask
     await asyncio.to_thread(node.start)
     async with reopened(bus, queue.name) as inflow:
         assert set(ids(await take(inflow, 50))) == {f"order-{number}" for number in range(50)}
@@ -155,6 +156,7 @@ async def test_a_broker_in_alarm_blocks_publishers_in_time_while_consumers_go_on
             for _ in range(3):
                 with pytest.raises(BusUnavailableError):
                     await bus.publish(queue.exchange, [order(6)])
+            assert (await bus.depths([queue.name])).keys() == {queue.name}
             for _ in range(5):
                 await inflow.ack(await take(inflow, 1))
         finally:

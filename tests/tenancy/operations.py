@@ -186,6 +186,11 @@ def _dead_letters_of(service: str) -> dict[str, Entry]:
     }
 
 
+def _operations_of(service: str) -> dict[str, Entry]:
+    """How a service gets on, for the platform admin alone."""
+    return {f"GET /v1/operations/{service}": lambda _: [Ask(by="admin", names_own=False)]}
+
+
 def _fulfillment(company: Company) -> list[Ask]:
     """Each action by itself; a stranger's is refused like one on what nobody has."""
     order, request = {"order_id": company.supplied_order}, {"request_id": company.fulfillment_request}
@@ -321,7 +326,7 @@ ENTRIES: Mapping[str, Entry] = {
     **{
         name: entry
         for one in ("catalog", "orders", "inventory", "notifier")
-        for name, entry in _dead_letters_of(one).items()
+        for name, entry in (_dead_letters_of(one) | _operations_of(one)).items()
     },
     "POST /v1/fulfillment-requests": only(
         SUPPLIER,

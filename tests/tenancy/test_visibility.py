@@ -178,6 +178,8 @@ THINGS: Mapping[str, Thing] = {
         lambda body: next(iter(body["items"]), ()),
     ),
     "dead letter with its body": Thing("retailer", "WholeDeadLetter", get("/v1/dead-letters/{company.dead_letter}")),
+    "how a service gets on": Thing("supplier", "ServiceOperations", get("/v1/operations/orders")),
+    "how notifier gets on": Thing("supplier", "NotifierOperations", get("/v1/operations/notifier")),
     "fulfillment request": Thing("supplier", "FulfillmentRequest", get(FULFILLMENT)),
     "item of a fulfillment request": Thing("supplier", "FulfillmentRequestItem", get(FULFILLMENT), first("items")),
     "fulfillment actions that are sent together": Thing("supplier", "BulkActionsAnswer", ACTIONS),

@@ -12,6 +12,7 @@ from services.catalog.api import (
     users,
 )
 from shared.dead_letter_routes import dead_letter_router
+from shared.operation_routes import operations_router
 
 # `product_files` before `products`: its paths look like a product's.
 ROUTERS = (
@@ -25,6 +26,7 @@ ROUTERS = (
     products.router,
     audit.router,
     dead_letter_router("catalog"),
+    operations_router("catalog"),
 )
 BODY_LIMITS_BYTES = {
     product_files.IMPORT_PATH: product_files.FILE_LIMIT_BYTES,

@@ -13,6 +13,7 @@ from services.inventory.api import (
     sync_imports,
 )
 from shared.dead_letter_routes import dead_letter_router
+from shared.operation_routes import operations_router
 
 # Paths like /v1/stock/check and /v1/stock/ledger before /v1/stock/{product_id}.
 ROUTERS = (
@@ -27,5 +28,6 @@ ROUTERS = (
     sync_imports.router,
     external_imports.router,
     dead_letter_router("inventory"),
+    operations_router("inventory"),
 )
 BODY_LIMITS_BYTES = {imports.IMPORTS_PATH: imports.FILE_LIMIT_BYTES}

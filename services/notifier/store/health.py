@@ -62,6 +62,7 @@ DROP_OLD_ALERTS = text("""
 # parked is not due: a difference to infinity is infinite, and before PostgreSQL 17 an error.
 BACKLOG = text("""
     select e.state, count(*) as endpoints,
+        count(*) filter (where e.state = 'active' and e.failing_since is not null) as failing,
         coalesce(max(extract(epoch from db_now() - due.since)) filter (where e.state = 'active'), 0)
             as oldest_due_seconds
     from endpoints e
@@ -71,6 +72,23 @@ BACKLOG = text("""
     ) due on true
     group by e.state
 """)
+# What the latest call is measured of, slot by slot: for a person who looks, not again and again.
+COUNT_DUE = text("""
+    select count(*) from endpoints e join slots s on s.endpoint_id = e.endpoint_id
+    where e.state = 'active' and e.next_call_at <= (select db_now()) and s.dirty and s.not_before <= (select db_now())
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How many endpoints are in each state, how many of the active ones fail, and how late the latest call is.
+
+    It is late for as many seconds as its product is due at an active endpoint that does not rest.
+    """
+
+    endpoints: Mapping[EndpointState, int]
+    failing: int
+    oldest_due_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +178,15 @@ async def drop_old_alerts(session: Session, keep: timedelta) -> list[dict[str, A
     return [row.body for row in await session.execute(DROP_OLD_ALERTS, {"keep": keep})]
 
 
-async def count_backlog(session: Session) -> tuple[dict[EndpointState, int], float]:
-    """`{state: endpoints}`, and for how many seconds the latest product of an active one that does not rest is due."""
+async def count_backlog(session: Session) -> Backlog:
+    """How far behind notifier is."""
     rows = (await session.execute(BACKLOG)).all()
     oldest = max((float(row.oldest_due_seconds) for row in rows), default=0.0)
-    return {row.state: row.endpoints for row in rows}, max(0.0, oldest)
+    endpoints: dict[EndpointState, int] = {row.state: row.endpoints for row in rows}
+    return Backlog(endpoints, sum(row.failing for row in rows), max(0.0, oldest))
+
+
+async def count_due(session: Session) -> int:
+    """How many products are due, each at an active endpoint that does not rest."""
+    due: int = (await session.execute(COUNT_DUE)).scalar_one()
+    return due

@@ -16,11 +16,11 @@ from aio_pika.exceptions import PublishError as ReturnedError
 from aiormq.channel import Channel as RawChannel
 from pamqp.commands import Basic
 
-from shared.messaging.bus import BusUnavailableError, Message, Queue
+from shared.messaging.bus import BusUnavailableError, Depth, Message, Queue
 from shared.messaging.rabbitmq import tolerant
 from shared.messaging.rabbitmq.connection import Link, beneath, reporting_loss
 from shared.messaging.rabbitmq.inflow import RabbitInflow
-from shared.messaging.rabbitmq.topology import QueueDiffersError, declare
+from shared.messaging.rabbitmq.topology import QueueDiffersError, declare, depth_of
 
 __all__ = ["QueueDiffersError", "RabbitBus"]
 
@@ -85,6 +85,20 @@ class RabbitBus:
             yield inflow
         finally:
             await inflow.close()
+
+    async def depths(self, queues: Sequence[str]) -> Mapping[str, Depth]:
+        """See `Bus.depths`; on the consuming connection, as a broker in alarm does not answer one that publishes."""
+        self._raise_if_closed()
+        found: dict[str, Depth] = {}
+        async with self._in_time("counting what waits in queues"):
+            for queue in queues:
+                # One each: the broker closes the channel that asks for a queue which is not there.
+                channel = await self._consuming.channel(confirms=False)
+                depth = await depth_of(channel, queue)
+                await channel.close()
+                if depth is not None:
+                    found[queue] = depth
+        return found
 
     async def check(self) -> None:
         """See `Bus.check`: the broker answers on the publishing connection and does not block it."""

@@ -1,9 +1,9 @@
 """Queues, exchanges and bindings as RabbitMQ knows them."""
 
 from aio_pika.abc import AbstractChannel, ExchangeType
-from aio_pika.exceptions import ChannelPreconditionFailed
+from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 
-from shared.messaging.bus import Queue
+from shared.messaging.bus import Depth, Queue
 
 # RabbitMQ 4 drops a message that came back 20 times unless told otherwise; dead letters must stay.
 NO_DELIVERY_LIMIT = 2**31 - 1
@@ -43,3 +43,13 @@ async def declare(channel: AbstractChannel, queue: Queue) -> None:
     await channel.declare_exchange(queue.exchange, ExchangeType.TOPIC, durable=True)
     for topic in queue.topics:
         await declared.bind(queue.exchange, topic)
+
+
+async def depth_of(channel: AbstractChannel, queue: str) -> Depth | None:
+    """How deep the queue of this name is; `None` where there is none, and then the channel is closed."""
+    try:
+        declared = await channel.declare_queue(queue, passive=True)
+    except ChannelNotFoundEntity:
+        return None
+    found = declared.declaration_result
+    return Depth(found.message_count or 0, found.consumer_count or 0)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,8 @@ from services.notifier.calls import Answered
 from services.notifier.domain.calls import Outcome
 from services.notifier.domain.health import LEAST_FAILURES
 from services.notifier.finishing import finish
+from services.notifier.store import health as health_store
+from services.notifier.tables import EndpointState
 from shared.messaging.in_process import InProcessBus
 from shared.service_context import Context
 from tests.integration.notifier.conftest import RETAILER_A, RETAILER_B, WINDOW_SECONDS, Desk, connection, stock_changed
@@ -421,6 +424,31 @@ async def test_the_age_of_what_is_due_is_measured(desk: Desk) -> None:
         await desk.execute("update slots set not_before = 'infinity'")
         await measure(Context("notifier", desk.settings, desk.database, InProcessBus(publish_timeout_seconds=1)))
         assert OLDEST_DUE._value.get() == 0, "it is parked"
+
+
+async def test_what_is_due_is_counted_at_endpoints_that_do_not_rest(desk: Desk) -> None:
+    async def counted() -> tuple[int, int, Mapping[EndpointState, int]]:
+        async with desk.database.transaction() as session:
+            backlog = await health_store.count_backlog(session)
+            return await health_store.count_due(session), backlog.failing, backlog.endpoints
+
+    async with receiver() as shop:
+        assert await counted() == (0, 0, {})
+        first = await desk.register(shop)
+        await desk.register(shop)
+        await desk.hear_stock(stock_changed(100, 10, 1), stock_changed(101, 10, 1))
+        await desk.fan_out()
+        assert await counted() == (4, 0, {"active": 2})
+        await desk.execute(
+            "update endpoints set failing_since = db_now(), failures = 1 where endpoint_id = :first", first=first
+        )
+        assert await counted() == (4, 1, {"active": 2})
+        await desk.execute("update endpoints set next_call_at = db_now() + interval '1 hour' where failures > 0")
+        assert await counted() == (2, 1, {"active": 2}), "it rests"
+        await desk.execute("update endpoints set state = 'paused' where failures > 0")
+        assert await counted() == (2, 0, {"active": 1, "paused": 1})
+        await desk.tell()
+        assert await counted() == (0, 0, {"active": 1, "paused": 1})
 
 
 @pytest.mark.parametrize("state", ["paused", "disabled"])
