@@ -93,6 +93,7 @@ CASES = [
             ("q, one product", ProductFilter(q="model12345")),
             ("q, SKU's beginning", ProductFilter(q="p0000")),
             ("q, a third of all", ProductFilter(q="shirt")),
+            ("q and type, for a link", ProductFilter(q="shirt", type="stock")),
             ("name, two words", ProductFilter(name="shirt autumn")),
             ("linked_to", ProductFilter(linked_to=1)),
             ("unlinked", ProductFilter(unlinked=True)),

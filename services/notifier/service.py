@@ -13,6 +13,7 @@ from services.notifier.api import replays as replays_api
 from services.notifier.api import samples as samples_api
 from services.notifier.api import secrets as secrets_api
 from services.notifier.api import states as states_api
+from services.notifier.api import tellings as tellings_api
 from services.notifier.api import webhooks
 from services.notifier.backlog import measure_backlog
 from services.notifier.encryption import vault_of
@@ -77,6 +78,7 @@ SERVICE = Service(
         samples_api.router,
         attempts_api.router,
         replays_api.router,
+        tellings_api.router,
         dead_letter_router("notifier"),
         operations_api.router,
     ),

@@ -77,6 +77,8 @@ class Company:
     product: int = 0
     # A stock product for suppliers; variants and their SKUs are those of `printed`.
     sku: str = ""
+    # The base stock product that it has a hand in: a supplier's own, or what a retailer's version draws on.
+    base_stock: int = 0
     printed: int = 0
     printed_sku: str = ""
     variant_sku: str = ""
@@ -319,12 +321,12 @@ async def _products(market: Market, company: Company, supplier: Company) -> None
 
     if company.role == "retailer":
         company.product, company.sku = await add(1, "virtual", type="virtual", base_product_id=supplier.printed)
-        company.suppliers_variant = supplier.variant_sku
+        company.base_stock, company.suppliers_variant = supplier.product, supplier.variant_sku
         company.spare_product, _ = await add(2, "spare", type="virtual", base_product_id=supplier.printed)
         await _import(company, f"virtual,{company.sku}")
         return
     company.product, company.sku = await add(1, "stock", type="stock")
-    company.variant_sku = company.said("variant")
+    company.base_stock, company.variant_sku = company.product, company.said("variant")
     variant = {
         "sku": company.variant_sku,
         "attributes": [{"name": company.said("attribute"), "value": company.said("value")}],

@@ -209,7 +209,7 @@ ENTRIES: Mapping[str, Entry] = {
     "POST /v1/companies": lambda company: [
         Ask(body={"ref": fresh("ref"), "name": "new", "role": company.role}, by="admin", names_own=False)
     ],
-    "GET /v1/companies": lambda _: [Ask(by="admin")],
+    "GET /v1/companies": lambda company: [Ask(by="admin"), Ask(query={"q": company.name}, by="admin")],
     "GET /v1/companies/{company_id}": lambda company: [Ask({"company_id": company.id})],
     "PATCH /v1/companies/{company_id}": lambda company: [
         Ask({"company_id": company.id}, body={"name": company.said("changed")}, by="owner")
@@ -555,5 +555,10 @@ ENTRIES: Mapping[str, Entry] = {
         RETAILER,
         lambda company: [Ask({"endpoint_id": company.endpoint, "attempt_id": company.attempt}, names_own=False)],
     ),
+    # What a supplier reads is its retailers', and nothing of its own.
+    "GET /v1/tellings": lambda company: [
+        Ask(query={"product_id": company.base_stock}, lists=True, names_own=company.role == RETAILER),
+        Ask(query={"product_id": company.base_stock, **PAGE}, lists=True, names_own=company.role == RETAILER),
+    ],
     "DELETE /v1/webhook-endpoints/{endpoint_id}": lambda company: [Ask({"endpoint_id": company.spare_endpoint})],
 }

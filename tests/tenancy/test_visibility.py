@@ -213,6 +213,14 @@ THINGS: Mapping[str, Thing] = {
     "sample that is sent": Thing("retailer", "SampleAnswer", post(ENDPOINT + "/test?wait=10", lambda _: None)),
     "replay": Thing("retailer", "ReplayAnswer", post(ENDPOINT + "/replay", lambda _: {"product_ids": [1]})),
     "attempt": Thing("retailer", "AttemptAnswer", get(ENDPOINT + "/attempts"), first("items")),
+    "telling": Thing(
+        "retailer",
+        "TellingAnswer",
+        get("/v1/tellings?product_id={company.base_stock}"),
+        lambda body: next(iter(body["items"]), ()),
+        # A supplier reads of all its retailers under one product.
+        company_of=lambda body: next((item["retailer_id"] for item in body["items"]), 0),
+    ),
     "stock item of a payload": Thing("retailer", None, get(ENDPOINT + "/attempts?kind=stock_level"), payload),
 }
 

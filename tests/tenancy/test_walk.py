@@ -49,6 +49,7 @@ AREAS = {
     "/import": "stock",
     "/imports": "stock",
     "/v1/webhook-endpoints": "webhooks",
+    "/v1/tellings": "webhooks",
     "/v1/reservations": "stock",
 }
 SCOPES = [f"{area}:{verb}" for area in ("catalog", "orders", "stock", "webhooks") for verb in ("read", "write")]

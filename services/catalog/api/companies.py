@@ -92,13 +92,14 @@ async def list_companies(
     caller: Calling,
     context: Here,
     ref: Annotated[Text | None, Query(description="The one with this ref.")] = None,
+    q: Annotated[Text | None, Query(description="Is part of the ref or the name, in any case.")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Companies:
     """All companies (platform admin)."""
     caller.require()
     async with context.database.transaction() as session:
-        found = await store.list_companies(session, after(cursor), limit + 1, ref=ref)
+        found = await store.list_companies(session, after(cursor), limit + 1, ref=ref, q=q)
     return Companies(
         items=[Company.of(state) for state in found[:limit]],
         next_cursor=next_cursor((state.company_id for state in found), limit),

@@ -1,6 +1,7 @@
 """Dropship connections between suppliers and retailers."""
 
-from typing import Literal, Self
+from collections.abc import Sequence
+from typing import Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, field_validator
@@ -9,7 +10,8 @@ from services.catalog.api.requests import Calling, Cursor, Here, IdInPath, Limit
 from services.catalog.domain import connection_violations
 from services.catalog.fields import Body, Id, Text, not_null
 from services.catalog.store import connections as store
-from services.catalog.store.companies import find_roles
+from services.catalog.store.companies import find_names, find_roles
+from shared.database import Session
 from shared.errors import FieldError, ProblemError
 from shared.events.catalog import (
     ConnectionChanged,
@@ -47,20 +49,20 @@ class ConnectionChange(Body):
 
 
 class Connection(BaseModel):
-    """A dropship connection: while it is active, the retailer sells what the supplier stocks."""
+    """A dropship connection: while it is active, the retailer sells what the supplier stocks.
+
+    Both sides read both names, as they are now.
+    """
 
     id: int
     supplier_id: int
+    supplier_name: str
     retailer_id: int
+    retailer_name: str
     external_ref: str | None
     default_location: str | None
     state: ConnectionState
     version: int
-
-    @classmethod
-    def of(cls, state: ConnectionChanged) -> Self:
-        """As it is shown."""
-        return cls(id=state.connection_id, **state.model_dump(exclude={"connection_id"}))
 
 
 class Connections(BaseModel):
@@ -83,10 +85,10 @@ async def create_connection(body: ConnectionBody, caller: Calling, context: Here
             )
         except store.RefTakenError as error:
             raise _ref_taken(error) from error
-    if made is None:
-        detail = f"Supplier {body.supplier_id} and retailer {body.retailer_id} are connected already."
-        raise ProblemError(409, "connection_exists", detail)
-    return Connection.of(made)
+        if made is None:
+            detail = f"Supplier {body.supplier_id} and retailer {body.retailer_id} are connected already."
+            raise ProblemError(409, "connection_exists", detail)
+        return await _shown(session, made)
 
 
 @router.get("/connections")
@@ -94,8 +96,9 @@ async def list_connections(caller: Calling, context: Here, limit: Limit = 50, cu
     """The caller's connections, ended ones too; the platform admin sees all."""
     async with context.database.transaction() as session:
         found = await store.list_connections(session, caller.company_id, after(cursor), limit + 1)
+        items = await _all_shown(session, found[:limit])
     return Connections(
-        items=[Connection.of(state) for state in found[:limit]],
+        items=items,
         next_cursor=next_cursor((state.connection_id for state in found), limit),
     )
 
@@ -105,9 +108,9 @@ async def show_connection(connection_id: IdInPath, caller: Calling, context: Her
     """One of the caller's connections."""
     async with context.database.transaction() as session:
         found = await store.find_connection(session, connection_id, caller.company_id)
-    if found is None:
-        raise _no_connection(connection_id)
-    return Connection.of(found)
+        if found is None:
+            raise _no_connection(connection_id)
+        return await _shown(session, found)
 
 
 @router.patch("/connections/{connection_id}")
@@ -127,7 +130,7 @@ async def change_connection(
             after = await store.change_connection(session, caller.actor, before, body.changed(before))
         except store.RefTakenError as error:
             raise _ref_taken(error) from error
-    return Connection.of(after)
+        return await _shown(session, after)
 
 
 @router.delete("/connections/{connection_id}", status_code=204)
@@ -136,6 +139,24 @@ async def end_connection(connection_id: IdInPath, caller: Calling, context: Here
     async with context.database.transaction() as session:
         if not await store.end_connection(session, caller.actor, connection_id, caller.company_id):
             raise _no_connection(connection_id)
+
+
+async def _shown(session: Session, state: ConnectionChanged) -> Connection:
+    (shown,) = await _all_shown(session, [state])
+    return shown
+
+
+async def _all_shown(session: Session, states: Sequence[ConnectionChanged]) -> list[Connection]:
+    names = await find_names(session, {one for state in states for one in (state.supplier_id, state.retailer_id)})
+    return [
+        Connection(
+            id=state.connection_id,
+            supplier_name=names[state.supplier_id],
+            retailer_name=names[state.retailer_id],
+            **state.model_dump(exclude={"connection_id"}),
+        )
+        for state in states
+    ]
 
 
 def _ref_taken(error: store.RefTakenError) -> ProblemError:

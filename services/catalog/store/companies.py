@@ -20,6 +20,8 @@ FIND_COMPANY = text("select * from companies where company_id = :company_id")
 LOCK_COMPANY = text("select * from companies where company_id = :company_id for no key update")
 LIST_COMPANIES = text("""
     select * from companies where company_id > :after and (cast(:ref as text) is null or ref = :ref)
+        and (cast(:q as text) is null
+            or strpos(lower(ref), lower(:q)) > 0 or strpos(lower(display_name), lower(:q)) > 0)
     order by company_id limit :limit
 """)
 # What is null stays; a change that changes nothing changes no version.
@@ -32,6 +34,9 @@ CHANGE_COMPANY = text("""
         or oversell_policy <> coalesce(:oversell_policy, oversell_policy))
     returning *
 """)
+FIND_NAMES = text(
+    "select company_id, display_name from companies where company_id = any(cast(:company_ids as bigint[]))"
+)
 FIND_ROLES = text("select company_id, role from companies where company_id = any(cast(:company_ids as bigint[]))")
 
 
@@ -92,10 +97,21 @@ async def lock_company(session: Session, company_id: int) -> bool:
     return (await session.execute(LOCK_COMPANY, {"company_id": company_id})).one_or_none() is not None
 
 
-async def list_companies(session: Session, after: int, limit: int, *, ref: str | None = None) -> list[CompanyChanged]:
-    """Companies with ids above `after`, in the order of their ids; with `ref` the one that has it."""
-    values = {"after": after, "limit": limit, "ref": ref}
+async def list_companies(
+    session: Session, after: int, limit: int, *, ref: str | None = None, q: str | None = None
+) -> list[CompanyChanged]:
+    """Companies with ids above `after`, in the order of their ids; with `ref` the one that has it.
+
+    With `q` those whose ref or name contains it, whatever the case.
+    """
+    values = {"after": after, "limit": limit, "ref": ref, "q": q}
     return await read_states(session, CompanyChanged, LIST_COMPANIES, values)
+
+
+async def find_names(session: Session, company_ids: Collection[int]) -> dict[int, str]:
+    """`{company id: name}` of those that exist."""
+    rows = await session.execute(FIND_NAMES, {"company_ids": sorted(company_ids)})
+    return {row.company_id: row.display_name for row in rows}
 
 
 async def find_roles(session: Session, company_ids: Collection[int]) -> dict[int, CompanyRole]:

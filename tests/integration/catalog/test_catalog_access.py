@@ -145,7 +145,8 @@ async def test_a_connection_is_made_ended_and_made_again_under_its_id(companies:
 
     assert twice.status == 409
     assert [answer.status for answer in ended] == [204, 204]
-    assert (again.status, again.body) == (201, body | {"id": before["id"], "state": "active", "version": 3})
+    names = {"supplier_name": "Supplier A", "retailer_name": "Retailer A"}
+    assert (again.status, again.body) == (201, body | names | {"id": before["id"], "state": "active", "version": 3})
     events = await companies.published(ConnectionChanged)
     assert [(event.version, event.state) for event in events] == [(1, "active"), (2, "ended"), (3, "active")]
 
@@ -167,6 +168,47 @@ async def test_companies_see_their_own_connections_only_and_may_end_them(compani
     assert (await retailer.get("/v1/connections")).body["items"] == [connection]
     assert (await retailer.delete(path)).status == 204
     assert (await retailer.get(path)).body["state"] == "ended"
+
+
+async def test_both_sides_read_both_names_as_they_are_now(companies: Catalog) -> None:
+    (connection,) = (await companies.admin.get("/v1/connections")).body["items"]
+    path = f"/v1/connections/{connection['id']}"
+    supplier, retailer = await companies.client_of(SUPPLIER_A), await companies.client_of(RETAILER_A)
+    await companies.admin.patch(f"/v1/companies/{SUPPLIER_A}", {"name": "Supplier A Ltd"})
+
+    shown = [
+        await supplier.get(path),
+        await retailer.get(path),
+        await supplier.patch(path, {"external_ref": "D-1"}),
+    ]
+    listed = [(await side.get("/v1/connections")).body["items"][0] for side in (supplier, retailer)]
+
+    assert {(one["supplier_name"], one["retailer_name"]) for one in [*(answer.body for answer in shown), *listed]} == {
+        ("Supplier A Ltd", "Retailer A")
+    }
+
+
+@pytest.mark.parametrize(
+    ("q", "found"),
+    [
+        ("supplier", [SUPPLIER_A, SUPPLIER_B]),
+        ("LIER b", [SUPPLIER_B]),
+        ("er-a", [SUPPLIER_A, RETAILER_A]),
+        ("%", []),
+        ("_", []),
+        ("nobody", []),
+    ],
+)
+async def test_companies_are_found_by_parts_of_their_refs_and_names(
+    companies: Catalog, q: str, found: list[int]
+) -> None:
+    page = (await companies.admin.get("/v1/companies", params={"q": q, "limit": "1"})).body
+    whole = [item["id"] for item in page["items"]]
+    while page["next_cursor"]:
+        page = (await companies.admin.get("/v1/companies", params={"q": q, "cursor": page["next_cursor"]})).body
+        whole += [item["id"] for item in page["items"]]
+
+    assert whole == found
 
 
 async def test_pages_hold_every_company_once(companies: Catalog) -> None:
