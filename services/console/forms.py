@@ -13,7 +13,7 @@ from nicegui.elements.mixins.value_element import ValueElement
 
 from services.console.api import RefusedError
 
-UNAUTHORIZED = 401
+UNAUTHORIZED, VERSION_CHANGED = 401, 412
 # A secret is longer than what people remember, and shown in one line.
 SECRET_FIELD = 'outlined dense readonly input-class="mono"'
 
@@ -27,13 +27,19 @@ class Form:
         """`submit` does what the form is for, and raises `RefusedError` where that is refused."""
         self._submit = submit
         self._fields: dict[str, ValueElement[Any]] = {}
+        self._refused_as: dict[str, str] = {}
         self._is_sending = False
         self.button: ui.button
         self.note: ui.label
+        self.anew: ui.button
 
-    def add(self, name: str, field: Field) -> Field:
-        """Hold this field under the name that the API has for it (`auth_header.name` where it is inside another)."""
+    def add(self, name: str, field: Field, *, refused_as: str | None = None) -> Field:
+        """Hold this field under the name that the API has for it (`auth_header.name` where it is inside another).
+
+        `refused_as` is the API's name where the field holds something else than that, say minutes for seconds.
+        """
         self._fields[name] = field
+        self._refused_as[refused_as or name] = name
         if isinstance(field, ValidationElement):
             field.props("outlined dense bottom-slots")
         return field
@@ -73,12 +79,13 @@ class Form:
         beside = {name: detail for field, detail in error.errors.items() if (name := self._name_of(field))}
         is_all_told = bool(beside) and len(beside) == len(error.errors)
         self._tell(beside, "" if is_all_told else str(error))
+        self.anew.visible = error.status == VERSION_CHANGED
 
     def _name_of(self, field: str) -> str | None:
         """Our field for one that an error names: itself, or the one that it is a part of (`product_ids[3]`)."""
-        tellable = [name for name, ours in self._fields.items() if isinstance(ours, ValidationElement)]
-        part_of = (name for name in tellable if field == name or field.startswith((f"{name}.", f"{name}[")))
-        return max(part_of, key=len, default=None)
+        part_of = (name for name in self._refused_as if field == name or field.startswith((f"{name}.", f"{name}[")))
+        ours = self._refused_as.get(max(part_of, key=len, default=""))
+        return ours if ours and isinstance(self._fields[ours], ValidationElement) else None
 
     def _tell(self, beside: Mapping[str, str], note: str) -> None:
         for name, field in self._fields.items():
@@ -86,6 +93,7 @@ class Form:
                 field.error = beside.get(name)
         self.note.text = note
         self.note.visible = bool(note)
+        self.anew.visible = False
 
 
 @contextmanager
@@ -101,6 +109,8 @@ def form(
         with ui.row().classes("row end"):
             if cancel is not None:
                 ui.button("Cancel", on_click=cancel).props("flat")
+            shown.anew = ui.button("Load it anew", on_click=ui.navigate.reload).props("outline")
+            shown.anew.visible = False
             shown.button = ui.button(action).props("type=submit unelevated")
 
 
@@ -124,8 +134,13 @@ def form_dialog(
     dialog.open()
 
 
-def show_secret(heading: str, secret: str, words: str) -> None:
-    """Show what is shown this once, to be copied, until the visitor says that it is kept."""
+def show_secret(heading: str, secret: str, words: str, then: Callable[[], object] = lambda: None) -> None:
+    """Show what is shown this once, to be copied, until the visitor says that it is kept; and do `then`."""
+
+    def close() -> None:
+        dialog.close()
+        then()
+
     # Not in the form that asked for it, which closes now.
     with ui.context.client.content, ui.dialog().props("persistent") as dialog, ui.card().classes("panel dialog wide"):
         dialog.on("hide", dialog.delete)
@@ -136,7 +151,7 @@ def show_secret(heading: str, secret: str, words: str) -> None:
             copy_button(secret, field)
         ui.label("It is shown this once: nobody can show it again.").classes("note warn")
         with ui.row().classes("row end"):
-            ui.button("I have kept it", on_click=dialog.close).props("unelevated")
+            ui.button("I have kept it", on_click=close).props("unelevated")
     dialog.open()
 
 

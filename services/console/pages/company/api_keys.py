@@ -34,7 +34,9 @@ async def api_keys_panel(visit: Visit, company_id: int) -> None:
         return Listed([_row(key, visit) for key in page["items"]], page["next_cursor"])
 
     def none_yet() -> None:
-        with empty("key", "No program has a key yet", "An order system or an ERP calls Basestock with a key of its own."):
+        with empty(
+            "key", "No program has a key yet", "An order system or an ERP calls Basestock with a key of its own."
+        ):
             ui.button("Make an API key", on_click=make)
 
     async def revoke(_: str, row: dict[str, Any]) -> None:
@@ -84,7 +86,9 @@ def _make(visit: Visit, keys: PagedList, path: str) -> None:
             },
         )
         await keys.refresh()
-        show_secret("The new API key", made["key"], "Programs send it as Authorization: Bearer, then a blank and the key.")
+        show_secret(
+            "The new API key", made["key"], "Programs send it as Authorization: Bearer, then a blank and the key."
+        )
 
     with form_dialog("Make an API key", "Make the key", save) as fields:
         fields.add("label", ui.input("What it is for", placeholder="warehouse, order system, ...")).props("autofocus")

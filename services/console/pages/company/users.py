@@ -16,7 +16,7 @@ COLUMNS = (
     Column("state", "State", "badge"),
     Column("do", "", "actions"),
 )
-PASSWORD_HINT = 'hint="12 characters or more" autocomplete=new-password'
+TWELVE_OR_MORE = 'hint="12 characters or more" autocomplete=new-password'
 
 
 async def users_panel(visit: Visit, company_id: int) -> None:
@@ -87,7 +87,7 @@ def _add(visit: Visit, users: PagedList, company_id: int | None) -> None:
     with form_dialog("Add a user", "Add", save, words) as fields:
         fields.add("email", ui.input("E-mail address")).props("type=email autofocus autocomplete=off")
         password = ui.input("First password", password=True, password_toggle_button=True)
-        fields.add("password", password).props(PASSWORD_HINT)
+        fields.add("password", password).props(TWELVE_OR_MORE)
         fields.add("role", ui.select(dict(ROLE_WORDS), label="Role", value="operator"))
 
 
