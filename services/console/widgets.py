@@ -16,7 +16,7 @@ from shared import clock
 ROWS_PER_PAGE = 50
 
 Tone = Literal["", "ok", "warn", "bad", "accent"]
-Kind = Literal["text", "mono", "number", "badge", "link", "moment"]
+Kind = Literal["text", "mono", "number", "badge", "link", "moment", "actions"]
 # How a cell of each kind is drawn. A row has what is beside the value under the column's name and a suffix:
 # `sku_address` of a link, `state_tone` of a badge, `made_at_title` of a moment.
 CELLS: dict[Kind, str] = {
@@ -27,6 +27,10 @@ CELLS: dict[Kind, str] = {
     "link": '<a v-if="props.row.NAME_address" :href="props.row.NAME_address">{{ props.value }}</a>'
     "<template v-else>{{ props.value }}</template>",
     "moment": '<span :title="props.row.NAME_title">{{ props.value }}</span>',
+    # The value is a list of `(name, label)`; a row's `NAME_of` says to screen readers what it is done to.
+    "actions": '<q-btn v-for="[name, label] in props.value" :key="name" flat dense no-caps color="primary" '
+    ":label=\"label\" :aria-label=\"label + ' ' + (props.row.NAME_of || '')\" "
+    "@click=\"() => $parent.$emit('act', {row: props.row, action: name})\" />",
 }
 
 
@@ -45,7 +49,7 @@ class Column:
             "name": self.name,
             "field": self.name,
             "label": self.label,
-            "align": "right" if self.kind == "number" else "left",
+            "align": "right" if self.kind in {"number", "actions"} else "left",
             "sortable": self.sort_by is not None,
             "classes": "number" if self.kind == "number" else "",
             "headerClasses": "number" if self.kind == "number" else "",
@@ -81,8 +85,12 @@ class PagedList:
         key: str = "id",
         sort: str | None = None,
         when_empty: Callable[[], object] | None = None,
+        on_action: Callable[[str, dict[str, Any]], Awaitable[None]] | None = None,
     ) -> None:
-        """Draw it empty; `load` fills it. `key` names the rows' own id; `when_empty` draws what stands in its place."""
+        """Draw it empty; `load` fills it. `key` names the rows' own id; `when_empty` draws what stands in its place.
+
+        `on_action` is called with the name and the row of a button in a column of `actions`; the list comes anew after.
+        """
         self._columns, self._fetch, self._key, self._when_empty = columns, fetch, key, when_empty
         self.sort = sort
         self._cursors: list[str | int | None] = [None]
@@ -96,6 +104,9 @@ class PagedList:
                 cell = CELLS[column.kind].replace("NAME", column.name)
                 self.table.add_slot(f"body-cell-{column.name}", f'<q-td :props="props">{cell}</q-td>')
             self.table.on("request", self._sorted)
+            if on_action is not None:
+                self._on_action = on_action
+                self.table.on("act", self._act)
             with ui.row().classes("row between list-foot"):
                 self._said = ui.label().classes("muted").props('aria-live="polite"')
                 with ui.row().classes("row tight pager"):
@@ -134,6 +145,10 @@ class PagedList:
         self._said.text = f"{number(first + 1)}-{number(last)}{total}" if last > first else "Nothing more"
         self._back.set_enabled(len(self._cursors) > 1)
         self._on.set_enabled(self._listed.next_cursor is not None)
+
+    async def _act(self, event: events.GenericEventArguments) -> None:
+        await self._on_action(event.args["action"], event.args["row"])
+        await self.refresh()
 
     async def _next(self) -> None:
         self._cursors.append(self._listed.next_cursor)
@@ -235,6 +250,15 @@ def panel(heading: str | None = None) -> Iterator[ui.column]:
         if heading:
             ui.label(heading).classes("heading").props('role="heading" aria-level="2"')
         yield box
+
+
+def list_heading(words: str, *actions: tuple[str, Callable[[], object]]) -> None:
+    """The heading of a list that is one of several on its page, and buttons of what can be done: `(label, do it)`."""
+    with ui.row().classes("row between list-heading"):
+        ui.label(words).classes("heading").props('role="heading" aria-level="2"')
+        with ui.row().classes("row tight buttons"):
+            for label, act in actions:
+                ui.button(label, on_click=act).props("outline dense no-caps")
 
 
 async def confirmed(question: str, words: str, action: str, *, is_dangerous: bool = False) -> bool:

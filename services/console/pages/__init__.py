@@ -1,5 +1,5 @@
 """The console's pages: importing this registers them all."""
 
-from services.console.pages import overview
+from services.console.pages import account, company, overview, platform, webhooks
 
-__all__ = ["overview"]
+__all__ = ["account", "company", "overview", "platform", "webhooks"]
