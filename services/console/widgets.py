@@ -36,12 +36,16 @@ CELLS: dict[Kind, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a list: the rows' value `name`, under `label`; `sort_by` is what the API sorts by."""
+    """A column of a list: the rows' value `name`, under `label`; `sort_by` is what the API sorts by.
+
+    Without `descends` the API knows that order one way only.
+    """
 
     name: str
     label: str
     kind: Kind = "text"
     sort_by: str | None = None
+    descends: bool = True
 
     def for_quasar(self) -> dict[str, Any]:
         """As QTable has it."""
@@ -160,8 +164,9 @@ class PagedList:
 
     async def _sorted(self, event: events.GenericEventArguments) -> None:
         asked = event.args["pagination"]
-        by = {column.name: column.sort_by for column in self._columns}.get(asked["sortBy"])
-        self.sort = None if by is None else f"-{by}" if asked["descending"] else by
+        column = next((one for one in self._columns if one.name == asked["sortBy"]), None)
+        sign = "-" if column is not None and asked["descending"] and column.descends else ""
+        self.sort = None if column is None or column.sort_by is None else f"{sign}{column.sort_by}"
         self.table.pagination = self._pagination()
         await self.load()
 
