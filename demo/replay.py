@@ -58,18 +58,30 @@ class Sent:
         return sorted(message.reference for message, ids in self.ids.items() if len(ids) > 1)
 
 
-async def open_run(admin: Api, run: str, publisher: str | None = None) -> tuple[str, str]:
-    """Make the run's supplier and retailer, connected; returns an API key of each.
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The companies of a run, by name, and a fresh API key of each."""
+
+    supplier: str
+    supplier_key: str
+    retailer: str
+    retailer_key: str
+
+
+async def open_run(admin: Api, run: str, publisher: str | None = None) -> Run:
+    """Make the run's supplier and retailer, connected.
 
     The orders of a `publisher`, a user of the broker, are those of the company with this ref: it is the retailer then.
     """
-    supplier = await company_id(admin, f"gift-wholesale-{run}", f"Gift wholesale, run {run}", "supplier")
+    supplier_name, retailer_name = f"Gift wholesale, run {run}", f"Gift shop, run {run}"
+    supplier = await company_id(admin, f"gift-wholesale-{run}", supplier_name, "supplier")
     if publisher:
-        retailer = await company_id(admin, publisher, f"Order system {publisher}", "retailer")
+        retailer_name = f"Order system {publisher}"
+        retailer = await company_id(admin, publisher, retailer_name, "retailer")
     else:
-        retailer = await company_id(admin, f"gift-shop-{run}", f"Gift shop, run {run}", "retailer")
+        retailer = await company_id(admin, f"gift-shop-{run}", retailer_name, "retailer")
     await connect(admin, supplier, retailer)
-    return await new_key(admin, supplier), await new_key(admin, retailer)
+    return Run(supplier_name, await new_key(admin, supplier), retailer_name, await new_key(admin, retailer))
 
 
 async def create_products(supplier: Api, assortment: Assortment, progress: Progress) -> dict[str, Part]:

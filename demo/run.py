@@ -74,13 +74,14 @@ async def run_demo(  # noqa: PLR0913 - what a user may choose
     console: Console,
     webhook_host: str = LOOPBACK,
     broker: OrdersBroker | None = None,
-    linger: Callable[[], Awaitable[None]] | None = None,
+    linger: Callable[[Mapping[str, str]], Awaitable[None]] | None = None,
 ) -> bool:
     """Play the demo against the Basestock at `base_url` and print it; says whether everything came out right.
 
     `drop_one` withholds one order, so that the verdict must be wrong. `webhook_host` is the name or address under which
     that Basestock reaches this machine, where the demo's retailer listens. With a `broker` the real orders are
-    published there. `linger` is awaited after the verdict, while the demo's retailer still listens and prints webhooks.
+    published there. `linger` is awaited after the verdict, while the demo's retailer still listens and prints webhooks;
+    it gets an API key of each of the demo's companies, by the company's name.
     Raises `RuntimeError` (a sentence for people) for a file that cannot be read and for calls that fail.
     """
     plan = plan_of(orders_file, drop_one=drop_one)
@@ -92,12 +93,24 @@ async def run_demo(  # noqa: PLR0913 - what a user may choose
             console.rule(f"[bold]Real orders: {escape(orders_file.name)}")
             for note in plan.notes:
                 console.print(escape(note))
-            outcome = await _replay(admin, base_url, plan, run, console, broker)
+            with _progress(console) as progress:
+                outcome, keys = await _replay(admin, base_url, plan, run, progress, broker)
             _print_outcome(console, outcome, story_right=story_right)
             if linger:
-                await linger()
+                await linger(keys | {"Supplier A": fixture.supplier_key, "Retailer A": fixture.retailer_key})
             await forget_endpoints(shop, retailer)
     return story_right and outcome.is_right
+
+
+async def fill(base_url: str, admin_key: str, *, orders_file: Path, progress: Progress) -> None:
+    """Load the documents' example and a real wholesaler's orders into the Basestock at `base_url`, to look around in.
+
+    Raises as `run_demo` does.
+    """
+    plan = plan_of(orders_file)
+    async with Api(base_url, admin_key) as admin:
+        await load_fixture(admin)
+        await _replay(admin, base_url, plan, f"{clock.utc_now():%Y%m%d-%H%M%S}", progress)
 
 
 def plan_of(path: Path, *, drop_one: bool = False) -> Plan:
@@ -118,16 +131,16 @@ def plan_of(path: Path, *, drop_one: bool = False) -> Plan:
 
 
 async def _replay(
-    admin: Api, base_url: str, plan: Plan, run: str, console: Console, broker: OrdersBroker | None
-) -> Outcome:
-    supplier_key, retailer_key = await open_run(admin, run, broker.user if broker else None)
-    async with Api(base_url, supplier_key) as supplier, Api(base_url, retailer_key) as retailer:
-        with _progress(console) as progress:
-            parts = await create_products(supplier, plan.assortment, progress)
-            if broker is None:
-                return await play(supplier, retailer, plan, parts, progress)
-            # The retailer is the same in every run, so each run needs references of its own.
-            return await play(supplier, retailer, plan.referring_to(run), parts, progress, broker)
+    admin: Api, base_url: str, plan: Plan, run: str, progress: Progress, broker: OrdersBroker | None = None
+) -> tuple[Outcome, dict[str, str]]:
+    """What it came to, and an API key of each of the run's companies by the company's name."""
+    keys = await open_run(admin, run, broker.user if broker else None)
+    async with Api(base_url, keys.supplier_key) as supplier, Api(base_url, keys.retailer_key) as retailer:
+        parts = await create_products(supplier, plan.assortment, progress)
+        # A broker's retailer is the same in every run, so each run needs references of its own.
+        sent = plan.referring_to(run) if broker else plan
+        outcome = await play(supplier, retailer, sent, parts, progress, broker)
+    return outcome, {keys.supplier: keys.supplier_key, keys.retailer: keys.retailer_key}
 
 
 async def play(

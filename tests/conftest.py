@@ -83,6 +83,15 @@ async def database_dsn(postgres: PostgresServer, migrated_database: str) -> Asyn
         yield dsn
 
 
+@pytest.fixture(scope="module")
+def shared_database_dsn(postgres: PostgresServer, migrated_database: str) -> Iterator[str]:
+    """A fresh database with the tables of all services, for all tests of a file."""
+    name = _new_name()
+    asyncio.run(_execute(postgres.dsn, f"create database {name} template {migrated_database} strategy file_copy"))
+    yield _dsn_of(postgres, name)
+    asyncio.run(_execute(postgres.dsn, f"drop database {name} with (force)"))
+
+
 @pytest.fixture
 async def empty_database_dsn(postgres: PostgresServer) -> AsyncIterator[str]:
     """A fresh database without any table, dropped afterwards."""

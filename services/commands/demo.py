@@ -1,6 +1,7 @@
 """`basestock demo` without `--url`: the embedded system, and the demo as its client."""
 
 import asyncio
+from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -29,9 +30,14 @@ async def demo_embedded(settings: Settings, orders: Path, console: Console, *, d
     answering: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     system = asyncio.create_task(up(complete, stop, on_ready=answering.set_result))
 
-    async def linger() -> None:
-        console.print(f"\nBasestock stays up at [bold]{answering.result()}[/]  API: {answering.result()}/docs")
-        console.print(f"The platform admin's key: {key.get_secret_value()}  Ctrl-C ends it.", soft_wrap=True)
+    async def linger(keys: Mapping[str, str]) -> None:
+        url = answering.result()
+        console.print(f"\nBasestock stays up at [bold]{url}[/]  API: {url}/docs  Ctrl-C ends it.")
+        console.print(f"The platform admin's key: {key.get_secret_value()}", soft_wrap=True)
+        console.print("\nThe console, signed in as:")
+        for name, company_key in keys.items():
+            # Behind the hash: no server and no log ever sees it.
+            console.print(f"  {name}: {url}/sign-in#key={company_key}&go", soft_wrap=True)
         await ctrl_c.wait()
 
     async def story() -> bool:

@@ -45,7 +45,7 @@ class Api:
 
     def __init__(self, http: aiohttp.ClientSession, base_url: str, credential: Credential | None) -> None:
         """Call with this credential, or with none (to sign in)."""
-        self._http, self._base_url, self.credential = http, base_url.rstrip("/"), credential
+        self._http, self.base_url, self.credential = http, base_url.rstrip("/"), credential
 
     async def get(self, path: str, **query: str | int | None) -> Any:  # noqa: ANN401 - JSON
         """The JSON answer to GET; a parameter that is `None` or empty is left out."""
@@ -82,7 +82,7 @@ class Api:
             headers["Content-Type"] = "application/octet-stream"
         try:
             async with self._http.request(
-                method, f"{self._base_url}{path}", params=_given(query), headers=headers, **sent
+                method, f"{self.base_url}{path}", params=_given(query), headers=headers, **sent
             ) as response:
                 answer = await _json(response)
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -107,7 +107,7 @@ class Api:
         await self.renew_in_time()
         try:
             async with self._http.get(
-                f"{self._base_url}{path}",
+                f"{self.base_url}{path}",
                 params=_given(query),
                 headers=self._headers(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_read=ANSWER_SECONDS),
@@ -125,7 +125,7 @@ class Api:
         if not renew_at or clock.utc_now() < renew_at:
             return
         try:
-            async with self._http.post(f"{self._base_url}/v1/sessions/refresh", headers=self._headers()) as response:
+            async with self._http.post(f"{self.base_url}/v1/sessions/refresh", headers=self._headers()) as response:
                 answer = await _json(response)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise RefusedError(503, "no_answer", NO_ANSWER) from error

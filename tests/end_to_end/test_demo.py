@@ -3,7 +3,7 @@
 import json
 import re
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from io import StringIO
 from ipaddress import ip_network
@@ -143,8 +143,11 @@ async def test_the_retailer_listens_until_the_browsing_ends_and_leaves_no_endpoi
 
         while_browsing: list[str] = []
 
-        async def browse() -> None:
+        async def browse(keys: Mapping[str, str]) -> None:
             while_browsing.extend(await endpoints())
+            for name, key in keys.items():
+                async with Api(url, key) as company:
+                    assert (await company.get("/v1/me"))["company"]["name"] == name
             async with aiohttp.ClientSession() as anyone, anyone.post(while_browsing[0], data=b"forged") as answer:
                 assert answer.status == 401
 

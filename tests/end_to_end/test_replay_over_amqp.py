@@ -34,7 +34,7 @@ async def test_real_orders_end_in_the_same_levels_as_plain_json_cloudevents_and_
     outcomes: dict[Form, Outcome] = {}
     async with Api(system.url, ADMIN_KEY) as admin:
         keys = await open_run(admin, "amqp", OrdersBroker(broker.url, Form.JSON).user)
-    async with Api(system.url, keys[0]) as supplier, Api(system.url, keys[1]) as retailer:
+    async with Api(system.url, keys.supplier_key) as supplier, Api(system.url, keys.retailer_key) as retailer:
         with Progress(disable=True) as progress:
             parts = await create_products(supplier, plan.assortment, progress)
             for form in Form:
