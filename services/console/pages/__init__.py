@@ -1,5 +1,5 @@
 """The console's pages: importing this registers them all."""
 
-from services.console.pages import account, company, overview, platform, webhooks
+from services.console.pages import account, company, overview, platform, suppliers, webhooks
 
-__all__ = ["account", "company", "overview", "platform", "webhooks"]
+__all__ = ["account", "company", "overview", "platform", "suppliers", "webhooks"]
