@@ -8,7 +8,7 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run up down test soak check format fault guards bench migrate revision requirements clean
+.PHONY: help demo run up down test soak check format fault guards bench screenshots migrate revision requirements clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,9 @@ guards: .venv/ready-dev ## Take away what keeps each promise, and see its tests 
 
 bench: .venv/ready-dev ## Measure, each figure beside the ceiling of the same run
 	@$(PY) -m bench $(ARGS)
+
+screenshots: .venv/ready-dev ## Pictures of every page of the console, light and dark, into build/screenshots
+	@$(PY) -m tests.browser.screenshots
 
 migrate: .venv/ready ## Bring the schemas of BASESTOCK_DSN to their newest version (ARGS=orders for one service)
 	@$(PY) -m services migrate $(ARGS)

@@ -78,6 +78,11 @@ CASES = [
             ("product, of one small seller", {"product_id": RARE_PRODUCT}),
             ("product and status", {"product_id": HOT_PRODUCT, "status": "parked"}),
             ("external_ref", {"external_ref": "R-1234561"}),
+            ("q, a tenth of all", {"q": "r-1"}),
+            ("q, none", {"q": "nobody's"}),
+            ("statuses, hardly any", {"statuses": ["short", "parked"]}),
+            ("statuses, nearly all", {"statuses": ["fulfilled", "cancelled"]}),
+            ("waiting", {"waiting": True}),
             ("time", MONTH),
         )
     ),

@@ -14,8 +14,7 @@ from nicegui.elements.mixins.value_element import ValueElement
 from services.console.api import RefusedError
 
 UNAUTHORIZED, VERSION_CHANGED = 401, 412
-# A secret is longer than what people remember, and shown in one line.
-SECRET_FIELD = 'outlined dense readonly input-class="mono"'
+COPIED_FIELD = 'outlined dense readonly input-class="mono"'
 
 Field = TypeVar("Field", bound=ValueElement[Any])
 
@@ -147,7 +146,7 @@ def show_secret(heading: str, secret: str, words: str, then: Callable[[], object
         ui.label(heading).classes("heading").props('role="heading" aria-level="2"')
         ui.label(words)
         with ui.row().classes("row nowrap"):
-            field = ui.input(value=secret).props(f'{SECRET_FIELD} aria-label="{heading}"').classes("grow secret")
+            field = ui.input(value=secret).props(f'{COPIED_FIELD} aria-label="{heading}"').classes("grow secret")
             copy_button(secret, field)
         ui.label("It is shown this once: nobody can show it again.").classes("note warn")
         with ui.row().classes("row end"):

@@ -111,7 +111,7 @@ class PagedList:
             if on_action is not None:
                 self._on_action = on_action
                 self.table.on("act", self._act)
-            with ui.row().classes("row between list-foot"):
+            with ui.row().classes("row between list-foot") as self._foot:
                 self._said = ui.label().classes("muted").props('aria-live="polite"')
                 with ui.row().classes("row tight pager"):
                     self._back = ui.button(icon="chevron_left", on_click=self._previous)
@@ -149,6 +149,8 @@ class PagedList:
         self._said.text = f"{number(first + 1)}-{number(last)}{total}" if last > first else "Nothing more"
         self._back.set_enabled(len(self._cursors) > 1)
         self._on.set_enabled(self._listed.next_cursor is not None)
+        # A short list needs no counting.
+        self._foot.visible = self._listed.total is not None or len(self._cursors) > 1 or len(self.rows) == ROWS_PER_PAGE
 
     async def _act(self, event: events.GenericEventArguments) -> None:
         await self._on_action(event.args["action"], event.args["row"])

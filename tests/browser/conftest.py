@@ -1,28 +1,20 @@
 """The console in a real browser, before a whole system in a process of its own, with the seeds' fixture."""
 
 import asyncio
-import os
-import re
-import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, Page
 
-from tests.app import ENCRYPTION_KEY, Client
+from tests.app import Client
 from tests.browser.chromium import Complaints, browser
-from tests.end_to_end.system import ADMIN_KEY, RETAILER, SUPPLIER, TOKEN_SECRET, with_seeds
+from tests.browser.running import running_basestock
+from tests.end_to_end.system import ADMIN_KEY, RETAILER, SUPPLIER, with_seeds
 
-ROOT = Path(__file__).parent.parent.parent
 OTHER_SUPPLIER = 3
 # The platform admin makes them, one for each company.
 PASSWORD = "a password of the tests"
-START_SECONDS = 60
 
 Open = Callable[..., Awaitable[Page]]
 
@@ -43,42 +35,9 @@ class Console:
 @pytest.fixture(scope="module")
 def console(shared_database_dsn: str) -> Iterator[Console]:
     """The system of all tests of a file: Supplier A with the seeds' products, connected with Retailer A; Supplier B."""
-    with _system(shared_database_dsn) as url:
+    with running_basestock(shared_database_dsn) as url:
         keys = asyncio.run(_fixture(url, shared_database_dsn))
         yield Console(url, keys, shared_database_dsn)
-
-
-@contextmanager
-def _system(dsn: str) -> Iterator[str]:
-    """Run `basestock up` on this database; yields its base URL."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("BASESTOCK_")}
-    settings = {
-        "BASESTOCK_DSN": dsn,
-        "BASESTOCK_ADMIN_KEY": ADMIN_KEY,
-        "BASESTOCK_TOKEN_SECRET": TOKEN_SECRET,
-        "BASESTOCK_WEBHOOK_ENCRYPTION_KEY": ENCRYPTION_KEY,
-        "BASESTOCK_WEBHOOK_ALLOW_NETWORKS": "127.0.0.0/8",
-        "BASESTOCK_LOG_LEVEL": "warning",
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "services", "up", "--port", "0"],
-        cwd=ROOT,
-        env=inherited | settings,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stderr is not None
-        said = ""
-        while not (found := re.search(r"answers at (http://\S+)", said)):
-            line = process.stderr.readline()
-            assert line, f"The system did not start:\n{said}"
-            said += line
-        yield found[1]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        _, rest = process.communicate(timeout=START_SECONDS)
-        assert process.returncode == 0, rest
 
 
 async def _fixture(url: str, dsn: str) -> dict[int, str]:

@@ -21,7 +21,8 @@ ROOT = Path(__file__).parent.parent.parent
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 TEMPLATE = (ROOT / "deploy" / "nginx.conf.template").read_text(encoding="utf-8")
-OURS = {service.name for service in SERVICES}
+SERVING = {service.name for service in SERVICES}
+OURS = SERVING | {"console"}
 # Inside the containers these are what the image says; outside they are where the proxy is published.
 SET_BY_THE_IMAGE = {"BASESTOCK_HOST", "BASESTOCK_PORT"}
 OF_THE_EMBEDDED_POSTGRES = {"BASESTOCK_DATA_DIR"}
@@ -65,9 +66,10 @@ def test_every_service_has_a_container_that_runs_it_and_the_migrations_have_one(
 def test_services_start_when_the_schemas_are_made_and_the_schemas_when_the_database_answers(
     containers: dict[str, Container],
 ) -> None:
-    for name in OURS:
+    for name in SERVING:
         waits_for = {other: how["condition"] for other, how in containers[name]["depends_on"].items()}
         assert waits_for == {"migrate": "service_completed_successfully", "rabbitmq": "service_healthy"}
+    assert containers["console"]["depends_on"] == {}, "it has no database, and says what does not answer"
     assert containers["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
     assert "restart" not in containers["migrate"]
 
@@ -79,7 +81,7 @@ def test_whatever_dies_comes_back_and_says_whether_it_is_well(containers: dict[s
         assert container["restart"] == "unless-stopped", name
         assert container["healthcheck"]["test"][0] == "CMD", name
         assert int(container["stop_grace_period"].removesuffix("s")) > DRAIN_SECONDS, name
-    asked = {json.dumps(containers[name]["healthcheck"]["test"]) for name in OURS}
+    asked = {json.dumps(containers[name]["healthcheck"]["test"]) for name in SERVING}
     (path,) = {found for test in asked for found in re.findall(r"127\.0\.0\.1:8000(/\w+)", test)}
     assert path in OPEN_PATHS
 
@@ -123,7 +125,8 @@ def test_every_setting_can_be_given_and_no_other_is_made_up(containers: dict[str
         assert given == SETTINGS - SET_BY_THE_IMAGE - OF_THE_EMBEDDED_POSTGRES, name
         fixed = {key for key in given if containers[name]["environment"][key] is not None}
         servers = {"BASESTOCK_DSN", "BASESTOCK_BROKER_URL", "BASESTOCK_BROKER_MANAGEMENT_URL"}
-        assert fixed == servers | {"BASESTOCK_WEBHOOK_ENCRYPTION_KEY"}, "only these have a default of their own here"
+        own = {"BASESTOCK_WEBHOOK_ENCRYPTION_KEY", "BASESTOCK_CONSOLE_API_URL"}
+        assert fixed == servers | own, "only these have a default of their own here"
     for name in SET_BY_THE_IMAGE:
         assert f"${{{name}:-{Settings.model_fields[name.removeprefix('BASESTOCK_').lower()].default}}}" in COMPOSE
 

@@ -17,6 +17,7 @@ from yarl import URL
 
 from services.all_in_one import SERVICES
 from services.catalog.api.product_files import FILE_LIMIT_BYTES, IMPORT_PATH
+from services.console.front import FIRST_PARTS
 from shared.errors import Problem
 from shared.http import BODY_LIMIT_BYTES, OPEN_PATHS, create_app, too_large
 from shared.machine import free_ports
@@ -33,6 +34,8 @@ TO_COME = {
     ],
     "notifier": ["/v1/webhook-endpoints/7/rotate-secret"],
 }
+
+SERVING = [service.name for service in SERVICES]
 
 Answering = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -72,7 +75,7 @@ async def listening(name: str) -> AsyncIterator[Stub]:
 
 
 class Proxy:
-    """Our nginx before four stubs; `change` edits its routes before it is started."""
+    """Our nginx before a stub of each service and of the console; `change` edits its routes before it is started."""
 
     def __init__(self, folder: Path, stubs: dict[str, Stub]) -> None:
         self.stubs = stubs
@@ -121,7 +124,7 @@ class Proxy:
 async def resting(tmp_path: Path) -> AsyncIterator[Proxy]:
     """The proxy, not started yet."""
     async with AsyncExitStack() as stack:
-        stubs = {service.name: await stack.enter_async_context(listening(service.name)) for service in SERVICES}
+        stubs = {name: await stack.enter_async_context(listening(name)) for name in (*SERVING, "console")}
         proxy = Proxy(tmp_path, stubs)
         stack.callback(proxy.end)
         yield proxy
@@ -156,11 +159,10 @@ async def problem_of(answer: aiohttp.ClientResponse) -> Problem:
     return problem
 
 
-async def test_every_path_of_every_service_leads_to_it_as_it_was_asked(
-    proxy: Proxy, client: aiohttp.ClientSession
-) -> None:
+@pytest.mark.usefixtures("proxy")
+async def test_every_path_of_every_service_leads_to_it_as_it_was_asked(client: aiohttp.ClientSession) -> None:
     lost = []
-    for service in proxy.stubs:
+    for service in SERVING:
         calls = list(calls_of(service))
         assert len(calls) > len(TO_COME[service])
         for method, path in calls:
@@ -175,10 +177,20 @@ async def test_every_path_of_every_service_leads_to_it_as_it_was_asked(
     assert not lost, "\n".join(lost)
 
 
-async def test_each_services_health_and_document_are_under_its_name(
-    proxy: Proxy, client: aiohttp.ClientSession
-) -> None:
-    for service in proxy.stubs:
+@pytest.mark.usefixtures("proxy")
+async def test_the_consoles_pages_lead_to_it(client: aiohttp.ClientSession) -> None:
+    pages = [f"/{part}" for part in sorted(FIRST_PARTS)]
+    for page in [*pages, *(f"{page}/7" for page in pages if page != "/")]:
+        async with client.get(page) as answer:
+            assert await answer.json() == {"service": "console", "asked": page, "method": "GET"}
+    for path in ("/inventoryx", "/v1/inventory", "/v1/platform"):
+        async with client.get(path) as answer:
+            assert answer.status == 404, path
+
+
+@pytest.mark.usefixtures("proxy")
+async def test_each_services_health_and_document_are_under_its_name(client: aiohttp.ClientSession) -> None:
+    for service in SERVING:
         for path in ("/livez", "/readyz", "/openapi.json", "/asyncapi.json"):
             async with client.get(f"/{service}{path}") as answer:
                 assert await answer.json() == {"service": service, "asked": path, "method": "GET"}
@@ -189,11 +201,11 @@ async def test_each_services_health_and_document_are_under_its_name(
     [
         "/metrics",
         "/catalog/metrics",
-        "/orders/v1/orders",
+        "/catalog/v1/orders",
         "/v1/orders/../../metrics",
         "/v1/stock/%2e%2e/%2E%2e/metrics",
         "//metrics",
-        "/orders/readyz/../metrics",
+        "/catalog/readyz/../metrics",
     ],
 )
 async def test_metrics_are_not_for_the_world(proxy: Proxy, client: aiohttp.ClientSession, path: str) -> None:
@@ -202,14 +214,14 @@ async def test_metrics_are_not_for_the_world(proxy: Proxy, client: aiohttp.Clien
     assert proxy.asked() == []
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/ordersx", "/v1/bills", "/malformed", "/stocks", "/docs"])
+@pytest.mark.parametrize("path", ["/v1", "/v1/ordersx", "/v1/bills", "/malformed", "/stocks", "/docs"])
 async def test_what_is_nowhere_is_a_problem_that_says_where_to_look(
     proxy: Proxy, client: aiohttp.ClientSession, path: str
 ) -> None:
     async with client.get(path) as answer:
         problem = await problem_of(answer)
     assert (problem.status, problem.code) == (404, "not_found")
-    assert all(f"/{service}/openapi.json" in problem.detail for service in proxy.stubs)
+    assert all(f"/{service}/openapi.json" in problem.detail for service in SERVING)
     assert proxy.asked() == []
 
 

@@ -288,6 +288,9 @@ ENTRIES: Mapping[str, Entry] = {
         Ask(query={"seller_id": company.id}),
         Ask(query={"external_ref": company.order_ref}, lists=True),
         Ask(query={"product_id": company.product}, lists=True),
+        Ask(query={"q": company.order_ref}, lists=True),
+        Ask(query={"q": company.order[:-1]}, lists=True),
+        Ask(query={"waiting": "true"}, lists=True),
         # Of oneself as the supplier; a stranger asks what it sold of this one's products.
         Ask(query={"supplier_id": company.id}, lists=True, names_own=company.role == SUPPLIER),
         Ask(query={"cursor": LAST_UUID}, lists=True),
@@ -310,6 +313,10 @@ ENTRIES: Mapping[str, Entry] = {
     ],
     "POST /v1/orders/{order_id}/cancel": lambda company: [Ask({"order_id": company.spare_order})],
     "POST /v1/returns": _returns,
+    "GET /v1/returns": lambda company: [
+        Ask(query={"order_id": company.order}, lists=True),
+        Ask(query={"order_id": company.order, "cursor": LAST_UUID}, lists=True),
+    ],
     "POST /v1/publishers": lambda company: [
         Ask(body={"amqp_user": fresh("publisher"), "company_id": company.id}, by="admin")
     ],

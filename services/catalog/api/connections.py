@@ -1,7 +1,7 @@
 """Dropship connections between suppliers and retailers."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, field_validator

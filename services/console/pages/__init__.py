@@ -1,5 +1,21 @@
 """The console's pages: importing this registers them all."""
 
-from services.console.pages import account, company, overview, platform, products, webhooks
+from services.console.pages import (
+    account,
+    company,
+    overview,
+    platform,
+    products,
+    suppliers,
+    webhooks,
+)
 
-__all__ = ["account", "company", "overview", "platform", "products", "webhooks"]
+__all__ = [
+    "account",
+    "company",
+    "overview",
+    "platform",
+    "products",
+    "suppliers",
+    "webhooks",
+]

@@ -64,11 +64,15 @@ class OrderHistory(BaseModel):
 
 
 class OrderFilters(BaseModel):
-    """Which orders are asked for; `status`, `product_id` and the times are about those that the caller sees."""
+    """Which orders are asked for; but for whose they are, filters are about what the caller sees of them."""
 
     seller_id: Id = None
     supplier_id: Id = None
-    status: Status | None = None
+    q: Annotated[str | None, AfterValidator(storable)] = Field(
+        None, max_length=200, description="Is part of external_ref, or begins order_id, in any case"
+    )
+    status: list[Status] = Field([], description="One of these; may be given several times")
+    waiting: bool = Field(default=False, description="Only orders with a line that is parked or short")
     product_id: Id = None
     external_ref: Annotated[str | None, AfterValidator(storable)] = None
     received_from: Moment = None
@@ -80,7 +84,11 @@ class OrderFilters(BaseModel):
         """As `find_orders` takes them, with what the caller may see."""
         given = {
             **_seen_by(caller, self.seller_id, self.supplier_id),
-            "status": self.status,
+            "q": self.q or None,
+            # By one status alone an index leads.
+            "status": self.status[0] if len(self.status) == 1 else None,
+            "statuses": self.status if len(self.status) > 1 else None,
+            "waiting": self.waiting or None,
             "product_id": self.product_id,
             "external_ref": self.external_ref,
             "received_from": self.received_from,

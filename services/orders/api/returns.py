@@ -1,9 +1,10 @@
 """Returns over HTTP."""
 
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
 from services.orders.accept import UnknownCompanyError, accept_return
@@ -44,6 +45,28 @@ class Return(BaseModel):
     returned_at: datetime
     received_at: datetime
     lines: list[ReturnLine]
+
+
+class ReturnPage(BaseModel):
+    """Returns, newest first; `next_cursor` is null on the last page."""
+
+    items: list[Return]
+    next_cursor: UUID | None
+
+
+@router.get("/returns")
+async def list_returns(
+    caller: Calling,
+    context: Here,
+    order_id: Annotated[UUID, Query(description="What came back of this order")],
+    cursor: Annotated[UUID | None, Query(description="next_cursor of the page before")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> ReturnPage:
+    """What came back of one of the caller's orders, newest first; none for an order that is not its own."""
+    async with context.database.transaction() as session:
+        rows = await store.find_returns_of_order(session, order_id, caller.company_id, cursor, limit + 1)
+    items = [Return.model_validate(row) for row in rows[:limit]]
+    return ReturnPage(items=items, next_cursor=items[-1].return_id if len(rows) > limit else None)
 
 
 @router.post("/returns", status_code=201, responses={200: {"model": Return, "description": "It was here already"}})

@@ -22,11 +22,12 @@ SELECT_ORDERS = """
             from order_parts p where p.order_id = o.order_id {own_parts}) as suppliers
     from {orders}
 """
+OWN_LINES = "and l.supplier_id = part.supplier_id"
 # As the seller sees it, and as one supplier does: lines that nobody is known to supply are the seller's business.
 WHOLE = SELECT_ORDERS.format(status="o.status", own_lines="", own_parts="", orders="orders o")
 PART = SELECT_ORDERS.format(
     status="part.status",
-    own_lines="and l.supplier_id = part.supplier_id",
+    own_lines=OWN_LINES,
     own_parts="and p.supplier_id = part.supplier_id",
     orders="order_parts part join orders o using (order_id)",
 )
@@ -36,6 +37,12 @@ FILTERS = {
     "received_from": "o.received_at >= cast(:received_from as timestamptz)",
     "received_before": "o.received_at < cast(:received_before as timestamptz)",
     "status": "{key}.status = cast(:status as text)",
+    "statuses": "{key}.status = any(cast(:statuses as text[]))",
+    # A line that waits makes its order wait, unless another one was not decided yet: so the indexes of `status` serve.
+    "waiting": "{key}.status in ('received', 'short', 'parked') and exists (select from order_lines l "
+    "where l.order_id = o.order_id {own_lines} and l.outcome in ('parked', 'short', 'refused') and l.fulfilled = 0 "
+    "and l.cancelled + l.failed + l.returned < l.quantity)",
+    "q": "(strpos(lower(o.external_ref), lower(:q)) > 0 or starts_with(cast(o.order_id as text), lower(:q)))",
     "seller_id": "o.seller_id = cast(:seller_id as bigint)",
     "external_ref": "o.external_ref = cast(:external_ref as text)",
     "supplier_id": "exists (select from order_parts p where p.order_id = o.order_id "
@@ -55,8 +62,13 @@ PLAN_ANEW = text("set local plan_cache_mode = force_custom_plan")
 
 def page_statement(filters: Collection[str]) -> str:
     """The statement for a page of orders that meet these `FILTERS` and `BOUNDS`; it takes their values and `limit`."""
-    select, key = (PART, "part") if "part_of" in filters else (WHOLE, "o")
-    parts = {"key": key, "bounds_of_p": _bounds(filters, "p"), "bounds_of_l": _bounds(filters, "l")}
+    select, key, own_lines = (PART, "part", OWN_LINES) if "part_of" in filters else (WHOLE, "o", "")
+    parts = {
+        "key": key,
+        "own_lines": own_lines,
+        "bounds_of_p": _bounds(filters, "p"),
+        "bounds_of_l": _bounds(filters, "l"),
+    }
     conditions = "".join(f" and {FILTERS[name].format(**parts)}" for name in filters if name in FILTERS)
     bounds = "".join(_bounds(filters, alias) for alias in {key, "o"})
     return f"{select} where true{conditions}{bounds} order by {key}.order_id desc limit :limit"

@@ -25,13 +25,21 @@ INSERT_RETURN_LINES = text("""
 RETURN_BY_REF = text("""
     select return_id, fingerprint from returns where external_ref = :external_ref and seller_id = :seller_id
 """)
-SELECT_RETURN = text("""
+SELECT_RETURNS = """
     select r.return_id, r.seller_id, r.external_ref, r.source, r.order_id, r.returned_at, r.received_at, (
             select jsonb_agg(jsonb_build_object('line_id', l.line_id, 'product_id', l.product_id,
                 'variant_sku', l.variant_sku, 'quantity', l.quantity, 'location', l.location, 'restock', l.restock)
                 order by l.line_id)
             from return_lines l where l.return_id = r.return_id) as lines
-    from returns r where r.return_id = :return_id
+    from returns r
+"""
+SELECT_RETURN = text(f"{SELECT_RETURNS} where r.return_id = :return_id")
+# A null seller is the platform admin, who may see all.
+RETURNS_OF_ORDER = text(f"""
+    {SELECT_RETURNS} where r.order_id = :order_id
+        and (r.seller_id = :seller_id or cast(:seller_id as bigint) is null)
+        and (r.return_id < :before or cast(:before as uuid) is null)
+    order by r.return_id desc limit :limit
 """)
 
 
@@ -81,3 +89,11 @@ async def find_return(session: Session, return_id: UUID) -> dict[str, Any]:
     """A return with its lines."""
     rows = await session.execute(SELECT_RETURN, {"return_id": return_id})
     return dict(rows.mappings().one())
+
+
+async def find_returns_of_order(
+    session: Session, order_id: UUID, seller_id: int | None, before: UUID | None, limit: int
+) -> list[dict[str, Any]]:
+    """What came back of an order of this seller (of any, for `None`), newest first, of those older than `before`."""
+    values = {"order_id": order_id, "seller_id": seller_id, "before": before, "limit": limit}
+    return [dict(row) for row in (await session.execute(RETURNS_OF_ORDER, values)).mappings()]

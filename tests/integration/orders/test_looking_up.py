@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from shared.events.inventory import LineDecision, LineOutcome, OrderAllocated
 from shared.events.orders import OrderCreated
 from tests.app import Client
 from tests.integration.orders.shop import (
@@ -110,3 +111,80 @@ async def test_pages_go_on_where_the_one_before_ended(shop: Shop) -> None:
                 break
             cursor = f"&cursor={page['next_cursor']}"
     assert seen == ["S-1", "R-2", "R-1"]
+
+
+async def test_orders_are_found_by_parts_of_their_references_and_the_beginning_of_their_ids(shop: Shop) -> None:
+    ids = await filled(shop)
+    async with shop.client() as retailer, shop.client(SUPPLIER) as supplier, shop.client(STRANGER) as stranger:
+        order_id = ids["R-1"]["order_id"]
+        odd = {"external_ref": "50%_OFF", "lines": [OWN]}
+        await retailer.post("/v1/orders", odd)
+        assert await refs(retailer, "q=r-") == ["R-2", "R-1"]
+        assert await refs(retailer, "q=-1&status=allocated") == ["R-1"]
+        assert await refs(retailer, "q=%25") == await refs(retailer, "q=_off") == ["50%_OFF"]
+        assert await refs(retailer, f"q={order_id.upper()}") == ["R-1"]
+        assert await refs(retailer, f"q={order_id[1:]}") == []
+        assert await refs(retailer, "q=") == ["50%_OFF", "R-2", "R-1"]
+        assert await refs(supplier, "q=r-") == []
+        assert await refs(supplier, f"supplier_id={SUPPLIER}&q=-1") == ["S-1", "R-1"]
+        assert await refs(stranger, "q=r-") == await refs(stranger, f"q={order_id}") == []
+        assert (await retailer.get("/v1/orders?q=%00")).status == 422
+
+
+async def test_several_statuses_may_be_asked_for(shop: Shop) -> None:
+    await filled(shop)
+    async with shop.client() as retailer, shop.client(SUPPLIER) as supplier:
+        assert await refs(retailer, "status=allocated&status=received") == ["R-2", "R-1"]
+        assert await refs(retailer, "status=allocated&status=short") == ["R-1"]
+        assert await refs(retailer, "status=parked&status=short") == []
+        assert await refs(supplier, f"supplier_id={SUPPLIER}&status=allocated&status=short") == ["R-1"]
+        wrong = await retailer.get("/v1/orders?status=allocated&status=nonsense")
+        assert (wrong.status, wrong.body["errors"][0]["field"].split("[")[0]) == (422, "status")
+
+
+async def test_what_waits_is_found_by_its_lines(shop: Shop) -> None:
+    """Also where another line was not decided yet; not once it is cancelled, nor by the supplier of the other line."""
+    outcomes: dict[str, tuple[LineOutcome, ...]] = {
+        "R-1": ("allocated", "allocated"),
+        "R-2": ("allocated", "short"),
+        "R-3": ("parked", "allocated"),
+        "R-4": ("refused", "refused"),
+        "R-5": ("untracked", "allocated"),
+    }
+    async with shop.client() as retailer, shop.client(SUPPLIER) as supplier:
+        for ref, (first, second) in outcomes.items():
+            unknown = {"product_id": 555, "quantity": 4}
+            ordered = [unknown if first == "parked" else SMALL, OWN]
+            await retailer.post("/v1/orders", {"external_ref": ref, "lines": ordered})
+            order = next(
+                event for event in await shop.told() if isinstance(event, OrderCreated) and event.external_ref == ref
+            )
+            lines = tuple(
+                LineDecision(
+                    line_id=line_id,
+                    outcome=outcome,
+                    supplier_id=None if outcome == "parked" else SUPPLIER,
+                    shortfall=1 if outcome == "short" else 0,
+                    waits_for=555 if outcome == "parked" else None,
+                )
+                for line_id, outcome in enumerate((first, second), 1)
+            )
+            await shop.inventory.tell(
+                OrderAllocated(order_id=order.order_id, order_version=order.version, decision=1, lines=lines)
+            )
+        assert await refs(retailer, "waiting=true") == ["R-4", "R-3", "R-2"]
+        assert await refs(retailer, "waiting=true&status=parked") == ["R-3"]
+        assert await refs(retailer, "waiting=false") == ["R-5", "R-4", "R-3", "R-2", "R-1"]
+        assert await refs(supplier, f"supplier_id={SUPPLIER}&waiting=true") == ["R-4", "R-2"]
+        parked = (await retailer.get("/v1/orders?external_ref=R-3")).body["items"][0]
+        assert [(line["status"], line["waits_for"]) for line in parked["lines"]] == [
+            ("parked", 555),
+            ("allocated", None),
+        ]
+        amended = {"lines": [{"line_id": 2, "quantity": 2}]}
+        assert (await retailer.patch(f"/v1/orders/{parked['order_id']}", amended)).status == 200
+        assert await refs(retailer, "waiting=true") == ["R-4", "R-3", "R-2"]
+        assert await refs(supplier, f"supplier_id={SUPPLIER}&waiting=true") == ["R-4", "R-2"]
+        cancelled = {"lines": [{"line_id": 1, "quantity": 4}]}
+        assert (await retailer.post(f"/v1/orders/{parked['order_id']}/cancel", cancelled)).status == 200
+        assert await refs(retailer, "waiting=true") == ["R-4", "R-2"]

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from shared.events.orders import ItemsReturned
-from tests.integration.orders.shop import ORDER, RETAILER, SMALL, STRANGER, Shop
+from tests.integration.orders.shop import ORDER, RETAILER, SMALL, STRANGER, SUPPLIER, Shop
 
 BACK: dict[str, Any] = {"external_ref": "B-1", "lines": [SMALL | {"quantity": 1, "restock": True}]}
 
@@ -90,3 +90,33 @@ async def test_a_removed_product_may_still_come_back(shop: Shop) -> None:
     async with shop.client() as retailer:
         assert (await retailer.post("/v1/orders", ORDER)).status == 422
         assert (await retailer.post("/v1/returns", BACK)).status == 201
+
+
+async def test_what_came_back_of_an_order_is_listed_to_its_seller_alone(shop: Shop) -> None:
+    mug = {"product_id": 200, "quantity": 1}
+    async with (
+        shop.client() as retailer,
+        shop.client(SUPPLIER) as supplier,
+        shop.client(STRANGER) as stranger,
+        shop.client(None) as admin,
+    ):
+        order_id = (await retailer.post("/v1/orders", {**ORDER, "lines": [mug | {"quantity": 3}]})).body["order_id"]
+        await retailer.post("/v1/returns", BACK)
+        made = [
+            await retailer.post(
+                "/v1/returns", {"external_ref": f"B-{n}", "order_id": order_id, "lines": [mug | {"restock": True}]}
+            )
+            for n in (2, 3, 4)
+        ]
+        newest_first = [answer.body for answer in reversed(made)]
+        path = f"/v1/returns?order_id={order_id}"
+        whole = [(await caller.get(path)).body for caller in (retailer, admin)]
+        first = (await retailer.get(f"{path}&limit=2")).body
+        second = (await retailer.get(f"{path}&limit=2&cursor={first['next_cursor']}")).body
+        others = [(await caller.get(path)).body for caller in (supplier, stranger)]
+        without = await retailer.get("/v1/returns")
+    assert whole == [{"items": newest_first, "next_cursor": None}] * 2
+    assert first["items"] + second["items"] == newest_first
+    assert second["next_cursor"] is None
+    assert others == [{"items": [], "next_cursor": None}] * 2, "the supplier, too, reads of it in its ledger alone"
+    assert (without.status, without.body["errors"][0]["field"]) == (422, "order_id")

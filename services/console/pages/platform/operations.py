@@ -8,7 +8,7 @@ from nicegui import ui
 
 from services.console.api import RefusedError
 from services.console.frame import page
-from services.console.pages.platform.stock_check import stock_check_panel
+from services.console.pages.platform.stock_check import StockCheckPanel
 from services.console.visits import Visit
 from services.console.widgets import Tone, ago, badge, facts, live, number, panel, tile
 
@@ -36,7 +36,7 @@ async def operations(visit: Visit) -> None:
 
     await refresh()
     live(refresh, REFRESH_SECONDS)
-    stock_check_panel(visit)
+    StockCheckPanel(visit)
 
 
 async def _state(visit: Visit, service: str) -> Mapping[str, Any]:

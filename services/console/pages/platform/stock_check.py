@@ -26,66 +26,73 @@ COLUMNS = [
 PRODUCT_CELL = '<q-td :props="props"><a :href="`/inventory/${props.value}`">{{ props.value }}</a></q-td>'
 
 
-def stock_check_panel(visit: Visit) -> None:
+class StockCheckPanel:
     """The check, with a button; nothing is read before somebody asks for it."""
-    with panel("Does the stock add up?"):
-        ui.label("Holds every item and location against its ledger, open orders and reservations.").classes("muted")
-        with ui.row().classes("row tight"):
-            check = ui.button("Check all stock", on_click=lambda: run(repair=False)).props("outline")
-            repair = ui.button("Repair what can be repaired", on_click=ask).props("unelevated")
-            said = ui.label().props('role="status"')
-        table = ui.table(columns=COLUMNS, rows=[], row_key="key").props("flat dense hide-pagination")
-        table.props(':pagination="{rowsPerPage: 0}"').classes("w-full")
-        table.add_slot("body-cell-product_id", PRODUCT_CELL)
-    repair.visible = table.visible = False
 
-    async def ask() -> None:
-        words = (
-            "Levels and versions that drifted are made anew from the ledger. Every repair is an entry of the ledger."
-        )
-        if await confirmed("Repair the stock?", words, "Repair"):
-            await run(repair=True)
+    def __init__(self, visit: Visit) -> None:
+        """Draw it."""
+        self._visit = visit
+        with panel("Does the stock add up?"):
+            words = "Holds every item and location against its ledger, open orders and reservations."
+            ui.label(words).classes("muted")
+            with ui.row().classes("row tight"):
+                self._check = ui.button("Check all stock", on_click=self._look).props("outline")
+                self._repair = ui.button("Repair what can be repaired", on_click=self._ask).props("unelevated")
+                self._said = ui.label().props('role="status"')
+            self._table = ui.table(columns=COLUMNS, rows=[], row_key="key").props("flat dense hide-pagination")
+            self._table.props(':pagination="{rowsPerPage: 0}"').classes("w-full")
+            self._table.add_slot("body-cell-product_id", PRODUCT_CELL)
+        self._repair.visible = self._table.visible = False
 
-    async def run(*, repair: bool) -> None:
-        check.props("loading")
+    async def _look(self) -> None:
+        self._check.props("loading")
         try:
-            await _check(visit, said, show, is_repair=repair)
+            items, drifts, _ = await self._go_through(repair=False)
         finally:
-            check.props(remove="loading")
+            self._check.props(remove="loading")
+        self._show(items, drifts)
 
-    def show(drifts: list[Mapping[str, Any]]) -> None:
-        table.rows = [_row(drift) for drift in drifts[:DRIFTS_SHOWN]]
-        table.visible = bool(drifts)
-        repair.visible = visit.may("stock:write") and any(drift["repairable"] for drift in drifts)
+    async def _ask(self) -> None:
+        words = "Levels and versions that drifted are made anew from the ledger."
+        if await confirmed("Repair the stock?", words, "Repair"):
+            items, drifts, repaired = await self._go_through(repair=True)
+            tell_done(f"{number(repaired)} repaired")
+            self._show(items, drifts)
+
+    async def _go_through(self, *, repair: bool) -> tuple[int, list[Mapping[str, Any]], int]:
+        """Check all items, page by page; how many there are, what (still) drifts, and how much was repaired."""
+        items, repaired = 0, 0
+        drifts: list[Mapping[str, Any]] = []
+        cursor: int | None = None
+        while True:
+            if repair:
+                page = await self._visit.api.post(PATH, {"repair": True}, cursor=cursor)
+            else:
+                page = await self._visit.api.get(PATH, cursor=cursor)
+            mended = {_key(one) for one in page["repaired"]}
+            items, repaired = items + page["items_checked"], repaired + len(mended)
+            drifts += [one for one in page["drifts"] if _key(one) not in mended]
+            self._said.text = f"{number(items)} items checked ..."
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return items, drifts, repaired
+
+    def _show(self, items: int, drifts: list[Mapping[str, Any]]) -> None:
+        count = f"{number(len(drifts))} things do not add up, in {number(items)} items"
+        self._said.text = count if drifts else f"All {number(items)} items add up"
+        self._table.rows = [_row(drift) for drift in drifts[:DRIFTS_SHOWN]]
+        self._table.visible = bool(drifts)
+        self._repair.visible = any(drift["repairable"] for drift in drifts)
 
 
-async def _check(visit: Visit, said: ui.label, show: Any, *, is_repair: bool) -> None:  # noqa: ANN401 - a function
-    items, drifts, repaired = 0, [], 0
-    cursor: int | None = None
-    while True:
-        if is_repair:
-            page = await visit.api.post(PATH, {"repair": True}, cursor=cursor)
-        else:
-            page = await visit.api.get(PATH, cursor=cursor)
-        items += page["items_checked"]
-        mended = [(one["product_id"], one["location"], one["kind"]) for one in page["repaired"]]
-        repaired += len(mended)
-        drifts += [one for one in page["drifts"] if (one["product_id"], one["location"], one["kind"]) not in mended]
-        said.text = f"{number(items)} items checked, {number(len(drifts))} do not add up"
-        cursor = page["next_cursor"]
-        if cursor is None:
-            break
-    if not drifts:
-        said.text = f"All {number(items)} items add up"
-    if is_repair:
-        tell_done(f"{number(repaired)} repaired")
-    show(drifts)
+def _key(drift: Mapping[str, Any]) -> str:
+    return f"{drift['product_id']} {drift['location']} {drift['kind']}"
 
 
 def _row(drift: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{name: drift[name] for name in ("product_id", "what", "stored", "expected")},
-        "key": f"{drift['product_id']} {drift['location']} {drift['kind']}",
+        "key": _key(drift),
         "location": drift["location"] or "all",
         "repair": "can be repaired" if drift["repairable"] else "a person must look",
     }

@@ -1,0 +1,177 @@
+"""`make screenshots`: pictures of every page of the console, light and dark, of a system with the demo's data.
+
+`python -m tests.browser.screenshots [FOLDER]`; the folder is `build/screenshots` if none is named.
+"""
+
+import asyncio
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Browser
+from rich.progress import Progress
+
+from demo.run import fill
+from tests.app import Client
+from tests.browser.chromium import Complaints, browser
+from tests.browser.running import ROOT, running_basestock
+from tests.end_to_end.system import ADMIN_KEY, eventually
+from tests.receiver import receiver
+from tests.servers.postgres import postgres_server
+
+FOLDER = ROOT / "build" / "screenshots"
+ORDERS_FILE = ROOT / "demo" / "data" / "online-retail.csv"
+SIZES = {"desk": (1280, 800), "tablet": (820, 1180)}
+THEMES = ("light", "dark")
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Somebody with a key, and the pages that are photographed as theirs, by name."""
+
+    role: str
+    key: str
+    pages: dict[str, str]
+
+
+async def _first(client: Client, path: str) -> Any:  # noqa: ANN401 - JSON
+    answer = await client.get(path)
+    assert answer.status == 200, answer.body
+    return answer.body["items"][0] if answer.body["items"] else None
+
+
+async def _key(admin: Client, company_id: int) -> str:
+    answer = await admin.post(f"/v1/companies/{company_id}/api-keys", {})
+    key: str = answer.body["key"]
+    return key
+
+
+async def _supplier(url: str, key: str) -> Visitor:
+    async with Client(url, key) as supplier:
+        item = await _first(supplier, "/v1/stock?sort=-allocated&limit=1") or {}
+        entry = await _first(supplier, "/v1/stock/ledger?kind=order&limit=1") or item
+        product = await _first(supplier, "/v1/products?type=customisable&limit=1")
+        order = (await supplier.get("/v1/orders", params={"limit": 1, "supplier_id": entry["supplier_id"]})).body
+        return Visitor(
+            "supplier",
+            key,
+            {
+                "overview": "/",
+                "inventory": "/inventory",
+                "inventory-backordered": "/inventory?state=backordered",
+                "inventory-nothing-found": "/inventory?q=nothing-is-called-so",
+                "item": f"/inventory/{entry['product_id']}",
+                "imports": "/inventory/imports",
+                "products": "/products",
+                "product": f"/products/{product['id']}",
+                "new-product": "/products/new",
+                "products-import": "/products/import",
+                "orders": f"/orders?supplier_id={entry['supplier_id']}",
+                "order": f"/orders/{order['items'][0]['order_id']}",
+                "company": "/company",
+                "webhooks": "/webhooks",
+                "account": "/account",
+                "not-there": "/inventory/999999999",
+            },
+        )
+
+
+async def _retailer(url: str, key: str) -> Visitor:
+    async with Client(url, key) as retailer, receiver() as shop:
+        made = await retailer.post("/v1/webhook-endpoints", {"url": shop.url})
+        endpoint_id = made.body["id"]
+        await retailer.post(f"/v1/webhook-endpoints/{endpoint_id}/test", {})
+
+        async def was_called() -> bool:
+            return bool((await retailer.get(f"/v1/webhook-endpoints/{endpoint_id}/attempts")).body["items"])
+
+        await eventually("the sample was sent", was_called)
+        attempt = await _first(retailer, f"/v1/webhook-endpoints/{endpoint_id}/attempts")
+        order = await _first(retailer, "/v1/orders?limit=1")
+        endpoint = f"/webhooks/{endpoint_id}"
+        return Visitor(
+            "retailer",
+            key,
+            {
+                "overview": "/",
+                "suppliers": "/suppliers",
+                "products": "/products",
+                "orders": "/orders",
+                "order": f"/orders/{order['order_id']}",
+                "company": "/company",
+                "webhooks": "/webhooks",
+                "endpoint": endpoint,
+                "attempt": f"{endpoint}/attempts/{attempt['attempt_id']}",
+            },
+        )
+
+
+def _platform(company_id: int) -> Visitor:
+    pages = ("companies", "connections", "operations", "dead-letters", "audit")
+    named = {page: f"/platform/{page}" for page in pages}
+    return Visitor("admin", ADMIN_KEY, {"overview": "/", "company": f"/platform/companies/{company_id}", **named})
+
+
+async def _photograph(running: Browser, url: str, visitor: Visitor, size: str, theme: str, folder: Path) -> list[str]:
+    width, height = SIZES[size]
+    context = await running.new_context(
+        base_url=url, viewport={"width": width, "height": height}, color_scheme="dark" if theme == "dark" else "light"
+    )
+    await context.request.post("/sign-in", form={"key": visitor.key}, headers={"Origin": url})
+    page = await context.new_page()
+    complaints = Complaints(page)
+    for name, address in visitor.pages.items():
+        await page.goto(address)
+        await page.wait_for_load_state("networkidle")
+        await page.screenshot(path=folder / f"{visitor.role}-{name}-{size}-{theme}.png")
+    await context.close()
+    return complaints.said
+
+
+async def _empty(running: Browser, url: str, folder: Path) -> None:
+    """The first page of a system that has nothing yet, and signing in."""
+    page = await running.new_page(base_url=url, viewport={"width": 1280, "height": 800})
+    await page.goto("/sign-in")
+    await page.screenshot(path=folder / "sign-in-desk-light.png")
+    await page.goto(f"/sign-in#key={ADMIN_KEY}&go")
+    await page.wait_for_url(f"{url}/")
+    await page.wait_for_load_state("networkidle")
+    await page.screenshot(path=folder / "admin-empty-desk-light.png")
+    await page.close()
+
+
+async def photograph_all(url: str, folder: Path) -> list[str]:
+    """Fill the system at `url` and save pictures of all pages; gives what the pages' scripts complained of."""
+    complaints: list[str] = []
+    async with browser() as running, Client(url, ADMIN_KEY) as admin:
+        await _empty(running, url, folder)
+        with Progress(disable=True) as progress:
+            await fill(url, ADMIN_KEY, orders_file=ORDERS_FILE, progress=progress)
+        companies = (await admin.get("/v1/companies")).body["items"]
+        ids = {company["ref"].split("-20")[0]: company["id"] for company in companies}
+        visitors = [
+            await _supplier(url, await _key(admin, ids["gift-wholesale"])),
+            await _retailer(url, await _key(admin, ids["gift-shop"])),
+            _platform(ids["gift-shop"]),
+        ]
+        for visitor in visitors:
+            for size in SIZES:
+                for theme in THEMES:
+                    complaints += await _photograph(running, url, visitor, size, theme, folder)
+    return complaints
+
+
+def main() -> None:
+    """Take the pictures into the folder that the command line names."""
+    folder = Path(sys.argv[1]) if sys.argv[1:] else FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    with postgres_server() as server, running_basestock(server.dsn) as url:
+        complaints = asyncio.run(photograph_all(url, folder))
+    print(f"{len(list(folder.glob('*.png')))} pictures in {folder}")  # noqa: T201 - what the command says
+    if complaints:
+        raise SystemExit("\n".join(["Scripts complained:", *sorted(set(complaints))]))
+
+
+if __name__ == "__main__":
+    main()
