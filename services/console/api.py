@@ -19,10 +19,14 @@ Query = Mapping[str, str | int | None]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A success: its JSON, and the version that it tells of (`ETag`), to be sent back as `If-Match`."""
+    """A success: its JSON, the version that it tells of (`ETag`), to be sent back as `If-Match`, and its next page.
+
+    `next_address` is where a list goes on that says so in a header (`Link`).
+    """
 
     body: Any
     etag: str | None
+    next_address: str | None = None
 
 
 class RefusedError(Exception):
@@ -95,7 +99,8 @@ class Api:
             raise RefusedError(503, "no_answer", NO_ANSWER) from error
         if not response.ok:
             raise _refused(response.status, answer)
-        return Answer(answer, response.headers.get("ETag"))
+        following = response.links.get("next")
+        return Answer(answer, response.headers.get("ETag"), str(following["url"]) if following else None)
 
     async def pages(self, path: str, limit: int, **query: str | int | None) -> list[Any]:
         """At most `limit` items of a list that comes in pages."""

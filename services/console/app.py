@@ -11,14 +11,12 @@ from nicegui import app as nicegui_app
 from nicegui import ui
 from starlette.staticfiles import StaticFiles
 
-from services.console import downloads, pages, sign_in
+import services.console.pages  # noqa: F401 - registers them
+from services.console import downloads, sign_in
 from services.console.api import ANSWER_SECONDS, Api
 from services.console.session import Credential, Sealer
 from services.console.visits import Door
 from shared.settings import Settings
-
-# Importing them registers them.
-__all__ = ["console_app", "pages"]
 
 STATIC = Path(__file__).parent / "static"
 # A laptop that sleeps for so long finds its page as it was.

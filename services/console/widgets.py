@@ -9,55 +9,15 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from nicegui import events, ui
-from nicegui.elements.mixins.validation_element import ValidationElement
 
-from services.console.api import RefusedError
 from services.console.frame import tell_error
+from services.console.list_table import Column as Column  # noqa: PLC0414 - pages take it from here
+from services.console.list_table import ListTable as ListTable  # noqa: PLC0414 - likewise
 from shared import clock
 
 ROWS_PER_PAGE = 50
 
 Tone = Literal["", "ok", "warn", "bad", "accent"]
-Kind = Literal["text", "mono", "number", "edit", "badge", "link", "moment"]
-# How a cell of each kind is drawn. A row has what is beside the value under the column's name and a suffix:
-# `sku_address` of a link, `state_tone` of a badge, `made_at_title` of a moment. An `edit` cell is a number that emits
-# `edit` with the row's key and the column when it is clicked, or chosen with the keyboard (console.js has the arrows).
-CELLS: dict[Kind, str] = {
-    "text": '<span class="text-cell" :title="props.value">{{ props.value }}</span>',
-    "mono": '<span class="mono">{{ props.value }}</span>',
-    "number": '<span :class="props.row.NAME_tone">{{ props.value }}</span>',
-    "edit": '<button type="button" class="cell-edit" data-column="NAME" :id="`edit-${props.key}-NAME`" '
-    ':aria-label="`Change ${props.col.label}: ${props.value}`" '
-    "@click=\"$parent.$emit('edit', {key: props.key, column: 'NAME'})\">"
-    '<span :class="props.row.NAME_tone">{{ props.value }}</span></button>',
-    "badge": "<span v-if=\"props.value\" :class=\"'badge ' + (props.row.NAME_tone || '')\">{{ props.value }}</span>",
-    "link": '<a v-if="props.row.NAME_address" :href="props.row.NAME_address">{{ props.value }}</a>'
-    "<template v-else>{{ props.value }}</template>",
-    "moment": '<span :title="props.row.NAME_title">{{ props.value }}</span>',
-}
-NUMBERS: frozenset[Kind] = frozenset({"number", "edit"})
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a list: the rows' value `name`, under `label`; `sort_by` is what the API sorts by."""
-
-    name: str
-    label: str
-    kind: Kind = "text"
-    sort_by: str | None = None
-
-    def for_quasar(self) -> dict[str, Any]:
-        """As QTable has it."""
-        return {
-            "name": self.name,
-            "field": self.name,
-            "label": self.label,
-            "align": "right" if self.kind in NUMBERS else "left",
-            "sortable": self.sort_by is not None,
-            "classes": "number" if self.kind in NUMBERS else "",
-            "headerClasses": "number" if self.kind in NUMBERS else "",
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,34 +38,6 @@ class Listed:
     total: int | None = None
 
 
-def draw_cells(table: ui.table, columns: Sequence[Column]) -> None:
-    """Have the table's cells drawn as their columns' kinds are; those that `mark_changes` has marked stand out."""
-    for column in columns:
-        cell = CELLS[column.kind].replace("NAME", column.name)
-        marked = f":class=\"(props.row.changed || {{}})['{column.name}']\""
-        table.add_slot(f"body-cell-{column.name}", f'<q-td :props="props" {marked}>{cell}</q-td>')
-
-
-def mark_changes(
-    columns: Sequence[Column],
-    before: Sequence[Mapping[str, Any]],
-    rows: Sequence[dict[str, Any]],
-    key: str,
-    *,
-    is_even: bool,
-) -> None:
-    """Have cells of `rows` that differ from `before` stand out for a moment.
-
-    Even and odd times look the same, but start anew when a cell changes in both.
-    """
-    known = {row[key]: row for row in before}
-    for row in rows:
-        old = known.get(row[key], row)
-        names = [column.name for column in columns if row[column.name] != old[column.name]]
-        if names:
-            row["changed"] = dict.fromkeys(names, "changed" if is_even else "changed again")
-
-
 class PagedList:
     """A table that comes in pages from the API; it sorts there, and `refresh` brings what has changed into the page."""
 
@@ -117,8 +49,12 @@ class PagedList:
         key: str = "id",
         sort: str | None = None,
         when_empty: Callable[[], object] | None = None,
+        on_action: Callable[[str, dict[str, Any]], Awaitable[None]] | None = None,
     ) -> None:
-        """Draw it empty; `load` fills it. `key` names the rows' own id; `when_empty` draws what stands in its place."""
+        """Draw it empty; `load` fills it. `key` names the rows' own id; `when_empty` draws what stands in its place.
+
+        `on_action` is called with the name and the row of a button in a column of `actions`; the list comes anew after.
+        """
         self._columns, self._fetch, self._key, self._when_empty = columns, fetch, key, when_empty
         self.sort = sort
         self._cursors: list[str | int | None] = [None]
@@ -126,13 +62,13 @@ class PagedList:
         self._asked = 0
         self._shown: tuple[str | int | None, str | None] | None = None
         with ui.column().classes("panel flush") as self.panel:
-            self.table = ui.table(
-                columns=[column.for_quasar() for column in columns], rows=[], row_key=key, pagination=self._pagination()
-            )
-            self.table.props("flat dense hide-pagination binary-state-sort").classes("w-full")
-            draw_cells(self.table, columns)
-            self.table.on("request", self._sorted)
-            with ui.row().classes("row between list-foot"):
+            self.table = ListTable(columns, key)
+            self.table.on("sort", self._sorted)
+            self._show_sort()
+            if on_action is not None:
+                self._on_action = on_action
+                self.table.on("act", self._act)
+            with ui.row().classes("row between list-foot") as self._foot:
                 self._said = ui.label().classes("muted").props('aria-live="polite"')
                 with ui.row().classes("row tight pager"):
                     self._back = ui.button(icon="chevron_left", on_click=self._previous)
@@ -159,8 +95,7 @@ class PagedList:
         listed = await self._fetch(Asked(*position, ROWS_PER_PAGE))
         if mine != self._asked:  # asked for again meanwhile, perhaps for another page
             return
-        if position == self._shown:
-            mark_changes(self._columns, self._listed.rows, listed.rows, self._key, is_even=self._asked % 2 == 0)
+        is_same_page = position == self._shown
         self._listed, self._shown = listed, position
         is_empty = not self._listed.rows and len(self._cursors) == 1
         self.panel.visible = not is_empty
@@ -169,14 +104,19 @@ class PagedList:
             self._instead.clear()
             with self._instead:
                 self._when_empty()
-        if self.table.rows != self._listed.rows:
-            self.table.rows = self._listed.rows
+        self.table.show(listed.rows, mark=is_same_page)
         first = (len(self._cursors) - 1) * ROWS_PER_PAGE
         last = first + len(self._listed.rows)
         total = "" if self._listed.total is None else f" of {number(self._listed.total)}"
         self._said.text = f"{number(first + 1)}-{number(last)}{total}" if last > first else "Nothing more"
         self._back.set_enabled(len(self._cursors) > 1)
         self._on.set_enabled(self._listed.next_cursor is not None)
+        # A short list needs no counting.
+        self._foot.visible = self._listed.total is not None or len(self._cursors) > 1 or len(self.rows) == ROWS_PER_PAGE
+
+    async def _act(self, event: events.GenericEventArguments) -> None:
+        await self._on_action(event.args["action"], event.args["row"])
+        await self.refresh()
 
     async def _next(self) -> None:
         self._cursors.append(self._listed.next_cursor)
@@ -187,17 +127,17 @@ class PagedList:
         await self.refresh()
 
     async def _sorted(self, event: events.GenericEventArguments) -> None:
-        asked = event.args["pagination"]
-        by = {column.name: column.sort_by for column in self._columns}.get(asked["sortBy"])
-        self.sort = None if by is None else f"-{by}" if asked["descending"] else by
-        self.table.pagination = self._pagination()
+        """By this column; where that is so already, the other way round."""
+        column = next(one for one in self._columns if one.name == event.args)
+        sign = "-" if column.descends and self.sort == column.sort_by else ""
+        self.sort = f"{sign}{column.sort_by}"
+        self._show_sort()
         await self.load()
 
-    def _pagination(self) -> dict[str, Any]:
+    def _show_sort(self) -> None:
         by = (self.sort or "").removeprefix("-")
         name = next((column.name for column in self._columns if column.sort_by == by), None)
-        # With a number of rows QTable leaves sorting to us.
-        return {"rowsPerPage": 0, "rowsNumber": 1, "sortBy": name, "descending": (self.sort or "").startswith("-")}
+        self.table.show_sort(name, descending=(self.sort or "").startswith("-"))
 
 
 class Feed:
@@ -344,6 +284,15 @@ def panel(heading: str | None = None) -> Iterator[ui.column]:
         yield box
 
 
+def list_heading(words: str, *actions: tuple[str, Callable[[], object]]) -> None:
+    """The heading of a list that is one of several on its page, and buttons of what can be done: `(label, do it)`."""
+    with ui.row().classes("row between list-heading"):
+        ui.label(words).classes("heading").props('role="heading" aria-level="2"')
+        with ui.row().classes("row tight buttons"):
+            for label, act in actions:
+                ui.button(label, on_click=act).props("outline dense no-caps")
+
+
 async def confirmed(question: str, words: str, action: str, *, is_dangerous: bool = False) -> bool:
     """Ask before something is done; whether the visitor said yes."""
     with ui.dialog() as dialog, ui.card().classes("panel dialog"):
@@ -357,12 +306,3 @@ async def confirmed(question: str, words: str, action: str, *, is_dangerous: boo
     said: str | None = await dialog
     dialog.delete()
     return said == "yes"
-
-
-def show_refusal(error: RefusedError, fields: Mapping[str, ValidationElement[Any]]) -> None:
-    """Show what is wrong beside the fields that it names. Raises it again where it names none of them."""
-    named = [name for name in fields if name in error.errors]
-    if not named:
-        raise error
-    for name in named:
-        fields[name].error = error.errors[name]

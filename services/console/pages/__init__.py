@@ -1,5 +1,23 @@
 """The console's pages: importing this registers them all."""
 
-from services.console.pages import inventory, overview
+from services.console.pages import (
+    account,
+    company,
+    inventory,
+    overview,
+    platform,
+    products,
+    suppliers,
+    webhooks,
+)
 
-__all__ = ["inventory", "overview"]
+__all__ = [
+    "account",
+    "company",
+    "inventory",
+    "overview",
+    "platform",
+    "products",
+    "suppliers",
+    "webhooks",
+]

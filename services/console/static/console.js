@@ -7,6 +7,22 @@ window.basestock = {
     await fetch("/sign-out", { method: "POST", redirect: "manual" });
     location.assign("/sign-in");
   },
+  // Pages may write to the clipboard over HTTPS and on this machine; else what is to be copied is marked.
+  async copy(text, field) {
+    try {
+      await navigator.clipboard.writeText(text);
+      return true;
+    } catch {
+      field.querySelector("input")?.select();
+      field.select?.();
+      return false;
+    }
+  },
+  // The answer sets the new session, so the browser asks itself.
+  async changePassword(passwords) {
+    const answer = await fetch("/session/password", { method: "POST", body: new URLSearchParams(passwords) });
+    return answer.json();
+  },
   async renew() {
     const answer = await fetch("/session/renew", { method: "POST" });
     if (answer.status === 401) location.reload();

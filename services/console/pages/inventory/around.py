@@ -6,12 +6,12 @@ from typing import Any
 
 from nicegui import ui
 
+from services.console.company_names import company_name, known_companies
 from services.console.pages.inventory.words import Json
 from services.console.visits import Visit
 from services.console.widgets import Feed, Tone, badge, moment, number, panel
 
 SHOWN = 10
-NAMES_LIMIT = 2_000
 TYPES = {
     "stock": "stock product",
     "customisable": "customisable",
@@ -45,27 +45,19 @@ class Around:
 
 async def draw_around(visit: Visit, item: Json) -> Around:
     """Draw the three blocks."""
-    retailers = await _retailers(visit)
+    names = await known_companies(visit)
     with panel("Who draws on it"):
         drawing = _drawing(visit, item)
     with panel("Open orders that hold it"):
-        takings = _takings(visit, item, retailers)
+        takings = _takings(visit, item, names)
     tellings = None
     if visit.may("webhooks:read"):
         with panel("Retailers who were told"):
-            tellings = _tellings(visit, item, retailers)
+            tellings = _tellings(visit, item, names)
     around = Around(takings, tellings)
     await drawing.load()
     await around.load()
     return around
-
-
-async def _retailers(visit: Visit) -> dict[int, str]:
-    """The names of the connected retailers."""
-    if not visit.may("catalog:read"):
-        return {}
-    connections = await visit.api.pages("/v1/connections", NAMES_LIMIT)
-    return {one["retailer_id"]: one["retailer_name"] for one in connections}
 
 
 def _drawing(visit: Visit, item: Json) -> Feed:
@@ -91,7 +83,7 @@ def _draws(variant: Json, product_id: int) -> bool:
     return any(component["product_id"] == product_id for component in variant["components"])
 
 
-def _takings(visit: Visit, item: Json, retailers: Mapping[int, str]) -> Feed:
+def _takings(visit: Visit, item: Json, names: Mapping[int, str]) -> Feed:
     async def fetch(cursor: str | int | None) -> Any:  # noqa: ANN401 - JSON
         return await visit.api.get(f"/v1/stock/{item['product_id']}/takings", cursor=cursor, limit=SHOWN)
 
@@ -99,21 +91,21 @@ def _takings(visit: Visit, item: Json, retailers: Mapping[int, str]) -> Feed:
         with ui.element("div").classes("entry row between"):
             with ui.row().classes("row tight fit"):
                 ui.link(taking["external_ref"] or taking["order_id"], f"/orders/{taking['order_id']}")
-                ui.label(_company(visit, taking["seller_id"], retailers)).classes("muted")
+                ui.label(company_name(names, taking["seller_id"])).classes("muted")
             effect = "allocated" if taking["effect"] == "allocate" else "taken off"
             ui.label(f"{number(taking['quantity'])} {effect} at {taking['location']}").classes("number")
 
     return Feed(fetch, draw, none="No open order holds units of it.")
 
 
-def _tellings(visit: Visit, item: Json, retailers: Mapping[int, str]) -> Feed:
+def _tellings(visit: Visit, item: Json, names: Mapping[int, str]) -> Feed:
     async def fetch(cursor: str | int | None) -> Any:  # noqa: ANN401 - JSON
         return await visit.api.get("/v1/tellings", product_id=item["product_id"], cursor=cursor, limit=SHOWN)
 
     def draw(telling: Json) -> None:
         with ui.element("div").classes("entry row between"):
             with ui.row().classes("row tight fit"):
-                ui.label(_company(visit, telling["retailer_id"], retailers))
+                ui.label(company_name(names, telling["retailer_id"]))
                 badge(*STATES[telling["state"]])
             ui.label(_told(visit, telling)).classes("muted")
 
@@ -127,9 +119,3 @@ def _told(visit: Visit, telling: Json) -> str:
         return ""
     units = "" if telling["told_available"] is None else f"{number(telling['told_available'])} available, "
     return units + moment(telling["told_at"], visit.zone)
-
-
-def _company(visit: Visit, company_id: int, names: Mapping[int, str]) -> str:
-    if company_id == visit.company_id:
-        return "your own"
-    return names.get(company_id, f"company {company_id}")

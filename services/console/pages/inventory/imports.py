@@ -1,13 +1,13 @@
 """Stock files: a file is looked at first, then imported; and what became of those before."""
 
-from datetime import datetime
 from uuid import uuid4
-from zoneinfo import ZoneInfo
 
 from nicegui import events, ui
 from nicegui.elements.upload_files import FileUpload
 
 from services.console.api import RefusedError
+from services.console.company_names import company_names
+from services.console.forms import moment_in
 from services.console.frame import empty, page, tell_done
 from services.console.pages.inventory.import_view import ImportView, of_import
 from services.console.pages.inventory.words import locations_of
@@ -17,7 +17,6 @@ from services.console.widgets import Asked, Column, Listed, PagedList, live, pan
 PATH = "/inventory/imports"
 API_PATH = "/v1/stock/imports"
 FILE_LIMIT_BYTES = 256 * 1024 * 1024
-SUPPLIERS_LIMIT = 1_000
 IDLE_SECONDS = 5
 EXPLAINED = (
     "A CSV file with a column sku (or barcode, or id), and one of quantity_available, on_hand and adjustment; location "
@@ -67,10 +66,7 @@ class Upload:
     async def _draw_options(self) -> None:
         visit = self._visit
         with ui.row().classes("row"):
-            suppliers: dict[int, str] = {}
-            if visit.is_admin:
-                companies = await visit.api.pages("/v1/companies", SUPPLIERS_LIMIT)
-                suppliers = {one["id"]: one["name"] for one in companies if one["role"] == "supplier"}
+            suppliers = await company_names(visit, "supplier") if visit.is_admin else {}
             self._supplier = ui.select(suppliers, label="Supplier", value=next(iter(suppliers), None))
             self._supplier.props("outlined dense options-dense").classes("filter").visible = visit.is_admin
             places = {"main": "main"}
@@ -124,7 +120,7 @@ class Upload:
             "dry_run": "true" if is_dry_run else "false",
             "mode": "all" if self._whole.value else "rows",
             "location": self._place.value,
-            "as_of": _moment(self._counted.value, self._visit.zone),
+            "as_of": moment_in(self._counted.value, self._visit.zone),
             "supplier_id": self._supplier.value,
         }
         try:
@@ -141,11 +137,6 @@ class Upload:
         with self._wrong:
             for line in dict.fromkeys(lines):
                 ui.label(line)
-
-
-def _moment(value: str | None, zone: ZoneInfo) -> str | None:
-    """What a field for a time and day says, with the visitor's offset."""
-    return datetime.fromisoformat(value).replace(tzinfo=zone).isoformat() if value else None
 
 
 async def _draw_past(visit: Visit) -> None:

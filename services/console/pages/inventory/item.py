@@ -14,7 +14,7 @@ from services.console.pages.inventory.item_dialogs import ask_removal, ask_setti
 from services.console.pages.inventory.level_editor import LevelEditor, Spot
 from services.console.pages.inventory.words import Json, Names, state_of
 from services.console.visits import Visit
-from services.console.widgets import Column, badge, draw_cells, live, mark_changes, number, panel
+from services.console.widgets import Column, ListTable, badge, live, number, panel
 
 FIGURES = {
     "on_hand": "on hand",
@@ -73,7 +73,7 @@ class ItemView:
 
     def _draw_levels(self) -> None:
         kind: Any = "edit" if self._may_write else "number"
-        self._columns = [
+        columns = [
             Column("location", "Location"),
             Column("on_hand", "On hand", kind),
             Column("allocated", "Allocated", "number"),
@@ -81,11 +81,9 @@ class ItemView:
             Column("safety_stock", "Safety stock", "number"),
             Column("available", "Available", kind),
         ]
-        self._levels = ui.table(columns=[one.for_quasar() for one in self._columns], rows=[], row_key="code")
-        self._levels.props("flat dense hide-bottom :pagination='{rowsPerPage: 0}'").classes("w-full")
-        draw_cells(self._levels, self._columns)
+        self._levels = ListTable(columns, "code")
         if self._may_write:
-            self._editor = LevelEditor(self._visit, self._names, self._saved, self._following)
+            self._editor = LevelEditor(self._visit, self._names, self._changed, self._following)
             self._levels.on("edit", self._edit)
 
     def _edit(self, event: events.GenericEventArguments) -> None:
@@ -98,9 +96,6 @@ class ItemView:
         places = [level["location"] for level in self._item["levels"]]
         behind = places[places.index(spot.location) + 1 :]
         return self._spot(behind[0], spot.column) if behind else None
-
-    async def _saved(self, item: Json) -> None:
-        await self._changed(item)
 
     async def _refresh(self) -> None:
         item = await self._visit.api.get(self._path)
@@ -121,9 +116,7 @@ class ItemView:
             label.text = number(item[name])
         _, tone = state_of(item)
         self._figures["available"].classes(replace=f"figure {tone}")
-        rows = [self._row(level) for level in item["levels"]]
-        mark_changes(self._columns, self._levels.rows, rows, "code", is_even=item["version"] % 2 == 0)
-        self._levels.rows = rows
+        self._levels.show([self._row(level) for level in item["levels"]], mark=True)
         self._settings.clear()
         with self._settings:
             draw_settings(item)
@@ -154,12 +147,8 @@ class ItemView:
                     remove.visible = item["removed_at"] is None
         ui.page_title(f"{item['sku']} - Basestock")
 
-    async def _change_settings(self) -> None:
-        changed = await ask_settings(self._visit, self._item)
-        if changed is not None:
-            await self._changed(changed)
+    def _change_settings(self) -> None:
+        ask_settings(self._visit, self._item, self._changed)
 
-    async def _remove(self) -> None:
-        changed = await ask_removal(self._visit, self._item)
-        if changed is not None:
-            await self._changed(changed)
+    def _remove(self) -> None:
+        ask_removal(self._visit, self._item, self._changed)

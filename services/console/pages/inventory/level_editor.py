@@ -19,7 +19,6 @@ from services.console.pages.inventory.words import (
     typed_write,
 )
 from services.console.visits import Visit
-from services.console.widgets import show_refusal
 
 HEADINGS: dict[Column, str] = {"on_hand": "On hand", "available": "Available"}
 # What most writes are for; who changes it keeps what was typed for the next rows.
@@ -63,7 +62,7 @@ class LevelEditor:
             self._menu.on_value_change(lambda event: None if event.value else self._left())
             with ui.column().classes("editor"):
                 self._title = ui.label().classes("heading")
-                with ui.row().classes("row"):
+                with ui.row().classes("row fields"):
                     self._draw_fields()
                 self._says = ui.label().classes("muted").props('aria-live="polite"')
                 self._conflict = ui.column().classes("note warn")
@@ -196,11 +195,9 @@ class LevelEditor:
             self.open(following)
 
     def _refused(self, error: RefusedError) -> None:
-        numbers = dict.fromkeys(("on_hand", "available", "adjustment"), self._value)
-        try:
-            show_refusal(error, {**numbers, "reason": self._reason})
-        except RefusedError:
-            self._value.error = str(error)
+        of_reason = error.errors.get("reason")
+        self._reason.error = of_reason
+        self._value.error = None if of_reason else str(error)
 
     async def _look_again(self, spot: Spot, write: dict[str, Any]) -> None:
         """The item was changed since it was shown. Go on if this number was not; else show what became of it."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from nicegui import events, ui
 
+from services.console.company_names import company_names
 from services.console.frame import empty, page
 from services.console.pages.inventory.level_editor import LevelEditor, Spot
 from services.console.pages.inventory.tiles import StateTiles
@@ -25,7 +26,6 @@ from services.console.widgets import Asked, Column, Listed, PagedList, address, 
 
 PATH = "/inventory"
 FIGURES = ("on_hand", "allocated", "reserved", "available", "safety_stock")
-SUPPLIERS_LIMIT = 1_000
 # The summary counts all items: often enough for a glance.
 SUMMARY_SECONDS = 10
 
@@ -64,18 +64,10 @@ class Filters:
 async def show_inventory(visit: Visit) -> None:
     """The table."""
     places = [] if visit.company_id is None else await locations_of(visit.api, visit.company_id)
-    suppliers = await _suppliers(visit)
+    suppliers = await company_names(visit, "supplier") if visit.is_admin else {}
     table = InventoryTable(visit, await Names.of(visit), [place["code"] for place in places])
     table.draw(suppliers)
     await table.load()
-
-
-async def _suppliers(visit: Visit) -> dict[str, str]:
-    """Whose stock the platform admin may choose."""
-    if not visit.is_admin:
-        return {}
-    companies = await visit.api.pages("/v1/companies", SUPPLIERS_LIMIT)
-    return {str(one["id"]): one["name"] for one in companies if one["role"] == "supplier"}
 
 
 class InventoryTable:
@@ -90,7 +82,7 @@ class InventoryTable:
         self._may_write = visit.may("stock:write")
         self._editor = LevelEditor(visit, names, self._saved, self._following)
 
-    def draw(self, suppliers: Mapping[str, str]) -> None:
+    def draw(self, suppliers: Mapping[int, str]) -> None:
         """Draw it empty."""
         self._tiles = StateTiles(self._choose_state)
         with ui.row().classes("row"):
@@ -104,7 +96,7 @@ class InventoryTable:
         live(self._refresh)
         live(self._count, SUMMARY_SECONDS)
 
-    def _draw_filters(self, suppliers: Mapping[str, str]) -> None:
+    def _draw_filters(self, suppliers: Mapping[int, str]) -> None:
         shown = self._filters
         self._q = ui.input("Search SKU, title, barcode", value=shown.q or "").classes("page-search")
         self._q.props('outlined dense clearable debounce=250 type="search"').on_value_change(self._filter)
@@ -114,7 +106,7 @@ class InventoryTable:
         self._place = ui.select(places, label="Location", value=shown.location, clearable=True).classes("filter")
         self._place.props("outlined dense options-dense").on_value_change(self._filter)
         self._place.visible = len(places) > 1
-        chosen = shown.supplier_id if shown.supplier_id in suppliers else None
+        chosen = next((one for one in suppliers if str(one) == shown.supplier_id), None)
         self._supplier = ui.select(dict(suppliers), label="Supplier", value=chosen, clearable=True).classes("filter")
         self._supplier.props("outlined dense options-dense").on_value_change(self._filter)
         self._supplier.visible = bool(suppliers)
@@ -161,7 +153,10 @@ class InventoryTable:
     async def _filter(self) -> None:
         before = self._filters
         self._filters = Filters(
-            (self._q.value or "").strip() or None, self._place.value, self._state.value, self._supplier.value
+            (self._q.value or "").strip() or None,
+            self._place.value,
+            self._state.value,
+            self._supplier.value and str(self._supplier.value),
         )
         if self._filters == before:
             return
