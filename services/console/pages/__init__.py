@@ -3,6 +3,7 @@
 from services.console.pages import (
     account,
     company,
+    orders,
     overview,
     platform,
     products,
@@ -13,6 +14,7 @@ from services.console.pages import (
 __all__ = [
     "account",
     "company",
+    "orders",
     "overview",
     "platform",
     "products",
