@@ -3,6 +3,7 @@
 from services.console.pages import (
     account,
     company,
+    inventory,
     orders,
     overview,
     platform,
@@ -14,6 +15,7 @@ from services.console.pages import (
 __all__ = [
     "account",
     "company",
+    "inventory",
     "orders",
     "overview",
     "platform",
