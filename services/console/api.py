@@ -93,8 +93,8 @@ class Api:
             raise RefusedError(503, "no_answer", NO_ANSWER) from error
         if not response.ok:
             raise _refused(response.status, answer)
-        following = response.links.get("next", {}).get("url")
-        return Answer(answer, response.headers.get("ETag"), following and str(following))
+        following = response.links.get("next")
+        return Answer(answer, response.headers.get("ETag"), str(following["url"]) if following else None)
 
     async def pages(self, path: str, limit: int, **query: str | int | None) -> list[Any]:
         """At most `limit` items of a list that comes in pages."""
