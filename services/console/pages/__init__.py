@@ -3,6 +3,7 @@
 from services.console.pages import (
     account,
     company,
+    dead_letters,
     inventory,
     orders,
     overview,
@@ -15,6 +16,7 @@ from services.console.pages import (
 __all__ = [
     "account",
     "company",
+    "dead_letters",
     "inventory",
     "orders",
     "overview",

@@ -7,9 +7,10 @@ from nicegui import ui
 
 from services.console.company_names import company_name, known_companies
 from services.console.frame import empty, page
+from services.console.list_table import Column
 from services.console.pages.orders.words import SOURCE_WORDS, STATUS_TONES, STATUS_WORDS, waits_in_words
 from services.console.visits import Visit
-from services.console.widgets import Asked, Column, Listed, PagedList, address, live, moment
+from services.console.widgets import Asked, Listed, PagedList, address, live, moment
 
 HERE = "/orders"
 FILTERS = ("view", "q", "status", "waiting", "seller_id")

@@ -94,7 +94,7 @@ async def _filters(visit: Visit, chosen: dict[str, str], choose: Any, companies:
 async def _linked_to(visit: Visit, product_id: int, choose: Any) -> None:  # noqa: ANN401 - a handler
     names = ProductNames(visit)
     await names.learn([product_id])
-    with ui.row().classes("row tight chosen") as chip:
+    with ui.row().classes("row tight filter-chip") as chip:
         ui.label("What draws on")
         ui.link(names.sku(product_id), f"{HERE}/{product_id}")
 
