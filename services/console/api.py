@@ -10,6 +10,8 @@ from services.console.session import Credential
 from shared import clock
 
 ANSWER_SECONDS = 30
+# A large file is sent while it is read and kept at the other end.
+UPLOAD_SECONDS = 900
 NO_ANSWER = "Basestock does not answer. Try again in a moment."
 
 Query = Mapping[str, str | int | None]
@@ -17,10 +19,14 @@ Query = Mapping[str, str | int | None]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A success: its JSON, and the version that it tells of (`ETag`), to be sent back as `If-Match`."""
+    """A success: its JSON, the version that it tells of (`ETag`), to be sent back as `If-Match`, and its next page.
+
+    `next_address` is where a list goes on that says so in a header (`Link`).
+    """
 
     body: Any
     etag: str | None
+    next_address: str | None = None
 
 
 class RefusedError(Exception):
@@ -71,15 +77,19 @@ class Api:
         *,
         query: Query | None = None,
         if_match: str | int | None = None,
+        once: str | None = None,
     ) -> Answer:
-        """Any call with a JSON body (or bytes of a file), and its answer."""
+        """Any call with a JSON body (or bytes of a file), and its answer; with `once` a second one does no more."""
         await self.renew_in_time()
         headers = self._headers()
+        if once is not None:
+            headers["Idempotency-Key"] = once
         if if_match is not None:
             headers["If-Match"] = if_match if isinstance(if_match, str) else f'"{if_match}"'
-        sent: dict[str, Any] = {"data": body} if isinstance(body, bytes | AsyncIterator) else {"json": body}
+        sent: dict[str, Any] = {"json": body}
         if isinstance(body, bytes | AsyncIterator):
             headers["Content-Type"] = "application/octet-stream"
+            sent = {"data": body, "timeout": aiohttp.ClientTimeout(total=UPLOAD_SECONDS)}
         try:
             async with self._http.request(
                 method, f"{self.base_url}{path}", params=_given(query), headers=headers, **sent
@@ -89,7 +99,8 @@ class Api:
             raise RefusedError(503, "no_answer", NO_ANSWER) from error
         if not response.ok:
             raise _refused(response.status, answer)
-        return Answer(answer, response.headers.get("ETag"))
+        following = response.links.get("next")
+        return Answer(answer, response.headers.get("ETag"), str(following["url"]) if following else None)
 
     async def pages(self, path: str, limit: int, **query: str | int | None) -> list[Any]:
         """At most `limit` items of a list that comes in pages."""

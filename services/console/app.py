@@ -11,6 +11,7 @@ from nicegui import app as nicegui_app
 from nicegui import ui
 from starlette.staticfiles import StaticFiles
 
+import services.console.pages  # noqa: F401 - registers them
 from services.console import downloads, sign_in
 from services.console.api import ANSWER_SECONDS, Api
 from services.console.session import Credential, Sealer

@@ -110,6 +110,23 @@ async def renew(request: Request) -> Response:
     return answer
 
 
+@router.post("/session/password")
+async def change_password(
+    request: Request, old_password: Annotated[str, Form()] = "", new_password: Annotated[str, Form()] = ""
+) -> Response:
+    """Change the password of whoever is signed in; this session goes on, with the new token."""
+    door = door_of(request)
+    passwords = {"old_password": old_password, "new_password": new_password}
+    try:
+        changed = await door.new_api(door.credential_of(request)).post("/v1/me/password", passwords)
+    except RefusedError as error:
+        refusal = {"status": error.status, "detail": error.detail, "errors": dict(error.errors)}
+        return JSONResponse({"is_changed": False, **refusal})
+    answer = JSONResponse({"is_changed": True})
+    door.keep(answer, Credential("user", changed["token"]), request)
+    return answer
+
+
 def sign_in_address(next_page: str) -> str:
     """Where to sign in before this page."""
     return f"/sign-in?next_page={quote(next_page, safe='')}"

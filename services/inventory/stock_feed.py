@@ -24,11 +24,12 @@ KEEP_MARKS_DAYS = 7
 
 
 class Wanted(NamedTuple):
-    """What a retailer asks for: all connections or one, all items or those changed since a time."""
+    """What a retailer asks for: all connections or one, all items or those changed since a time, or a part of a SKU."""
 
     retailer_id: int
     connection_id: int | None = None
     open_since: datetime | None = None
+    q: str | None = None
 
 
 async def read_page(
@@ -40,6 +41,7 @@ async def read_page(
         wanted.retailer_id,
         connection_id=wanted.connection_id,
         open_since=wanted.open_since,
+        q=wanted.q,
         after_product_id=after_product_id,
         limit=limit + 1,
     )

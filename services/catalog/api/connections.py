@@ -1,9 +1,9 @@
 """Dropship connections between suppliers and retailers."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, field_validator
 
 from services.catalog.api.requests import Calling, Cursor, Here, IdInPath, Limit, after, next_cursor, refuse
@@ -92,10 +92,17 @@ async def create_connection(body: ConnectionBody, caller: Calling, context: Here
 
 
 @router.get("/connections")
-async def list_connections(caller: Calling, context: Here, limit: Limit = 50, cursor: Cursor = None) -> Connections:
-    """The caller's connections, ended ones too; the platform admin sees all."""
+async def list_connections(
+    caller: Calling,
+    context: Here,
+    company_id: Annotated[Id | None, Query(description="For the platform admin: of this company alone.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Connections:
+    """The caller's connections, ended ones too; the platform admin sees all, or those of the company it names."""
+    whose = company_id if caller.is_admin else caller.company(company_id)
     async with context.database.transaction() as session:
-        found = await store.list_connections(session, caller.company_id, after(cursor), limit + 1)
+        found = await store.list_connections(session, whose, after(cursor), limit + 1)
         items = await _all_shown(session, found[:limit])
     return Connections(
         items=items,

@@ -7,6 +7,22 @@ window.basestock = {
     await fetch("/sign-out", { method: "POST", redirect: "manual" });
     location.assign("/sign-in");
   },
+  // Pages may write to the clipboard over HTTPS and on this machine; else what is to be copied is marked.
+  async copy(text, field) {
+    try {
+      await navigator.clipboard.writeText(text);
+      return true;
+    } catch {
+      field.querySelector("input")?.select();
+      field.select?.();
+      return false;
+    }
+  },
+  // The answer sets the new session, so the browser asks itself.
+  async changePassword(passwords) {
+    const answer = await fetch("/session/password", { method: "POST", body: new URLSearchParams(passwords) });
+    return answer.json();
+  },
   async renew() {
     const answer = await fetch("/session/renew", { method: "POST" });
     if (answer.status === 401) location.reload();
@@ -24,6 +40,15 @@ document.addEventListener("keydown", (event) => {
       field.select();
     }
   }
+});
+// Up and down go from row to row in a column of numbers that can be changed.
+document.addEventListener("keydown", (event) => {
+  const cell = event.target.closest(".cell-edit");
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (!cell || !step) return;
+  const column = [...cell.closest("table").querySelectorAll(`.cell-edit[data-column="${cell.dataset.column}"]`)];
+  event.preventDefault();
+  column[column.indexOf(cell) + step]?.focus();
 });
 // Moments are shown in the browser's time zone.
 document.cookie = `basestock_zone=${encodeURIComponent(Intl.DateTimeFormat().resolvedOptions().timeZone)}; path=/; max-age=31536000; samesite=lax`;

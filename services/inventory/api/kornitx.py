@@ -94,6 +94,12 @@ async def poll_stock(  # noqa: PLR0913 - each says how
         str | None,
         Query(description="UTC, YYYY-MM-DD HH:MM:SS, or an answer's Basestock-Read-At"),
     ] = None,
+    q: Annotated[
+        str | None,
+        Query(
+            min_length=1, max_length=200, pattern=NO_NUL, description="A part of the stock product's SKU, in any case"
+        ),
+    ] = None,
     limit: Annotated[int | None, Query(ge=1, le=PAGE_LIMIT, description="All of it when left out")] = None,
     cursor: Cursor = None,
     retailer_id: Annotated[int | None, Query(gt=0, lt=ID_LIMIT, description="For the platform admin")] = None,
@@ -107,7 +113,7 @@ async def poll_stock(  # noqa: PLR0913 - each says how
     since = None if changed_since is None else _time(changed_since)
     async with context.database.transaction() as session:
         read_at = await feed_store.read_clock(session)
-        wanted = await _wanted(session, caller.company(retailer_id), dropship_ref, since)
+        wanted = (await _wanted(session, caller.company(retailer_id), dropship_ref, since))._replace(q=q)
         if limit is not None:
             items, after = await stock_feed.read_page(session, wanted, cursor or 0, limit)
     # Whoever asked next for changes since a later page was read would miss those of the pages before it.
@@ -118,7 +124,7 @@ async def poll_stock(  # noqa: PLR0913 - each says how
     answer = JSONResponse({"stock": items}, headers=headers)
     if after is not None:
         query = {"dropship_ref": dropship_ref, "changed_since": changed_since, "retailer_id": retailer_id}
-        query |= {"limit": limit, "cursor": after}
+        query |= {"q": q, "limit": limit, "cursor": after}
         stated = {name: value for name, value in query.items() if value is not None}
         answer.headers["Link"] = f'</stock?{urlencode(stated)}>; rel="next"'
     return answer

@@ -43,6 +43,7 @@ LIST_ITEMS = text("""
             from stock_levels v where v.product_id = i.product_id and v.removed_at is null) l
         where i.supplier_id = c.supplier_id and i.product_id > :after_product_id
           and not p.removed and p.type in ('stock', 'stock_customisable')
+          and (cast(:q as text) is null or position(lower(:q) in lower(p.sku)) > 0)
           and (cast(:open_since as timestamptz) is null and l.locations > 0 or i.changed_at >= :open_since)
         order by i.product_id limit :limit) s
     where c.retailer_id = :retailer_id and c.state = 'active'
@@ -82,20 +83,25 @@ async def find_connection(session: Session, retailer_id: int, ref: str) -> int |
     return connection_id
 
 
-async def list_items(
+async def list_items(  # noqa: PLR0913 - each narrows it down
     session: Session,
     retailer_id: int,
     *,
     connection_id: int | None,
     open_since: datetime | None,
+    q: str | None,
     after_product_id: int,
     limit: int,
 ) -> Sequence[Row]:
-    """The stock of the retailer's active connections, or of one, by product id; all, or what has changed."""
+    """The stock of the retailer's active connections, or of one, by product id; all, or what has changed.
+
+    With `q` that whose SKU it is a part of, in any case.
+    """
     parameters = {
         "retailer_id": retailer_id,
         "connection_id": connection_id,
         "open_since": open_since,
+        "q": q,
         "after_product_id": after_product_id,
         "limit": limit,
     }
