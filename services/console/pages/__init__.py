@@ -3,7 +3,9 @@
 from services.console.pages import (
     account,
     company,
+    dead_letters,
     inventory,
+    orders,
     overview,
     platform,
     products,
@@ -14,7 +16,9 @@ from services.console.pages import (
 __all__ = [
     "account",
     "company",
+    "dead_letters",
     "inventory",
+    "orders",
     "overview",
     "platform",
     "products",

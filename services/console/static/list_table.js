@@ -18,6 +18,9 @@ export default {
               @click="$emit('edit', { key: row[rowKey], column: column.name })">
               <span :class="row[column.name + '_tone']">{{ row[column.name] }}</span>
             </button>
+            <input v-else-if="column.kind === 'choice'" type="checkbox" :checked="row[column.name]"
+              :aria-label="'Choose ' + row[column.name + '_of']"
+              @change="$emit('choose', { key: row[rowKey], chosen: $event.target.checked })">
             <a v-else-if="column.kind === 'link' && row[column.name + '_address']" :href="row[column.name + '_address']">{{ row[column.name] }}</a>
             <span v-else-if="column.kind === 'badge'" v-show="row[column.name]" :class="['badge', row[column.name + '_tone']]">{{ row[column.name] }}</span>
             <template v-else-if="column.kind === 'actions'">
@@ -30,7 +33,7 @@ export default {
       </table>
     </div>`,
   props: { columns: Array, rows: Array, rowKey: String, sortedBy: String, descending: Boolean },
-  emits: ["sort", "edit", "act"],
+  emits: ["sort", "edit", "act", "choose"],
   methods: {
     classOf(column) {
       return `is-${column.kind}`;

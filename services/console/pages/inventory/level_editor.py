@@ -229,11 +229,10 @@ class LevelEditor:
         self._says.text = ""
         self._conflict.clear()
         self._conflict.visible = True
-        name, units = HEADINGS[spot.column].lower(), write[spot.column]
+        name, units = HEADINGS[spot.column].lower(), number(write[spot.column])
+        was, has = number(before[spot.column]), number(now[spot.column])
         with self._conflict:
-            ui.label(
-                f"Somebody changed this meanwhile: {name} was {before[spot.column]}, it is {now[spot.column]} now."
-            )
+            ui.label(f"Somebody changed this meanwhile: {name} was {was}, it is {has} now.")
             for line in since:
                 ui.label(line).classes("muted")
             with ui.row().classes("row"):

@@ -72,16 +72,28 @@ def _row(entry: dict[str, Any], visit: Visit, names: dict[int, str], company: st
         "action": entry["action"].replace("_", " "),
         "subject": entry["subject"],
         "subject_address": f"{PAGES[kind]}{number}" if kind in PAGES else address(HERE, subject=entry["subject"]),
-        "changes": "; ".join(
-            f"{field}: {_said(before)} → {_said(after)}" for field, (before, after) in entry["changes"].items()
-        ),
+        "changes": _changes(entry["changes"]),
         "company": names.get(company_id, f"company {company_id}") if company_id else "",
         "company_address": f"/platform/companies/{company_id}" if company_id else None,
     }
 
 
+def _changes(changes: dict[str, list[Any]]) -> str:
+    """`field: before → after` of each; of what was or is not there only the other."""
+    told = []
+    for field, (before, after) in changes.items():
+        was, now = _said(before), _said(after)
+        if was or now:
+            arrow = f"{was} → {now or 'nothing'}" if was else now
+            told.append(f"{field.replace('_', ' ')}: {arrow}")
+    return "; ".join(told)
+
+
 def _said(value: object) -> str:
-    if value is None:
-        return "nothing"
+    """A value in words; empty where there is none."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or value in ([], {}):
+        return ""
     words = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return words if len(words) <= TEXT_LIMIT else f"{words[:TEXT_LIMIT]} ..."

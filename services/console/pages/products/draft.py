@@ -45,7 +45,7 @@ class Draft:
         self._grid: VariantsGrid | None = None
         self._base: BaseField | None = None
         self._kept = {name: proposed[name] for name in ("components", "variants", "base_product_id")}
-        with ui.element("div").classes("grid three fields"):
+        with ui.element("div").classes("grid three"):
             fields.add("sku", ui.input("SKU", value=proposed["sku"])).props("autofocus" if self._saved is None else "")
             fields.add("name", ui.input("Name", value=proposed["name"]))
             fields.add("barcode", ui.input("Barcode", value=proposed["barcode"] or ""))

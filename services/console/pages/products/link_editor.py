@@ -51,9 +51,12 @@ class LinkEditor:
                     ui.label(self._names.name(product_id)).classes("muted ellipsis")
                     remove = ui.button(icon="close", on_click=lambda index=index: self._remove(index))
                     remove.props(f'flat dense round size=sm aria-label="Unlink {self._names.sku(product_id)}"')
-            words = "Add another: a kit" if self._components else "Link to stock"
-            add = ui.button(words, icon="add_link", on_click=self._add).props("flat dense no-caps")
-            add.props(f'aria-label="{words}: {self._what}"')
+                    if index == len(self._components) - 1:
+                        kit = ui.button(icon="add_link", on_click=self._add).props("flat dense round size=sm")
+                        kit.props(f'aria-label="Add another to {self._what}: a kit"').tooltip("Add another: a kit")
+            if not self._components:
+                link = ui.button("Link to stock", icon="add_link", on_click=self._add).props("flat dense no-caps")
+                link.props(f'aria-label="Link to stock: {self._what}"')
 
     async def _add(self) -> None:
         product = await self._pick()

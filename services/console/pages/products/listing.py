@@ -55,8 +55,9 @@ async def products_page(visit: Visit) -> None:
         ui.navigate.history.replace(address(HERE, **chosen))
         await products.load()
 
-    _actions(visit)
-    await _filters(visit, chosen, choose, companies)
+    with ui.row().classes("row between"):
+        await _filters(visit, chosen, choose, companies)
+        _actions(visit)
     columns = COLUMNS if visit.role == "supplier" else (*COLUMNS[:2], OWNER, *COLUMNS[2:])
     products = PagedList(columns, fetch, when_empty=lambda: _none(visit, chosen))
     await products.load()
@@ -64,7 +65,7 @@ async def products_page(visit: Visit) -> None:
 
 
 def _actions(visit: Visit) -> None:
-    with ui.row().classes("row end"):
+    with ui.row().classes("row tight buttons"):
         if visit.may("catalog:write"):
             ui.button("New product", icon="add", on_click=lambda: ui.navigate.to(f"{HERE}/new")).props("unelevated")
             ui.button("Import", on_click=lambda: ui.navigate.to(f"{HERE}/import")).props("outline")
@@ -73,7 +74,7 @@ def _actions(visit: Visit) -> None:
 
 
 async def _filters(visit: Visit, chosen: dict[str, str], choose: Any, companies: Mapping[int, str]) -> None:  # noqa: ANN401 - a handler
-    with ui.row().classes("row filters"):
+    with ui.row().classes("row filters buttons"):
         search = ui.input(placeholder="SKU or name", value=chosen["q"])
         search.props('outlined dense clearable debounce=300 type=search aria-label="Search by SKU or name"')
         search.classes("page-search").on_value_change(lambda event: choose("q", event.value))
@@ -93,7 +94,7 @@ async def _filters(visit: Visit, chosen: dict[str, str], choose: Any, companies:
 async def _linked_to(visit: Visit, product_id: int, choose: Any) -> None:  # noqa: ANN401 - a handler
     names = ProductNames(visit)
     await names.learn([product_id])
-    with ui.row().classes("row tight chosen") as chip:
+    with ui.row().classes("row tight filter-chip") as chip:
         ui.label("What draws on")
         ui.link(names.sku(product_id), f"{HERE}/{product_id}")
 
