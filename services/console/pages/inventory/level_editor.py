@@ -19,6 +19,7 @@ from services.console.pages.inventory.words import (
     typed_write,
 )
 from services.console.visits import Visit
+from services.console.widgets import number
 
 HEADINGS: dict[Column, str] = {"on_hand": "On hand", "available": "Available"}
 # What most writes are for; who changes it keeps what was typed for the next rows.
