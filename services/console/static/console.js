@@ -50,7 +50,7 @@ window.basestock = {
     const cell = document.getElementById(cellId);
     cell?.scrollIntoView({ block: "nearest" });
     const begin = (attempt) => {
-      const field = getElement(fieldId)?.$el?.querySelector("input");
+      const field = document.getElementById(`c${fieldId}`);
       if (!field && attempt < 50) return setTimeout(begin, 20, attempt + 1);
       getElement(menuId)?.updatePosition();
       field.focus();
