@@ -128,7 +128,7 @@ async def _page(database: Database, what: str, wanted: StockFilter, order: Order
     async with database.transaction() as session:
         rows = (await session.execute(whole, values)).all()
     last = rows[len(rows) * 9 // 10] if rows else None
-    after = last and Position(last.sort_key, last.product_id)
+    after = None if last is None else Position(last.sort_key, last.product_id)
 
     def page(behind: Position | None) -> Callable[[Session], Awaitable[object]]:
         return lambda session: find_page(session, wanted, order, behind, LIMIT)
