@@ -28,7 +28,8 @@ CELLS: dict[Kind, str] = {
     "<template v-else>{{ props.value }}</template>",
     "moment": '<span :title="props.row.NAME_title">{{ props.value }}</span>',
     # The value is a list of `(name, label)`; a row's `NAME_of` says to screen readers what it is done to.
-    "actions": '<span class="actions"><q-btn v-for="[name, label] in props.value" :key="name" flat dense no-caps color="primary" '
+    "actions": '<span class="actions"><q-btn v-for="[name, label] in props.value" :key="name" '
+    'flat dense no-caps color="primary" '
     ":label=\"label\" :aria-label=\"label + ' ' + (props.row.NAME_of || '')\" "
     "@click=\"() => $parent.$emit('act', {row: props.row, action: name})\" /></span>",
 }
