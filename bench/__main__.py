@@ -1,7 +1,7 @@
 """`make bench`: measure on private servers with real durability, and print each figure beside its ceiling.
 
 `ARGS=catalog_import` (or `orders_queue`, `webhooks`, `fan_out`, `stock_files`) measures only that; `ARGS=catalog_lists`
-the lists of products and `ARGS=order_lists` those of orders, which have tables of their own.
+the lists of products, `ARGS=order_lists` those of orders, `ARGS=stock_lists` those of stock, in tables of their own.
 """
 
 import asyncio
@@ -12,7 +12,17 @@ from itertools import chain
 from rich.console import Console
 from rich.table import Table
 
-from bench import catalog_import, catalog_lists, fan_out, order_lists, orders_queue, report, stock_files, webhooks
+from bench import (
+    catalog_import,
+    catalog_lists,
+    fan_out,
+    order_lists,
+    orders_queue,
+    report,
+    stock_files,
+    stock_lists,
+    webhooks,
+)
 from bench.servers import private_postgres
 from shared.private_rabbitmq import RabbitNode
 from shared.serve import tune_garbage_collection
@@ -88,6 +98,12 @@ async def measure_order_lists(orders: int) -> list[order_lists.Measured]:
         return await order_lists.measure(await orders_queue.fresh_database(server, "order_lists"), orders)
 
 
+async def measure_stock_lists(items: int) -> list[stock_lists.Measured]:
+    """The lists of stock, on a database of their own."""
+    async with private_postgres() as server:
+        return await stock_lists.measure(await orders_queue.fresh_database(server, "stock_lists"), items)
+
+
 def main() -> None:
     """Print the table, and keep it."""
     if sys.argv[1:2] == ["catalog_lists"]:
@@ -98,9 +114,13 @@ def main() -> None:
         orders = int(sys.argv[2]) if len(sys.argv) > 2 else order_lists.ORDERS
         order_lists.show(asyncio.run(measure_order_lists(orders)))
         return
+    if sys.argv[1:2] == ["stock_lists"]:
+        items = int(sys.argv[2]) if len(sys.argv) > 2 else stock_lists.ITEMS
+        stock_lists.show(asyncio.run(measure_stock_lists(items)))
+        return
     names = sys.argv[1:] or MEASUREMENTS
     if unknown := set(names) - set(MEASUREMENTS):
-        known = ", ".join([*MEASUREMENTS, "catalog_lists", "order_lists"])
+        known = ", ".join([*MEASUREMENTS, "catalog_lists", "order_lists", "stock_lists"])
         sys.exit(f"There is no measurement {min(unknown)!r}; there are: {known}.")
     measured = asyncio.run(measure(names))
     table = Table("bar", "figure", "ceiling", "ratio", "beside")

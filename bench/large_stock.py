@@ -25,7 +25,7 @@ FILL_LEDGER = """
 """
 SETTLE = """
     update inventory.stock_levels set on_hand = -{each};
-    update inventory.stock_items set version = {each};
+    update inventory.stock_items set version = {each}, on_hand = -{each}, stocked_locations = 1;
     vacuum analyze
 """
 

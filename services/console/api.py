@@ -10,6 +10,8 @@ from services.console.session import Credential
 from shared import clock
 
 ANSWER_SECONDS = 30
+# A large file is sent while it is read and kept at the other end.
+UPLOAD_SECONDS = 900
 NO_ANSWER = "Basestock does not answer. Try again in a moment."
 
 Query = Mapping[str, str | int | None]
@@ -75,15 +77,19 @@ class Api:
         *,
         query: Query | None = None,
         if_match: str | int | None = None,
+        once: str | None = None,
     ) -> Answer:
-        """Any call with a JSON body (or bytes of a file), and its answer."""
+        """Any call with a JSON body (or bytes of a file), and its answer; with `once` a second one does no more."""
         await self.renew_in_time()
         headers = self._headers()
+        if once is not None:
+            headers["Idempotency-Key"] = once
         if if_match is not None:
             headers["If-Match"] = if_match if isinstance(if_match, str) else f'"{if_match}"'
-        sent: dict[str, Any] = {"data": body} if isinstance(body, bytes | AsyncIterator) else {"json": body}
+        sent: dict[str, Any] = {"json": body}
         if isinstance(body, bytes | AsyncIterator):
             headers["Content-Type"] = "application/octet-stream"
+            sent = {"data": body, "timeout": aiohttp.ClientTimeout(total=UPLOAD_SECONDS)}
         try:
             async with self._http.request(
                 method, f"{self.base_url}{path}", params=_given(query), headers=headers, **sent

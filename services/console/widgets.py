@@ -11,50 +11,13 @@ from zoneinfo import ZoneInfo
 from nicegui import events, ui
 
 from services.console.frame import tell_error
+from services.console.list_table import Column as Column  # noqa: PLC0414 - pages take it from here
+from services.console.list_table import ListTable as ListTable  # noqa: PLC0414 - likewise
 from shared import clock
 
 ROWS_PER_PAGE = 50
 
 Tone = Literal["", "ok", "warn", "bad", "accent"]
-Kind = Literal["text", "mono", "number", "badge", "link", "moment", "actions"]
-# How a cell of each kind is drawn. A row has what is beside the value under the column's name and a suffix:
-# `sku_address` of a link, `state_tone` of a badge, `made_at_title` of a moment.
-CELLS: dict[Kind, str] = {
-    "text": "{{ props.value }}",
-    "mono": '<span class="mono">{{ props.value }}</span>',
-    "number": '<span :class="props.row.NAME_tone">{{ props.value }}</span>',
-    "badge": "<span v-if=\"props.value\" :class=\"'badge ' + (props.row.NAME_tone || '')\">{{ props.value }}</span>",
-    "link": '<a v-if="props.row.NAME_address" :href="props.row.NAME_address">{{ props.value }}</a>'
-    "<template v-else>{{ props.value }}</template>",
-    "moment": '<span :title="props.row.NAME_title">{{ props.value }}</span>',
-    # The value is a list of `(name, label)`; a row's `NAME_of` says to screen readers what it is done to.
-    "actions": '<span class="actions"><q-btn v-for="[name, label] in props.value" :key="name" '
-    'flat dense no-caps color="primary" '
-    ":label=\"label\" :aria-label=\"label + ' ' + (props.row.NAME_of || '')\" "
-    "@click=\"() => $parent.$emit('act', {row: props.row, action: name})\" /></span>",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a list: the rows' value `name`, under `label`; `sort_by` is what the API sorts by."""
-
-    name: str
-    label: str
-    kind: Kind = "text"
-    sort_by: str | None = None
-
-    def for_quasar(self) -> dict[str, Any]:
-        """As QTable has it."""
-        return {
-            "name": self.name,
-            "field": self.name,
-            "label": self.label,
-            "align": "right" if self.kind in {"number", "actions"} else "left",
-            "sortable": self.sort_by is not None,
-            "classes": "number" if self.kind == "number" else "",
-            "headerClasses": "number" if self.kind == "number" else "",
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +59,12 @@ class PagedList:
         self.sort = sort
         self._cursors: list[str | int | None] = [None]
         self._listed = Listed([], None)
+        self._asked = 0
+        self._shown: tuple[str | int | None, str | None] | None = None
         with ui.column().classes("panel flush") as self.panel:
-            self.table = ui.table(
-                columns=[column.for_quasar() for column in columns], rows=[], row_key=key, pagination=self._pagination()
-            )
-            self.table.props("flat dense hide-pagination binary-state-sort wrap-cells=false").classes("w-full")
-            for column in columns:
-                cell = CELLS[column.kind].replace("NAME", column.name)
-                self.table.add_slot(f"body-cell-{column.name}", f'<q-td :props="props">{cell}</q-td>')
-            self.table.on("request", self._sorted)
+            self.table = ListTable(columns, key)
+            self.table.on("sort", self._sorted)
+            self._show_sort()
             if on_action is not None:
                 self._on_action = on_action
                 self.table.on("act", self._act)
@@ -130,7 +90,13 @@ class PagedList:
 
     async def refresh(self) -> None:
         """Show the same page as it is now; what has changed in it is marked for a moment."""
-        self._listed = await self._fetch(Asked(self._cursors[-1], self.sort, ROWS_PER_PAGE))
+        self._asked += 1
+        mine, position = self._asked, (self._cursors[-1], self.sort)
+        listed = await self._fetch(Asked(*position, ROWS_PER_PAGE))
+        if mine != self._asked:  # asked for again meanwhile, perhaps for another page
+            return
+        is_same_page = position == self._shown
+        self._listed, self._shown = listed, position
         is_empty = not self._listed.rows and len(self._cursors) == 1
         self.panel.visible = not is_empty
         self._instead.visible = is_empty
@@ -138,8 +104,7 @@ class PagedList:
             self._instead.clear()
             with self._instead:
                 self._when_empty()
-        if self.table.rows != self._listed.rows:
-            self.table.rows = self._listed.rows
+        self.table.show(listed.rows, mark=is_same_page)
         first = (len(self._cursors) - 1) * ROWS_PER_PAGE
         last = first + len(self._listed.rows)
         total = "" if self._listed.total is None else f" of {number(self._listed.total)}"
@@ -162,17 +127,81 @@ class PagedList:
         await self.refresh()
 
     async def _sorted(self, event: events.GenericEventArguments) -> None:
-        asked = event.args["pagination"]
-        by = {column.name: column.sort_by for column in self._columns}.get(asked["sortBy"])
-        self.sort = None if by is None else f"-{by}" if asked["descending"] else by
-        self.table.pagination = self._pagination()
+        """By this column; where that is so already, the other way round."""
+        column = next(one for one in self._columns if one.name == event.args)
+        sign = "-" if column.descends and self.sort == column.sort_by else ""
+        self.sort = f"{sign}{column.sort_by}"
+        self._show_sort()
         await self.load()
 
-    def _pagination(self) -> dict[str, Any]:
+    def _show_sort(self) -> None:
         by = (self.sort or "").removeprefix("-")
         name = next((column.name for column in self._columns if column.sort_by == by), None)
-        # With a number of rows QTable leaves sorting to us.
-        return {"rowsPerPage": 0, "rowsNumber": 1, "sortBy": name, "descending": (self.sort or "").startswith("-")}
+        self.table.show_sort(name, descending=(self.sort or "").startswith("-"))
+
+
+class Feed:
+    """What comes one below the other from a list of the API in pages: the first ones, and more on demand."""
+
+    def __init__(
+        self,
+        fetch: Callable[[str | int | None], Awaitable[Mapping[str, Any]]],
+        draw: Callable[[Mapping[str, Any]], None],
+        *,
+        more: str = "More",
+        none: str = "Nothing yet.",
+        link: tuple[str, str] | None = None,
+    ) -> None:
+        """Draw it empty; `load` fills it. `fetch` takes a cursor, `draw` draws one of the `items`.
+
+        Where there is none it says so, with a `link`, words and an address, to where one is made.
+        """
+        self._fetch, self._draw, self._none, self._link = fetch, draw, none, link
+        self._first: Mapping[str, Any] = {}
+        self._cursor: str | int | None = None
+        self._pages = 0
+        self._box = ui.column().classes("timeline")
+        self._more_button = ui.button(more, on_click=self._more).props("flat dense").classes("more")
+        self._more_button.visible = False
+
+    async def load(self) -> None:
+        """Show the first ones as they are now; where that is what is shown, and no more is, nothing changes."""
+        page = await self._fetch(None)
+        if page == self._first and self._pages == 1:
+            return
+        self._box.clear()
+        self._first, self._pages = page, 0
+        self._show(page)
+        if not page["items"]:
+            with self._box:
+                ui.label(self._none).classes("muted")
+                if self._link is not None:
+                    ui.link(*self._link)
+
+    async def refresh(self, key: str) -> None:
+        """Put those on top that are new, by their `key`; older ones that are shown stay."""
+        page = await self._fetch(None)
+        known = {item[key] for item in self._first.get("items", [])}
+        new = [item for item in page["items"] if item[key] not in known]
+        if not known or len(new) == len(page["items"]):
+            await self.load()
+            return
+        self._first = page
+        for item in reversed(new):
+            with self._box:
+                self._draw(item)
+            self._box.default_slot.children[-1].move(target_index=0)
+
+    async def _more(self) -> None:
+        self._show(await self._fetch(self._cursor))
+
+    def _show(self, page: Mapping[str, Any]) -> None:
+        with self._box:
+            for item in page["items"]:
+                self._draw(item)
+        self._pages += 1
+        self._cursor = page["next_cursor"]
+        self._more_button.visible = self._cursor is not None
 
 
 def live(refresh: Callable[[], Awaitable[None]], seconds: float = 2.0) -> ui.timer:

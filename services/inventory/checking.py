@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import structlog
 from prometheus_client import Counter, Gauge
 
-from services.inventory.domain.checking import Drift, drifts_of, version_drift
+from services.inventory.domain.checking import Drift, drifts_of, total_drifts, version_drift
 from services.inventory.domain.stock import DEFAULT_LOCATION, Cause, Stock
 from services.inventory.record import record
 from services.inventory.store import checking as store
@@ -56,7 +56,8 @@ async def repair(database: Database, drifts: Sequence[Drift], actor: str) -> lis
     """Make levels and versions anew from the ledger where these drifts say so; returns what was changed.
 
     What is found is looked at again under the lock of its item. Each repaired level gets an entry that changes no
-    quantity and says what was and what is, so that it has a version of its own, which is told like any change.
+    quantity and says what was and what is, so that it has a version of its own, which is told like any change. A total
+    is a sum over the levels and no more than that: it is set, and there is nothing to tell.
     """
     repaired: list[Drift] = []
     for product_id in sorted({drift.product_id for drift in drifts if drift.repairable}):
@@ -66,12 +67,16 @@ async def repair(database: Database, drifts: Sequence[Drift], actor: str) -> lis
 
 
 async def check_all_the_time(context: Context) -> None:
-    """Worker: check all items, chunk after chunk, with a pause after each; says what it found as a metric and a log."""
+    """Worker: check all items, chunk after chunk, with a pause after each; says what it found as a metric and a log.
+
+    Totals it makes right: those that a process of a version before them has left behind.
+    """
     after, drifting = 0, set[int]()
     while True:
         await clock.sleep(PAUSE_SECONDS)
         try:
             checked = await check_some(context.database, None, after, CHUNK_ITEMS)
+            await repair(context.database, [one for one in checked.drifts if one.kind == "total"], "system")
         except Exception as error:
             if not is_infrastructure(error):
                 raise
@@ -94,6 +99,10 @@ async def _find(session: Session, product_ids: Sequence[int]) -> list[Drift]:
         drift = drifts[number]
         orders = await store.find_orders(session, drift.product_id, drift.location or "", ORDERS_NAMED)
         drifts[number] = replace(drift, orders=orders)
+    # With its level a total is mended too.
+    levels = {drift.product_id for drift in drifts if drift.kind == "level"}
+    totals = [row for row in await store.find_totals(session, product_ids) if row[0] not in levels]
+    drifts += [drift for row in totals for drift in total_drifts(*row)]
     versions = (version_drift(*row) for row in await store.find_versions(session, product_ids))
     return sorted(
         [*drifts, *(drift for drift in versions if drift is not None)],
@@ -107,8 +116,8 @@ async def _repair_item(session: Session, product_id: int, actor: str) -> list[Dr
     places = {None, *(location.code for location in stock.locations[item.supplier_id])}
     found = await _find(session, [product_id])
     drifts = [drift for drift in found if drift.repairable and drift.location in places]
-    if not drifts:
-        return []
+    if any(drift.kind == "total" for drift in drifts):
+        await store.set_totals(session, product_id, item.totals())
     for drift in drifts:
         if drift.kind == "version":
             # Never back: what was told under the higher one would stay for ever.
@@ -116,7 +125,8 @@ async def _repair_item(session: Session, product_id: int, actor: str) -> list[Dr
             await store.set_versions(session, {product_id: item.version})
     by_location: dict[str, list[Drift]] = {}
     for drift in drifts:
-        by_location.setdefault(drift.location or DEFAULT_LOCATION, []).append(drift)
+        if drift.kind != "total":
+            by_location.setdefault(drift.location or DEFAULT_LOCATION, []).append(drift)
     for code, some in by_location.items():
         _restate(stock, product_id, code, some, actor)
     await record(session, stock)

@@ -28,7 +28,7 @@ from tests.end_to_end.test_story import order
 
 ROOT = Path(__file__).parent.parent.parent
 ADMIN_KEY = "bsk_the-admin-of-the-processes"
-NAMES = ["catalog", "orders", "inventory", "notifier", "nginx", "PostgreSQL", "RabbitMQ"]
+NAMES = ["catalog", "orders", "inventory", "notifier", "console", "nginx", "PostgreSQL", "RabbitMQ"]
 START_SECONDS = 120
 END_SECONDS = 60
 
@@ -141,7 +141,7 @@ async def channel_of(running: Run, folder: Path) -> AsyncIterator[aio_pika.abc.A
         yield channel
 
 
-async def test_four_processes_behind_one_port_and_all_of_it_is_there_the_next_time(folder: Path) -> None:
+async def test_five_processes_behind_one_port_and_all_of_it_is_there_the_next_time(folder: Path) -> None:
     keys: list[str] = []
 
     def client(key: str) -> Client:

@@ -377,6 +377,28 @@ ENTRIES: Mapping[str, Entry] = {
             Ask(lists=True, role=SUPPLIER),
             Ask(query={"supplier_id": company.id}, role=SUPPLIER),
             Ask(query={"sku": company.sku}, lists=True, role=SUPPLIER),
+            Ask(query={"q": company.sku, "sort": "-available"}, lists=True, role=SUPPLIER),
+            Ask(query={"q": f"stock-barcode-of-{company.name}"}, lists=True, role=SUPPLIER),
+            Ask(query={"location": "main", "sort": "title"}, lists=True, role=SUPPLIER),
+            *(
+                Ask(query={"state": state}, lists=True, role=SUPPLIER, names_own=state == "unlinked")
+                for state in ("low", "out", "backordered", "unlinked", "removed")
+            ),
+        ],
+    ),
+    "GET /v1/stock/summary": only(
+        SUPPLIER,
+        lambda company: [
+            Ask(lists=True, role=SUPPLIER, names_own=False),
+            Ask(query={"q": company.sku, "location": "main"}, lists=True, role=SUPPLIER, names_own=False),
+            Ask(query={"supplier_id": company.id}, role=SUPPLIER, names_own=False),
+        ],
+    ),
+    "GET /v1/stock/{product_id}/takings": only(
+        SUPPLIER,
+        lambda company: [
+            Ask({"product_id": company.product}, role=SUPPLIER),
+            Ask({"product_id": company.product}, query={"limit": 1}, role=SUPPLIER),
         ],
     ),
     "GET /v1/stock/{product_id}": only(SUPPLIER, lambda company: [Ask({"product_id": company.product}, role=SUPPLIER)]),
@@ -435,6 +457,7 @@ ENTRIES: Mapping[str, Entry] = {
         Ask(lists=True),
         Ask(query={"seller_id": company.id}),
         Ask(query={"state": "open"}, lists=True),
+        Ask(query={"product_id": company.product}, lists=True, names_own=company.role == SUPPLIER),
         Ask(query={"cursor": LAST_UUID}, lists=True),
     ],
     "GET /v1/reservations/{reservation_id}": lambda company: [Ask({"reservation_id": company.reservation})],
@@ -481,6 +504,8 @@ ENTRIES: Mapping[str, Entry] = {
             # Its lines begin with SKUs, which a line's end before them hides from the walk.
             Ask(lists=True, role=SUPPLIER, names_own=False),
             Ask(query={"supplier_id": company.id, "columns": "id,location"}, role=SUPPLIER),
+            Ask(query={"q": company.sku, "location": "main"}, lists=True, role=SUPPLIER, names_own=False),
+            Ask(query={"state": "unlinked", "columns": "id,location"}, lists=True, role=SUPPLIER),
         ],
     ),
     "POST /v1/stock/imports": only(

@@ -188,6 +188,8 @@ THINGS: Mapping[str, Thing] = {
     ),
     "stock item": Thing("supplier", "StockItem", get(STOCK)),
     "stock item that is written": Thing("supplier", "WrittenStock", ADJUSTED),
+    "stock in numbers": Thing("supplier", "StockSummary", get("/v1/stock/summary?supplier_id={company.id}")),
+    "taking": Thing("supplier", "Taking", get(STOCK + "/takings"), first("items")),
     "level": Thing("supplier", None, get(STOCK), first("levels")),
     "location": Thing("supplier", "Location", get("/v1/locations?supplier_id={company.id}"), first("items")),
     "ledger entry": Thing("supplier", "LedgerEntry", get(STOCK + "/ledger"), first("items")),

@@ -1,30 +1,21 @@
 """The list of products: filters, orders, and cursors that belong to both."""
 
-import base64
 import hashlib
 import json
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.catalog import domain
 from services.catalog.api.product_bodies import Product, Products
 from services.catalog.api.requests import Calling, Here
-from services.catalog.fields import Id, Text, storable
+from services.catalog.fields import Id, Text
 from services.catalog.store.product_lists import Position, ProductFilter, SortBy, list_products
-from shared.errors import FieldError, ProblemError
 from shared.events.catalog import ProductType
+from shared.list_positions import NO_CURSOR, cursor_behind, position_in, refused_cursor
 
 router = APIRouter(prefix="/v1")
-
-Key = Annotated[str, AfterValidator(storable)]
-POSITION: TypeAdapter[tuple[str, Key, Annotated[int, Field(ge=0, lt=2**63)]]] = TypeAdapter(
-    tuple[str, Key, Annotated[int, Field(ge=0, lt=2**63)]]
-)
-
-NO_CURSOR = "This is no cursor: send next_cursor of the page before, unchanged, or leave it out."
-OTHER_LIST = "This cursor is of another list: keep sort and filters as they were, or leave it out."
 
 
 class ProductQuery(BaseModel):
@@ -57,18 +48,14 @@ class ProductQuery(BaseModel):
         """Where the page before ended; raises a 422 problem for a cursor that is none, or of another list."""
         if self.cursor is None:
             return None
-        try:
-            of_list, key, product_id = POSITION.validate_json(base64.b64decode(self.cursor, b"-_", validate=True))
-        except ValueError as error:
-            raise _refused(NO_CURSOR) from error
-        if of_list != self._list():
-            raise _refused(OTHER_LIST)
+        key, product_id = position_in(self.cursor, self._list())
+        if not isinstance(key, str) or product_id < 0:
+            raise refused_cursor(NO_CURSOR)
         return Position(key, product_id)
 
     def cursor_behind(self, position: Position) -> str:
         """The cursor of the page that follows this position."""
-        whole = json.dumps([self._list(), position.key, position.product_id], separators=(",", ":"))
-        return base64.urlsafe_b64encode(whole.encode()).decode()
+        return cursor_behind(self._list(), position.key, position.product_id)
 
 
 @router.get("/products")
@@ -82,7 +69,3 @@ async def browse_products(query: Annotated[ProductQuery, Query()], caller: Calli
         items=[Product.of(domain.as_seen_by(product, caller.company_id)) for product in page.products],
         next_cursor=None if page.end is None else query.cursor_behind(page.end),
     )
-
-
-def _refused(detail: str) -> ProblemError:
-    return ProblemError(422, "invalid_cursor", detail, errors=[FieldError(field="cursor", detail=detail)])

@@ -1,5 +1,27 @@
 """The console's pages: importing this registers them all."""
 
-from services.console.pages import account, company, overview, platform, suppliers, webhooks
+from services.console.pages import (
+    account,
+    company,
+    dead_letters,
+    inventory,
+    orders,
+    overview,
+    platform,
+    products,
+    suppliers,
+    webhooks,
+)
 
-__all__ = ["account", "company", "overview", "platform", "suppliers", "webhooks"]
+__all__ = [
+    "account",
+    "company",
+    "dead_letters",
+    "inventory",
+    "orders",
+    "overview",
+    "platform",
+    "products",
+    "suppliers",
+    "webhooks",
+]

@@ -41,5 +41,14 @@ document.addEventListener("keydown", (event) => {
     }
   }
 });
+// Up and down go from row to row in a column of numbers that can be changed.
+document.addEventListener("keydown", (event) => {
+  const cell = event.target.closest(".cell-edit");
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (!cell || !step) return;
+  const column = [...cell.closest("table").querySelectorAll(`.cell-edit[data-column="${cell.dataset.column}"]`)];
+  event.preventDefault();
+  column[column.indexOf(cell) + step]?.focus();
+});
 // Moments are shown in the browser's time zone.
 document.cookie = `basestock_zone=${encodeURIComponent(Intl.DateTimeFormat().resolvedOptions().timeZone)}; path=/; max-age=31536000; samesite=lax`;

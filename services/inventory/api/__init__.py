@@ -10,18 +10,22 @@ from services.inventory.api import (
     locations,
     reservations,
     stock,
+    stock_lists,
     sync_imports,
+    takings,
 )
 from shared.dead_letter_routes import dead_letter_router
 from shared.operation_routes import operations_router
 
-# Paths like /v1/stock/check and /v1/stock/ledger before /v1/stock/{product_id}.
+# Paths like /v1/stock/check and /v1/stock/summary before /v1/stock/{product_id}.
 ROUTERS = (
     checking.router,
     export.router,
     history.router,
     imports.router,
     locations.router,
+    stock_lists.router,
+    takings.router,
     stock.router,
     reservations.router,
     kornitx.router,

@@ -163,5 +163,5 @@ def _page(rows: list[history.Row], limit: int) -> LedgerPage:
 async def _require_own(session: Session, product_id: int, caller: Caller) -> None:
     caller.require("supplier")
     supplier_id = None if caller.is_admin else caller.company()
-    if not await reading.list_items(session, limit=1, product_id=product_id, supplier_id=supplier_id):
+    if await reading.find_item(session, product_id, supplier_id) is None:
         raise ProblemError(404, "stock_not_found", f"You keep no stock of a product {product_id}.")

@@ -88,18 +88,24 @@ async def create_reservation(
 
 
 @router.get("/reservations")
-async def list_reservations(
+async def list_reservations(  # noqa: PLR0913 - each is a part of the request
+    *,
     caller: Calling,
     context: Here,
     seller_id: SellerId = None,
     state: ReservationState | None = None,
+    product_id: Annotated[
+        int | None, Query(gt=0, lt=ID_LIMIT, description="A base stock product: those that hold units of it now")
+    ] = None,
     cursor: Annotated[UUID | None, Query(description="next_cursor of the page before")] = None,
     limit: Limit = 50,
 ) -> ReservationPage:
     """The caller's reservations, newest first; the platform admin sees those of all sellers, or of `seller_id`."""
     seller = seller_id if caller.is_admin else caller.company(seller_id)
     async with context.database.transaction() as session:
-        rows = await store.page(session, limit=limit + 1, seller_id=seller, state=state, before=cursor)
+        rows = await store.page(
+            session, limit=limit + 1, seller_id=seller, state=state, before=cursor, product_id=product_id
+        )
     items = [Reservation.model_validate(row) for row in rows[:limit]]
     return ReservationPage(items=items, next_cursor=items[-1].reservation_id if len(rows) > limit else None)
 

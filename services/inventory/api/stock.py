@@ -7,7 +7,7 @@ from fastapi import APIRouter, Body, Query, Response
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from services.inventory import writing
-from services.inventory.api.requests import Calling, Cursor, Here, Limit, ProductId, SupplierId
+from services.inventory.api.requests import Calling, Here, ProductId, SupplierId
 from services.inventory.store import reading
 from services.inventory.writing import BulkRow, Settings, Write
 from shared.access import Caller
@@ -71,13 +71,6 @@ class WrittenStock(StockItem):
     superseded_by: writing.Superseded | None
 
 
-class StockPage(BaseModel):
-    """Items by product id; `next_cursor` is null on the last page."""
-
-    items: list[StockItem]
-    next_cursor: int | None
-
-
 class BulkAnswer(BaseModel):
     """What became of each row, in the order of the rows."""
 
@@ -86,31 +79,11 @@ class BulkAnswer(BaseModel):
     rows: list[writing.RowResult]
 
 
-@router.get("/stock")
-async def list_stock(
-    caller: Calling,
-    context: Here,
-    supplier_id: SupplierId = None,
-    sku: Annotated[str | None, Query(min_length=1, max_length=200, pattern=writing.NO_NUL)] = None,
-    cursor: Cursor = None,
-    limit: Limit = 50,
-) -> StockPage:
-    """The caller's stock by product id; the platform admin sees that of all suppliers, or of `supplier_id`."""
-    caller.require("supplier")
-    supplier = supplier_id if caller.is_admin else caller.company(supplier_id)
-    async with context.database.transaction() as session:
-        rows = await reading.list_items(
-            session, limit=limit + 1, supplier_id=supplier, sku=sku, after_product_id=cursor or 0
-        )
-    items = [_stock_item(row) for row in rows[:limit]]
-    return StockPage(items=items, next_cursor=items[-1].product_id if len(rows) > limit else None)
-
-
 @router.get("/stock/{product_id}")
 async def show_stock(product_id: ProductId, response: Response, caller: Calling, context: Here) -> StockItem:
     """One item: its levels per location, their totals, its version, which is its `ETag` too."""
     async with context.database.transaction() as session:
-        return _tagged(response, await _own_item(session, product_id, caller))
+        return _tagged(response, await own_item(session, product_id, caller))
 
 
 @router.post("/stock/{product_id}/adjustments", responses=VERSION_CHANGED)
@@ -119,9 +92,9 @@ async def adjust_stock(
 ) -> WrittenStock:
     """Set on hand or what is available, or adjust it, at one location; answers with the item as it is then."""
     async with context.database.transaction() as session:
-        await _own_item(session, product_id, caller)
+        await own_item(session, product_id, caller)
         superseded = await writing.write(session, product_id, body, caller, if_match)
-        item = _tagged(response, await _own_item(session, product_id, caller))
+        item = _tagged(response, await own_item(session, product_id, caller))
     return WrittenStock(**item.model_dump(), superseded_by=superseded)
 
 
@@ -131,9 +104,9 @@ async def change_settings(
 ) -> StockItem:
     """Set the item's policy, threshold, lead time and capacity, and its safety stock at a location; answers with it."""
     async with context.database.transaction() as session:
-        await _own_item(session, product_id, caller)
+        await own_item(session, product_id, caller)
         await writing.change_settings(session, product_id, body, caller, if_match)
-        return _tagged(response, await _own_item(session, product_id, caller))
+        return _tagged(response, await own_item(session, product_id, caller))
 
 
 @router.delete("/stock/{product_id}", responses=VERSION_CHANGED)
@@ -152,9 +125,9 @@ async def remove_stock(  # noqa: PLR0913 - each is a part of the request
     Orders that were taken keep theirs and late ones still take; the next write lists the item again.
     """
     async with context.database.transaction() as session:
-        await _own_item(session, product_id, caller)
+        await own_item(session, product_id, caller)
         await writing.remove(session, product_id, location, reason, caller, if_match)
-        return _tagged(response, await _own_item(session, product_id, caller))
+        return _tagged(response, await own_item(session, product_id, caller))
 
 
 @router.post("/stock/bulk", responses={207: {"model": BulkAnswer, "description": "Some rows were refused"}})
@@ -193,17 +166,18 @@ def _bulk_row(number: int, item: object) -> BulkRow | list[FieldError]:
         return field_errors([{**one, "loc": (number, *one["loc"])} for one in error.errors()])
 
 
-async def _own_item(session: Session, product_id: int, caller: Caller) -> StockItem:
+async def own_item(session: Session, product_id: int, caller: Caller) -> StockItem:
     """The item as it is; a 404 problem unless it is the caller's (or the caller is the platform admin)."""
     caller.require("supplier")
     supplier_id = None if caller.is_admin else caller.company()
-    rows = await reading.list_items(session, limit=1, product_id=product_id, supplier_id=supplier_id)
-    if not rows:
+    item = await reading.find_item(session, product_id, supplier_id)
+    if item is None:
         raise ProblemError(404, "stock_not_found", f"You keep no stock of a product {product_id}.")
-    return _stock_item(rows[0])
+    return stock_item(item)
 
 
-def _stock_item(row: dict[str, Any]) -> StockItem:
+def stock_item(row: dict[str, Any]) -> StockItem:
+    """An item as it is shown, from a row with its `levels`."""
     counted = [level for level in row["levels"] if level["removed_at"] is None]
     totals: dict[str, Any] = {
         name: sum(level[name] for level in counted)

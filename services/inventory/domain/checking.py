@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-DriftKind = Literal["level", "version", "ledger", "takings", "allocated", "reserved"]
+from services.inventory.domain.stock import Totals
+
+DriftKind = Literal["level", "version", "ledger", "takings", "allocated", "reserved", "total"]
 
 
 class Quantities(NamedTuple):
@@ -94,6 +96,15 @@ def _drift(
     if stored == expected:
         return None
     return Drift(figures.product_id, figures.location, kind, what, stored, expected, repairable)
+
+
+def total_drifts(product_id: int, kept: Totals, sums: Totals) -> list[Drift]:
+    """Which totals an item keeps are not the sums over its levels."""
+    return [
+        Drift(product_id, None, "total", f"{name} in lists, and the sum of the levels", one, two, repairable=True)
+        for name, one, two in zip(Totals._fields, kept, sums, strict=True)
+        if one != two
+    ]
 
 
 def version_drift(product_id: int, version: int, newest: int) -> Drift | None:

@@ -57,6 +57,16 @@ class Level:
         return self.on_hand - self.allocated - self.reserved - self.safety_stock
 
 
+class Totals(NamedTuple):
+    """The sums over the levels of an item that count, in units, and how many levels these are."""
+
+    on_hand: int = 0
+    allocated: int = 0
+    reserved: int = 0
+    safety_stock: int = 0
+    stocked_locations: int = 0
+
+
 @dataclass(slots=True)
 class Item:
     """A base stock product as it was locked, and its levels by location id, which change.
@@ -87,6 +97,18 @@ class Item:
     def is_removed(self) -> bool:
         """Whether no location stocks it any more."""
         return all(level.removed for level in self.levels.values())
+
+    def totals(self) -> Totals:
+        """What its levels come to as they are now; a removed one is not counted (rule 16)."""
+        on_hand = allocated = reserved = safety_stock = counted = 0
+        for level in self.levels.values():
+            if not level.removed:
+                on_hand += level.on_hand
+                allocated += level.allocated
+                reserved += level.reserved
+                safety_stock += level.safety_stock
+                counted += 1
+        return Totals(on_hand, allocated, reserved, safety_stock, counted)
 
 
 class Cause(NamedTuple):

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from sqlalchemy import text
 
 from services.inventory.domain.checking import Figures, OrderDrift, Quantities
+from services.inventory.domain.stock import Totals
 from shared.database import Session
 
 ONE_SNAPSHOT = text("set transaction isolation level repeatable read, read only")
@@ -92,6 +93,28 @@ FIND_ORDERS = text("""
     from held h full join drawn d using (reference)
     where coalesce(h.units, 0) <> coalesce(d.units, 0) order by reference limit :limit
 """)
+SUMS_OF_LEVELS = """
+    select product_id, cast(sum(on_hand) as bigint) as on_hand, cast(sum(allocated) as bigint) as allocated,
+        cast(sum(reserved) as bigint) as reserved, cast(sum(safety_stock) as bigint) as safety_stock,
+        count(*) as stocked_locations
+    from stock_levels where product_id = any(cast(:product_ids as bigint[])) and removed_at is null group by product_id
+"""
+FIND_TOTALS = text(f"""
+    select i.product_id, i.on_hand, i.allocated, i.reserved, i.safety_stock, i.stocked_locations,
+        coalesce(s.on_hand, 0), coalesce(s.allocated, 0), coalesce(s.reserved, 0), coalesce(s.safety_stock, 0),
+        coalesce(s.stocked_locations, 0)
+    from stock_items i left join ({SUMS_OF_LEVELS}) s using (product_id)
+    where product_id = any(cast(:product_ids as bigint[]))
+      and (i.on_hand, i.allocated, i.reserved, i.safety_stock, i.stocked_locations)
+        is distinct from (coalesce(s.on_hand, 0), coalesce(s.allocated, 0), coalesce(s.reserved, 0),
+            coalesce(s.safety_stock, 0), coalesce(s.stocked_locations, 0))
+    order by i.product_id
+""")  # noqa: S608 - of the one above
+SET_TOTALS = text("""
+    update stock_items set on_hand = :on_hand, allocated = :allocated, reserved = :reserved,
+        safety_stock = :safety_stock, stocked_locations = :stocked_locations
+    where product_id = :product_id
+""")
 SET_VERSIONS = text("""
     update stock_items i set version = n.version
     from unnest(cast(:product_ids as bigint[]), cast(:versions as bigint[])) as n (product_id, version)
@@ -125,6 +148,12 @@ async def find_versions(session: Session, product_ids: Collection[int]) -> list[
     return [(product_id, version, newest) for product_id, version, newest in rows.all()]
 
 
+async def find_totals(session: Session, product_ids: Collection[int]) -> list[tuple[int, Totals, Totals]]:
+    """Of these items, `(product id, totals it keeps, sums over its levels)` where the two differ."""
+    rows = await session.execute(FIND_TOTALS, {"product_ids": list(product_ids)})
+    return [(row[0], Totals(*row[1:6]), Totals(*row[6:11])) for row in rows.all()]
+
+
 async def find_orders(session: Session, product_id: int, location: str, limit: int) -> list[OrderDrift]:
     """The first orders that hold, or have sent, other than the ledger says they took of an item at a location."""
     parameters = {"product_id": product_id, "location": location, "limit": limit}
@@ -135,3 +164,8 @@ async def set_versions(session: Session, versions: Mapping[int, int]) -> None:
     """Set the versions of these locked items, by product id."""
     parameters = {"product_ids": list(versions), "versions": list(versions.values())}
     await session.execute(SET_VERSIONS, parameters)
+
+
+async def set_totals(session: Session, product_id: int, totals: Totals) -> None:
+    """Set the totals of a locked item."""
+    await session.execute(SET_TOTALS, {"product_id": product_id, **totals._asdict()})

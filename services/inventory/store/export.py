@@ -5,6 +5,8 @@ from typing import Any
 
 from sqlalchemy import text
 
+from services.inventory.domain.stock import DEFAULT_LOCATION
+from services.inventory.store.stock_lists import StockFilter
 from shared.database import Session
 
 ROWS_AT_ONCE = 5_000
@@ -19,15 +21,14 @@ COLUMNS: Mapping[str, str] = {
     "allocated": "v.allocated",
     "id": "i.product_id",
 }
-# What is listed (`reading.LIST_ITEMS`). An item that its SKU does not lead to (rule 9: `stock` comes before
+# What is listed (`stock_lists`). An item that its SKU does not lead to (rule 9: `stock` comes before
 # `stock_customisable`) has a row only where its id stands in it: by its SKU it would be written to the other one.
 STOCK = """
     select {columns} from stock_items i
     join products p on p.product_id = i.product_id
     join stock_levels v on v.product_id = i.product_id and v.removed_at is null
     join locations l on l.location_id = v.location_id
-    where i.supplier_id = :supplier_id and not p.removed and p.type in ('stock', 'stock_customisable')
-      and (:all_locations or l.code = 'main')
+    where {conditions} and (:all_locations or l.code = :at)
       and (:with_ids or p.type = 'stock' or not exists (select from products o
         join stock_items s on s.product_id = o.product_id
         where o.owner_id = p.owner_id and o.sku = p.sku and o.type = 'stock' and not o.removed))
@@ -38,17 +39,18 @@ READ_TO_THE_END = text("select set_config('cursor_tuple_fraction', '1', true)")
 
 
 async def stream_stock(
-    session: Session, supplier_id: int, columns: Sequence[str]
+    session: Session, wanted: StockFilter, columns: Sequence[str]
 ) -> AsyncGenerator[Sequence[Sequence[Any]]]:
-    """The supplier's stock by product id, the values of these columns, many rows at a time.
+    """Stock by product id, the values of these columns, many rows at a time.
 
-    At `main`; with the column `location`, a row for each location that stocks an item.
+    At the location of the filter, else at `main`; else, with the column `location`, at each that stocks an item.
     """
     await session.execute(READ_TO_THE_END)
-    statement = text(STOCK.format(columns=", ".join(COLUMNS[name] for name in columns)))
-    parameters = {
-        "supplier_id": supplier_id,
-        "all_locations": "location" in columns,
+    conditions, values = wanted.conditions()
+    statement = text(STOCK.format(columns=", ".join(COLUMNS[name] for name in columns), conditions=conditions))
+    parameters = values | {
+        "all_locations": "location" in columns and wanted.location is None,
+        "at": wanted.location or DEFAULT_LOCATION,
         "with_ids": "id" in columns,
     }
     result = await session.stream(statement, parameters, execution_options={"yield_per": ROWS_AT_ONCE})

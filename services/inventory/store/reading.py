@@ -1,33 +1,32 @@
 """What the API shows: items with their levels, and look-ups by SKU and barcode."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import text
 
 from shared.database import Session
 
-# A list is what is stocked now, and what is found by a code is what can be. One item by its id, or a ledger, is history
-# as well: also that of products that were removed or are not tracked any more, and of locations that stock it no more.
-LIST_ITEMS = text("""
-    select i.product_id, i.supplier_id, p.sku, p.title, p.barcode,
-        coalesce(i.policy, c.oversell_policy, 'backorder') as policy, i.low_stock_threshold, i.lead_time_days,
-        i.daily_capacity, i.version
-    from stock_items i join products p on p.product_id = i.product_id
+ITEM_COLUMNS = """
+    i.product_id, i.supplier_id, p.sku, p.title, p.barcode,
+    coalesce(i.policy, c.oversell_policy, 'backorder') as policy, i.low_stock_threshold, i.lead_time_days,
+    i.daily_capacity, i.version
+"""
+ITEMS = """
+    stock_items i join products p on p.product_id = i.product_id
     left join companies c on c.company_id = i.supplier_id
-    where (cast(:product_id as bigint) is null or i.product_id = :product_id)
-      and (cast(:supplier_id as bigint) is null or i.supplier_id = :supplier_id)
-      and (cast(:sku as text) is null or p.sku = :sku)
-      and i.product_id > :after_product_id
-      and (cast(:product_id as bigint) is not null or not p.removed and p.type in ('stock', 'stock_customisable')
-        and exists (select from stock_levels l where l.product_id = i.product_id and l.removed_at is null))
-    order by i.product_id limit :limit
-""")
+"""
+# One item by its id is history as well: also of a product that was removed or is not tracked any more, and of locations
+# that stock it no more.
+FIND_ITEM = text(f"""
+    select {ITEM_COLUMNS} from {ITEMS}
+    where i.product_id = :product_id and (cast(:supplier_id as bigint) is null or i.supplier_id = :supplier_id)
+""")  # noqa: S608 - of the two above
 LIST_LEVELS = text("""
     select v.product_id, l.code as location, v.on_hand, v.allocated, v.reserved, v.safety_stock,
         v.on_hand - v.allocated - v.reserved - v.safety_stock as available, v.removed_at
     from stock_levels v join locations l on l.location_id = v.location_id
-    where v.product_id = any(cast(:product_ids as bigint[])) and (:with_removed or v.removed_at is null)
+    where v.product_id = any(cast(:product_ids as bigint[]))
     order by v.product_id, l.priority, l.location_id
 """)
 # Rule 9: `stock` before `stock_customisable`.
@@ -52,29 +51,22 @@ FIND_OWN = text("""
 Row = dict[str, Any]
 
 
-async def list_items(
-    session: Session,
-    *,
-    limit: int,
-    product_id: int | None = None,
-    supplier_id: int | None = None,
-    sku: str | None = None,
-    after_product_id: int = 0,
-) -> list[Row]:
-    """Items by product id, each with `levels`; `None` filters nothing, but only `product_id` finds a removed one."""
-    parameters = {
-        "product_id": product_id,
-        "supplier_id": supplier_id,
-        "sku": sku,
-        "after_product_id": after_product_id,
-        "limit": limit,
-    }
-    items = [dict(row) | {"levels": []} for row in (await session.execute(LIST_ITEMS, parameters)).mappings()]
-    by_id = {item["product_id"]: item for item in items}
-    of_items = {"product_ids": list(by_id), "with_removed": product_id is not None}
-    for level in (await session.execute(LIST_LEVELS, of_items)).mappings():
+async def find_item(session: Session, product_id: int, supplier_id: int | None) -> Row | None:
+    """An item with all its `levels`, removed or not; of this supplier only, unless that is `None`."""
+    parameters = {"product_id": product_id, "supplier_id": supplier_id}
+    found = (await session.execute(FIND_ITEM, parameters)).mappings().one_or_none()
+    if found is None:
+        return None
+    (item,) = await with_levels(session, [found])
+    return item
+
+
+async def with_levels(session: Session, items: Iterable[Mapping[Any, Any]]) -> list[Row]:
+    """These items, each with its `levels`, removed or not."""
+    by_id = {item["product_id"]: dict(item) | {"levels": []} for item in items}
+    for level in (await session.execute(LIST_LEVELS, {"product_ids": list(by_id)})).mappings():
         by_id[level["product_id"]]["levels"].append(dict(level))
-    return items
+    return list(by_id.values())
 
 
 async def find_by_sku(session: Session, supplier_id: int, skus: Sequence[str]) -> dict[str, int]:

@@ -80,6 +80,8 @@ LIST = text("""
     where (cast(:reservation_id as uuid) is null or reservation_id = :reservation_id)
       and (cast(:seller_id as bigint) is null or seller_id = :seller_id)
       and (cast(:before as uuid) is null or reservation_id < :before)
+      and (cast(:product_id as bigint) is null
+        or reservation_id in (select u.reservation_id from reserved_units u where u.product_id = :product_id))
       and (cast(:state as text) is null or :state =
         case when ended_at is null and expires_at <= db_now() then 'expired' else state end)
     order by reservation_id desc limit :limit
@@ -199,7 +201,7 @@ async def end(
     return sorted(Reserved(*row) for row in (await session.execute(TAKE_UNITS, ids)).all())
 
 
-async def page(
+async def page(  # noqa: PLR0913 - each is a filter
     session: Session,
     *,
     limit: int,
@@ -207,13 +209,15 @@ async def page(
     seller_id: int | None = None,
     state: ReservationState | None = None,
     before: UUID | None = None,
+    product_id: int | None = None,
 ) -> list[Row]:
-    """Reservations, newest first; `None` filters nothing."""
+    """Reservations, newest first; `None` filters nothing. Of `product_id` are those that hold units of it now."""
     parameters = {
         "reservation_id": reservation_id,
         "seller_id": seller_id,
         "state": state,
         "before": before,
+        "product_id": product_id,
         "limit": limit,
     }
     return [dict(row) for row in (await session.execute(LIST, parameters)).mappings()]

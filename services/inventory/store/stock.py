@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from services.inventory.domain.stock import Item, Level, Location, Stock
+from services.inventory.domain.stock import Item, Level, Location, Stock, Totals
 from shared.database import Session, copy_in
 
 ADD_MAIN_LOCATIONS = text("""
@@ -78,8 +78,13 @@ SAVE_SETTINGS = text("""
     where i.product_id = n.product_id
 """)
 RAISE_VERSIONS = text("""
-    update stock_items set version = version + 1, changed_at = clock_timestamp()
-    where product_id = any(cast(:product_ids as bigint[]))
+    update stock_items i set version = i.version + 1, changed_at = clock_timestamp(), on_hand = n.on_hand,
+        allocated = n.allocated, reserved = n.reserved, safety_stock = n.safety_stock,
+        stocked_locations = n.stocked_locations
+    from unnest(cast(:product_ids as bigint[]), cast(:on_hand as bigint[]), cast(:allocated as bigint[]),
+        cast(:reserved as bigint[]), cast(:safety_stock as bigint[]), cast(:stocked_locations as integer[]))
+        as n (product_id, on_hand, allocated, reserved, safety_stock, stocked_locations)
+    where i.product_id = n.product_id
 """)
 ENTRY_COLUMNS = (
     "product_id",
@@ -150,7 +155,7 @@ async def find_locations(session: Session, supplier_ids: Collection[int]) -> dic
 
 
 async def save_stock(session: Session, stock: Stock) -> None:
-    """Save the changes made to this stock: its levels, its entries in the ledger, its items' versions.
+    """Save the changes made to this stock: its levels, its entries in the ledger, its items' versions and totals.
 
     An item without an entry keeps its version: nothing of it has changed but when its stock was stated.
     """
@@ -167,7 +172,10 @@ async def save_stock(session: Session, stock: Stock) -> None:
         await _restate(session, stock)
     if not changed:
         return
-    await session.execute(RAISE_VERSIONS, {"product_ids": list({product_id for product_id, _ in changed})})
+    changed_ids = list({product_id for product_id, _ in changed})
+    totals = zip(*(items[product_id].totals() for product_id in changed_ids), strict=True)
+    named = dict(zip(Totals._fields, map(list, totals), strict=True))
+    await session.execute(RAISE_VERSIONS, {"product_ids": changed_ids, **named})
     entries = [
         (product_id, location_id, items[product_id].version + 1, line_id, *quantities, *cause)
         for product_id, location_id, cause, line_id, *quantities in stock.entries

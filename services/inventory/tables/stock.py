@@ -92,6 +92,14 @@ class StockItem(Table, table=True):
     lead_time_days: int | None
     daily_capacity: int | None = Field(sa_type=BigInteger)
     version: int = Field(sa_type=BigInteger, sa_column_kwargs=ZERO)
+    # Sums over the levels that count, and how many these are, kept with each change: lists are sorted by them.
+    # No index either: the row could not change in place any more, and each order would pay for it.
+    on_hand: int = Field(sa_type=BigInteger, sa_column_kwargs=ZERO)
+    allocated: int = Field(sa_type=BigInteger, sa_column_kwargs=ZERO)
+    reserved: int = Field(sa_type=BigInteger, sa_column_kwargs=ZERO)
+    safety_stock: int = Field(sa_type=BigInteger, sa_column_kwargs=ZERO)
+    # Every item begins in `main`.
+    stocked_locations: int = Field(sa_column_kwargs={"server_default": text("1")})
     # When its version rose last. No index: one more entry for each change costs more than reading it beside the rest.
     changed_at: datetime = Field(sa_type=MOMENT, sa_column_kwargs={"server_default": text("clock_timestamp()")})
 
@@ -106,6 +114,8 @@ class StockLevel(Table, table=True):
     __table_args__: ClassVar[Any] = (
         ForeignKeyConstraint(["product_id"], ["inventory.stock_items.product_id"]),
         ForeignKeyConstraint(["location_id"], ["inventory.locations.location_id"]),
+        # Lists of what is stocked at one location; neither column ever changes.
+        Index("ix_stock_levels_location_id_product_id", "location_id", "product_id"),
         # Both count units that somebody holds: below zero somebody was given back what nobody held.
         CheckConstraint("allocated >= 0", name="allocated_not_negative"),
         CheckConstraint("reserved >= 0", name="reserved_not_negative"),

@@ -96,6 +96,10 @@ async def test_what_adds_up_is_no_drift(busy: World, limit: int) -> None:
             [(202, "main", "level", 7, 0), (202, "main", "level", 3, 0)],
         ),
         ("update stock_items set version = 9 where product_id = 202", [(202, None, "version", 9, 2)]),
+        (
+            "update stock_items set on_hand = 9, stocked_locations = 0 where product_id = 202",
+            [(202, None, "total", 9, 8), (202, None, "total", 0, 1)],
+        ),
         ("update takings set quantity = 1 where product_id = 202", [(202, "main", "takings", 1, 2)]),
         ("delete from takings where product_id = 202", [(202, "main", "takings", 0, 2)]),
         (
@@ -166,6 +170,16 @@ async def test_repair_mends_levels_and_versions_and_tells_of_it(busy: World) -> 
     """)
     assert entries == [("repaired", 0, 0, 8, 0, "on_hand 13 -> 8, reserved 2 -> 0", "me")]
     assert await repaired(busy) == []
+
+
+async def test_a_total_is_set_and_nothing_is_told(busy: World) -> None:
+    await damage(busy, "update stock_items set reserved = 9, safety_stock = 1 where product_id = 202")
+    assert await repaired(busy) == [
+        "reserved in lists, and the sum of the levels: 9 -> 0",
+        "safety_stock in lists, and the sum of the levels: 1 -> 0",
+    ]
+    assert await found(busy) == []
+    assert await busy.told() == []
 
 
 async def test_a_level_that_orders_went_on_from_is_mended_all_the_same(busy: World) -> None:

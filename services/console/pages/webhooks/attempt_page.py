@@ -1,13 +1,12 @@
 """One call to a webhook endpoint: the request as it was sent, and the answer."""
 
-import json
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
 from nicegui import ui
 
 from services.console.frame import page, tell_done
+from services.console.message_body import show_body, show_code
 from services.console.pages.webhooks.actions import replayed_in_words
 from services.console.pages.webhooks.words import KIND_WORDS, PATH, outcome, outcome_in_words
 from services.console.visits import Visit
@@ -36,7 +35,8 @@ async def attempt_page(visit: Visit) -> None:
     with ui.element("div").classes("grid two"):
         with panel("Request"):
             facts({"POST": endpoint["url"], **attempt["request_headers"]})
-            _body(attempt["request_body"], attempt["request_body_base64"])
+            in_base64 = attempt["request_body_base64"]
+            show_body(in_base64 or attempt["request_body"], "Body of the request", is_base64=in_base64 is not None)
         with panel("Answer"):
             _answer(attempt)
 
@@ -60,35 +60,11 @@ def _answer(attempt: Mapping[str, Any]) -> None:
         return
     facts({"Status": attempt["status"], "After": f"{number(attempt['duration_milliseconds'])} ms"})
     if attempt["response_body"]:
-        _code(attempt["response_body"], "Body of the answer")
+        show_code(attempt["response_body"], "Body of the answer")
         if len(attempt["response_body"].encode()) >= KEPT_BYTES:
             ui.label("That is its first KiB: no more is kept.").classes("muted")
     else:
         ui.label("Without a body.").classes("muted")
-
-
-def _body(sent: str, sent_base64: str | None) -> None:
-    """The body, indented where it is JSON, and exactly as it was sent."""
-    if sent_base64 is not None:
-        ui.label("These bytes are no text; in base64:").classes("muted")
-        _code(sent_base64, "Body of the request")
-        return
-    try:
-        pretty = json.dumps(json.loads(sent), indent=2, ensure_ascii=False)
-    except ValueError:
-        _code(sent, "Body of the request")
-        return
-    exact = ui.toggle({"pretty": "Indented", "exact": "As it was sent"}, value="pretty").props(
-        "dense no-caps unelevated"
-    )
-    with ui.element("div").bind_visibility_from(exact, "value", value="pretty"):
-        _code(pretty, "Body of the request, indented")
-    with ui.element("div").bind_visibility_from(exact, "value", value="exact"):
-        _code(sent, "Body of the request, as it was sent")
-
-
-def _code(text: str, label: str) -> None:
-    ui.html(f'<pre class="code" tabindex="0" aria-label="{escape(label)}">{escape(text)}</pre>', sanitize=False)
 
 
 async def _resend(visit: Visit, attempt_path: str) -> None:

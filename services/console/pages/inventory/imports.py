@@ -1,0 +1,170 @@
+"""Stock files: a file is looked at first, then imported; and what became of those before."""
+
+from uuid import uuid4
+
+from nicegui import events, ui
+from nicegui.elements.upload_files import FileUpload
+
+from services.console.api import RefusedError
+from services.console.company_names import company_names
+from services.console.forms import moment_in
+from services.console.frame import empty, page, tell_done
+from services.console.pages.inventory.import_view import ImportView, of_import
+from services.console.pages.inventory.words import locations_of
+from services.console.visits import Visit
+from services.console.widgets import Asked, Column, Listed, PagedList, live, panel
+
+PATH = "/inventory/imports"
+API_PATH = "/v1/stock/imports"
+FILE_LIMIT_BYTES = 256 * 1024 * 1024
+IDLE_SECONDS = 5
+EXPLAINED = (
+    "A CSV file with a column sku (or barcode, or id), and one of quantity_available, on_hand and adjustment; location "
+    "and reason if you like. What the file does not name stays as it is."
+)
+
+
+@page(PATH, "Stock imports", ("supplier", "admin"))
+async def show_imports(visit: Visit) -> None:
+    """Import a file, and the imports so far."""
+    if visit.may("stock:write"):
+        upload = Upload(visit)
+        await upload.draw()
+    await _draw_past(visit)
+
+
+class Upload:
+    """A file is chosen, looked at (a dry run), and then imported; it is kept meanwhile, as long as the page is open."""
+
+    def __init__(self, visit: Visit) -> None:
+        """Know no file yet."""
+        self._visit = visit
+        self._file: FileUpload | None = None
+        self._once = ""
+
+    async def draw(self) -> None:
+        """Draw the form, and the place for what the file would change."""
+        with panel("Import stock from a file") as self._form:
+            with ui.row().classes("row between"):
+                ui.label(EXPLAINED).classes("muted prose")
+                ui.link("Export what is there, to edit", "/inventory/export.csv").classes("export")
+            await self._draw_options()
+            self._picker = ui.upload(
+                label="Choose a CSV file, or drop it here; nothing is changed yet",
+                auto_upload=True,
+                max_file_size=FILE_LIMIT_BYTES,
+                on_upload=self._uploaded,
+                on_rejected=lambda: self._tell(
+                    "This file is larger than 256 MiB. Split it, and import one after the other."
+                ),
+            )
+            self._picker.props('accept=".csv,.txt,text/csv" flat bordered').classes("upload")
+            self._wrong = ui.column().classes("note bad").props('role="alert"')
+            self._wrong.visible = False
+        self._preview = ui.column().classes("w-full")
+
+    async def _draw_options(self) -> None:
+        visit = self._visit
+        with ui.row().classes("row"):
+            suppliers = await company_names(visit, "supplier") if visit.is_admin else {}
+            self._supplier = ui.select(suppliers, label="Supplier", value=next(iter(suppliers), None))
+            self._supplier.props("outlined dense options-dense").classes("filter").visible = visit.is_admin
+            places = {"main": "main"}
+            if visit.company_id is not None:
+                places = {
+                    one["code"]: one["name"] or one["code"] for one in await locations_of(visit.api, visit.company_id)
+                }
+            self._place = ui.select(places, label="Rows without a location are for", value="main").classes("filter")
+            self._place.props("outlined dense options-dense").visible = len(places) > 1
+            self._counted = ui.input("Counted at (left out: now)").props(
+                "outlined dense type=datetime-local stack-label"
+            )
+            self._counted.tooltip("What was sold since then stays sold.")
+            self._whole = ui.checkbox("All rows or none")
+            self._whole.tooltip("When one row is bad, nothing is changed.")
+
+    async def _uploaded(self, event: events.UploadEventArguments) -> None:
+        self._file, self._once = event.file, uuid4().hex
+        self._picker.reset()
+        await self._look()
+
+    async def _look(self) -> None:
+        """What the file would change."""
+        self._wrong.visible = False
+        self._preview.clear()
+        sent = await self._send(is_dry_run=True, once=uuid4().hex)
+        if sent is None or self._file is None:
+            return
+        ui.navigate.history.replace(f"{PATH}/{sent}")
+        with self._preview:
+            view = ImportView(self._visit, sent, title=f"What {self._file.name} would change")
+            with view.actions:
+                self._go = ui.button("Import these changes", on_click=self._import).props("unelevated")
+                ui.button("Look again", on_click=self._look).props("flat")
+                ui.button("Discard", on_click=lambda: ui.navigate.to(PATH)).props("flat")
+            await view.load()
+
+    async def _import(self) -> None:
+        self._go.disable()
+        sent = await self._send(is_dry_run=False, once=self._once)
+        if sent is None:
+            self._go.enable()
+            return
+        tell_done("The file is being imported.")
+        ui.navigate.to(f"{PATH}/{sent}")
+
+    async def _send(self, *, is_dry_run: bool, once: str) -> int | None:
+        """Send the file; the import's id, or `None` when it was refused, which is shown."""
+        assert self._file is not None  # noqa: S101 - one was chosen
+        query = {
+            "dry_run": "true" if is_dry_run else "false",
+            "mode": "all" if self._whole.value else "rows",
+            "location": self._place.value,
+            "as_of": moment_in(self._counted.value, self._visit.zone),
+            "supplier_id": self._supplier.value,
+        }
+        try:
+            answer = await self._visit.api.call("POST", API_PATH, self._file.iterate(), query=query, once=once)
+        except RefusedError as error:
+            self._tell(error.detail, *(f"{field}: {detail}" for field, detail in error.errors.items()))
+            return None
+        import_id: int = answer.body["id"]
+        return import_id
+
+    def _tell(self, *lines: str) -> None:
+        self._wrong.clear()
+        self._wrong.visible = True
+        with self._wrong:
+            for line in dict.fromkeys(lines):
+                ui.label(line)
+
+
+async def _draw_past(visit: Visit) -> None:
+    ui.label("Imports so far").classes("heading").props('role="heading" aria-level="2"')
+    columns = [
+        Column("id", "Import", "link"),
+        Column("created_at", "When", "moment"),
+        Column("what", "What"),
+        Column("state", "State", "badge"),
+        *(Column(name, name.capitalize(), "number") for name in ("rows", "changed", "unchanged", "refused", "pending")),
+    ]
+
+    async def fetch(asked: Asked) -> Listed:
+        found = await visit.api.get(API_PATH, cursor=asked.cursor, limit=asked.limit)
+        rows = [{**of_import(one, visit.zone), "id_address": f"{PATH}/{one['id']}"} for one in found["items"]]
+        return Listed(rows, found["next_cursor"])
+
+    def draw_empty() -> None:
+        empty("upload_file", "No imports yet", "Choose a file above; imports are remembered for 14 days.")
+
+    past = PagedList(columns, fetch, when_empty=draw_empty)
+    await past.load()
+    live(past.refresh, IDLE_SECONDS)
+
+
+@page(PATH + "/{import_id}", "Stock import", ("supplier", "admin"))
+async def show_import(visit: Visit) -> None:
+    """What became of a file, or would."""
+    ui.link("All imports", PATH)
+    view = ImportView(visit, visit.path["import_id"])
+    await view.load()

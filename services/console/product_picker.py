@@ -1,0 +1,57 @@
+"""Choosing a product: a dialog that searches as one types."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from nicegui import ui
+
+from services.console.visits import Visit
+
+FOUND_LIMIT = 12
+STOCK_TYPES = ("stock", "stock_customisable")
+
+
+async def pick_product(
+    visit: Visit, heading: str, words: str = "", *, types: Sequence[str] = ("",), owner_id: int | None = None
+) -> dict[str, Any] | None:
+    """The product that the visitor chooses, as the API shows it, of one of these types; `None` if it is left open."""
+    found: list[dict[str, Any]] = []
+    asked = 0
+
+    async def look() -> None:
+        nonlocal asked
+        asked += 1
+        mine, answers = asked, []
+        for type_ in types:
+            query = {"q": (search.value or "").strip(), "type": type_, "owner_id": owner_id}
+            answers += (await visit.api.get("/v1/products", **query, sort="sku", limit=FOUND_LIMIT))["items"]
+        if mine == asked and not dialog.is_deleted:
+            found[:] = answers[:FOUND_LIMIT]
+            _show(results, found, dialog)
+
+    with ui.dialog() as dialog, ui.card().classes("panel dialog wide"):
+        ui.label(heading).classes("heading").props('role="heading" aria-level="2"')
+        if words:
+            ui.label(words).classes("muted")
+        search = ui.input(placeholder="SKU or name", on_change=look)
+        search.props('outlined dense autofocus debounce=250 type=search aria-label="Search by SKU or name"')
+        search.on("keydown.enter", lambda: dialog.submit(found[0]) if found else None)
+        results = ui.column().classes("picks").props('aria-live="polite"')
+        with ui.row().classes("row end"):
+            ui.button("Cancel", on_click=dialog.close).props("flat")
+    await look()
+    chosen: dict[str, Any] | None = await dialog
+    dialog.delete()
+    return chosen
+
+
+def _show(results: ui.column, found: Sequence[dict[str, Any]], dialog: ui.dialog) -> None:
+    results.clear()
+    with results:
+        for product in found:
+            with ui.element("button").props("type=button").classes("pick") as choose:
+                ui.label(product["sku"]).classes("mono")
+                ui.label(product["name"])
+            choose.on("click", lambda product=product: dialog.submit(product))
+        if not found:
+            ui.label("No such product. SKUs are found by their beginning, names by their words.").classes("muted")
