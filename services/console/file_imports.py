@@ -9,7 +9,6 @@ from nicegui import events, ui
 from nicegui.elements.upload_files import FileUpload
 
 from services.console.api import RefusedError
-from services.console.frame import tell_done
 from services.console.list_table import Column
 from services.console.visits import Visit
 from services.console.widgets import Asked, Listed, PagedList, Tone, address, badge, moment, number, panel
@@ -118,7 +117,6 @@ class FileImport:
 
     async def _import(self) -> None:
         await self._send(is_dry_run=False)
-        tell_done("The file is being imported")
 
     def _tell(self, *lines: str) -> None:
         self._wrong.clear()
@@ -188,9 +186,10 @@ class _Progress:
             await rows.load()
 
         choices = {"": "Every row", **{one: one.capitalize() for one in self._kind.statuses}}
-        ui.select(choices, value=status, on_change=lambda event: choose(event.value)).props(
-            'outlined dense options-dense aria-label="Rows"'
-        ).classes("filter")
+        with ui.row().classes("row filters"):
+            ui.select(choices, value=status, on_change=lambda event: choose(event.value)).props(
+                'outlined dense options-dense aria-label="Rows"'
+            ).classes("filter")
         rows = PagedList(self._kind.columns, fetch, key="row", when_empty=lambda: ui.label("No such row."))
         await rows.load()
 
