@@ -23,6 +23,38 @@ window.basestock = {
     const answer = await fetch("/session/password", { method: "POST", body: new URLSearchParams(passwords) });
     return answer.json();
   },
+  // Keys that are pressed while a row is being saved belong to the next one: they are held back until it is there.
+  heldKeys: null,
+  holdKeys() {
+    this.heldKeys = [];
+  },
+  releaseKeys(field = document.activeElement) {
+    const keys = this.heldKeys ?? [];
+    this.heldKeys = null;
+    while (keys.length) {
+      const key = keys.shift();
+      if (key !== "Enter") {
+        document.execCommand("insertText", false, key);
+        continue;
+      }
+      field.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+      this.heldKeys?.push(...keys.splice(0));
+    }
+  },
+  // Put an open menu beside a cell, and begin with the field in it.
+  putBeside(cellId, menuId, fieldId) {
+    const cell = document.getElementById(cellId);
+    cell?.scrollIntoView({ block: "nearest" });
+    const begin = (attempt) => {
+      const field = document.querySelector(`#c${fieldId} input, input#c${fieldId}`) ?? getElement(fieldId)?.$el?.querySelector("input");
+      if (!field && attempt < 50) return setTimeout(begin, 20, attempt + 1);
+      getElement(menuId)?.updatePosition();
+      field.focus();
+      field.select();
+      this.releaseKeys(field);
+    };
+    requestAnimationFrame(() => begin(0));
+  },
   async renew() {
     const answer = await fetch("/session/renew", { method: "POST" });
     if (answer.status === 401) location.reload();
@@ -41,6 +73,18 @@ document.addEventListener("keydown", (event) => {
     }
   }
 });
+document.addEventListener(
+  "keydown",
+  (event) => {
+    const held = window.basestock.heldKeys;
+    const isKept = event.key.length === 1 || event.key === "Enter";
+    if (!held || !event.isTrusted || !isKept || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    held.push(event.key);
+  },
+  true,
+);
 // Up and down go from row to row in a column of numbers that can be changed.
 document.addEventListener("keydown", (event) => {
   const cell = event.target.closest(".cell-edit");

@@ -88,8 +88,8 @@ def _takings(visit: Visit, item: Json, names: Mapping[int, str]) -> Feed:
         return await visit.api.get(f"/v1/stock/{item['product_id']}/takings", cursor=cursor, limit=SHOWN)
 
     def draw(taking: Json) -> None:
-        with ui.element("div").classes("entry row between"):
-            with ui.row().classes("row tight fit"):
+        with ui.row().classes("entry row between"):
+            with ui.row().classes("row tight narrow"):
                 ui.link(taking["external_ref"] or taking["order_id"], f"/orders/{taking['order_id']}")
                 ui.label(company_name(names, taking["seller_id"])).classes("muted")
             effect = "allocated" if taking["effect"] == "allocate" else "taken off"
@@ -103,8 +103,8 @@ def _tellings(visit: Visit, item: Json, names: Mapping[int, str]) -> Feed:
         return await visit.api.get("/v1/tellings", product_id=item["product_id"], cursor=cursor, limit=SHOWN)
 
     def draw(telling: Json) -> None:
-        with ui.element("div").classes("entry row between"):
-            with ui.row().classes("row tight fit"):
+        with ui.row().classes("entry row between"):
+            with ui.row().classes("row tight narrow"):
                 ui.label(company_name(names, telling["retailer_id"]))
                 badge(*STATES[telling["state"]])
             ui.label(_told(visit, telling)).classes("muted")

@@ -12,6 +12,7 @@ from services.console.pages.inventory.words import (
     Json,
     Names,
     deltas_in_words,
+    reason_in_words,
     signed,
 )
 from services.console.visits import Visit
@@ -19,6 +20,8 @@ from services.console.widgets import Feed, moment
 
 ENTRIES_PER_PAGE = 25
 IMPORT_SOURCES = frozenset({"csv"})
+# What happened says it already.
+ACTORS_BY_KIND = frozenset({"order", "reservation", "return", "fulfillment"})
 
 
 class History:
@@ -62,14 +65,16 @@ class History:
             with ui.element("div"):
                 with ui.row().classes("row tight"):
                     ui.label(KINDS.get(entry["kind"], entry["kind"])).classes("what")
-                    ui.label(f"by {self._names.who(entry)}").classes("muted")
+                    if entry["actor"] not in ACTORS_BY_KIND:
+                        ui.label(f"by {self._names.who(entry)}").classes("muted")
                     self._draw_reference(entry)
                 if entry["reason"]:
-                    ui.label(entry["reason"]).classes("reason-told")
+                    ui.label(reason_in_words(entry))
             with ui.element("div").classes("number"):
                 ui.label(_sum_of(entry)).classes(f"delta {_tone(entry)}")
-                place = f" at {entry['location']}" if len(self._item["levels"]) > 1 else ""
-                ui.label(deltas_in_words(entry) + place).classes("muted")
+                moved = deltas_in_words(entry)
+                place = f" at {entry['location']}" if moved and len(self._item["levels"]) > 1 else ""
+                ui.label(moved + place).classes("muted")
 
     def _draw_reference(self, entry: Json) -> None:
         reference = entry["reference"]

@@ -16,7 +16,7 @@ from services.console.widgets import (
     PagedList,
     Tone,
     badge,
-    facts,
+    live,
     moment,
     number,
     panel,
@@ -60,7 +60,7 @@ class ImportView:
         with panel():
             with ui.row().classes("row between"):
                 self._heading = ui.label(title or "").classes("heading").props('role="heading" aria-level="2"')
-                self._state = ui.row().classes("row fit")
+                self._state = ui.row().classes("row narrow")
             self._bar = ui.linear_progress(value=0, show_value=False).props('aria-label="Progress"')
             with ui.element("div").classes("tiles"):
                 self._figures = {
@@ -74,8 +74,9 @@ class ImportView:
                 }
             self._facts = ui.column()
             self.actions = ui.row().classes("row")
-        self._lists = ui.column().classes("w-full")
+        self._lists = ui.column().classes("stack")
         self._lists_state: object = None
+        self._timer = live(self.load, POLL_SECONDS)
 
     def _figure(self, words: str) -> tuple[ui.element, ui.label]:
         with ui.element("div").classes("tile") as box:
@@ -87,11 +88,8 @@ class ImportView:
         """Show it as it is now, and again until it is done."""
         found = await self._visit.api.get(self._path)
         await self._show(found)
-        if found["finished_at"] is None:
-            ui.timer(POLL_SECONDS, self._again, once=True)
-
-    async def _again(self) -> None:
-        await self.load()
+        if found["finished_at"] is not None:
+            self._timer.deactivate()
 
     async def _show(self, found: Json) -> None:
         if self._title is None:
@@ -115,17 +113,16 @@ class ImportView:
             ui.label(found["reason"]).classes("note bad")
         elif found["dry_run"] and found["finished_at"]:
             ui.label("Nothing was changed: this is what would be.").classes("note")
-        rows = {
-            "Writes": WRITES.get(found["writes"]),
-            "Rows without a location are for": found["location"],
-            "How": MODES[found["mode"]],
-            "Counted at": moment(found["as_of"], zone) if found["as_of"] else "when it is imported",
-            "Begun": moment(found["created_at"], zone),
-            "Finished": moment(found["finished_at"], zone),
-        }
-        if found["pending"]:
-            rows["Waiting for their products"] = f"{number(found['pending'])} rows"
-        facts(rows)
+        told = [
+            f"writes {WRITES[found['writes']]}" if found["writes"] else "",
+            MODES[found["mode"]],
+            f"rows without a location are for {found['location']}",
+            f"counted {moment(found['as_of'], zone)}" if found["as_of"] else "",
+            f"begun {moment(found['created_at'], zone)}",
+            f"finished {moment(found['finished_at'], zone)}" if found["finished_at"] else "",
+            f"{number(found['pending'])} rows wait for their products" if found["pending"] else "",
+        ]
+        ui.label("; ".join(filter(None, told)).capitalize() + ".").classes("muted")
 
     async def _show_lists(self, found: Json) -> None:
         """The lists, drawn anew when there is something new for them."""

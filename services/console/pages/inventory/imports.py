@@ -50,7 +50,6 @@ class Upload:
                 ui.link("Export what is there, to edit", "/inventory/export.csv").classes("export")
             await self._draw_options()
             self._picker = ui.upload(
-                label="Choose a CSV file, or drop it here; nothing is changed yet",
                 auto_upload=True,
                 max_file_size=FILE_LIMIT_BYTES,
                 on_upload=self._uploaded,
@@ -59,9 +58,13 @@ class Upload:
                 ),
             )
             self._picker.props('accept=".csv,.txt,text/csv" flat bordered').classes("upload")
-            self._wrong = ui.column().classes("note bad").props('role="alert"')
+            with ui.row().classes("row"):
+                choose = ui.button("Choose a CSV file", icon="upload_file").props("unelevated")
+                choose.on("click", js_handler=f"() => getElement({self._picker.id}).pickFiles()")
+                ui.label("or drop it above. First you see what it would change.").classes("muted")
+            self._wrong = ui.label().classes("note bad").props('role="alert"')
             self._wrong.visible = False
-        self._preview = ui.column().classes("w-full")
+        self._preview = ui.column().classes("stack")
 
     async def _draw_options(self) -> None:
         visit = self._visit
@@ -126,17 +129,14 @@ class Upload:
         try:
             answer = await self._visit.api.call("POST", API_PATH, self._file.iterate(), query=query, once=once)
         except RefusedError as error:
-            self._tell(error.detail, *(f"{field}: {detail}" for field, detail in error.errors.items()))
+            self._tell(str(error))
             return None
         import_id: int = answer.body["id"]
         return import_id
 
-    def _tell(self, *lines: str) -> None:
-        self._wrong.clear()
+    def _tell(self, words: str) -> None:
+        self._wrong.text = words
         self._wrong.visible = True
-        with self._wrong:
-            for line in dict.fromkeys(lines):
-                ui.label(line)
 
 
 async def _draw_past(visit: Visit) -> None:

@@ -48,7 +48,9 @@ class ItemView:
 
     async def draw(self) -> None:
         """Draw all of it, and keep it fresh."""
+        ui.page_title(f"{self._item['sku']} - Basestock")
         self._head = ui.row().classes("row between")
+        self._dialogs = ui.element("div").classes("nothing")
         with ui.element("div").classes("tiles"):
             for name, words in FIGURES.items():
                 with ui.element("div").classes("tile"):
@@ -132,23 +134,25 @@ class ItemView:
         words, tone = state_of(item)
         self._head.clear()
         with self._head:
-            with ui.row().classes("row fit"):
+            with ui.row().classes("row narrow"):
                 ui.label(item["title"] or item["sku"]).classes("item-title").props('role="heading" aria-level="2"')
                 ui.label(item["sku"]).classes("mono muted")
                 if item["barcode"]:
                     ui.label(f"barcode {item['barcode']}").classes("muted")
                 if words:
                     badge(words, tone)
-            with ui.row().classes("row fit"):
+            with ui.row().classes("row narrow"):
                 ui.link("Product", f"/products/{item['product_id']}")
                 if self._may_write:
                     ui.button("Settings", icon="tune", on_click=self._change_settings).props("outline dense")
                     remove = ui.button("No longer stocked", on_click=self._remove).props("flat dense color=negative")
                     remove.visible = item["removed_at"] is None
-        ui.page_title(f"{item['sku']} - Basestock")
 
     def _change_settings(self) -> None:
-        ask_settings(self._visit, self._item, self._changed)
+        # Not within the head, which is drawn anew when the item changes.
+        with self._dialogs:
+            ask_settings(self._visit, self._item, self._changed)
 
     def _remove(self) -> None:
-        ask_removal(self._visit, self._item, self._changed)
+        with self._dialogs:
+            ask_removal(self._visit, self._item, self._changed)

@@ -36,7 +36,7 @@ def draw_settings(item: Json) -> None:
         {
             "When there is not enough": POLICIES[item["policy"]],
             "Low at": None if threshold is None else f"{number(threshold)} available",
-            "Lead time": None if days is None else f"{days} days",
+            "Lead time": None if days is None else f"{days} {'day' if days == 1 else 'days'}",
             "Daily capacity": None if capacity is None else f"{number(capacity)} units",
             "Safety stock": ", ".join(f"{number(level['safety_stock'])} at {level['location']}" for level in kept),
         }

@@ -19,6 +19,7 @@ from services.console.pages.inventory.words import (
     typed_write,
 )
 from services.console.visits import Visit
+from services.console.widgets import number
 
 HEADINGS: dict[Column, str] = {"on_hand": "On hand", "available": "Available"}
 # What most writes are for; who changes it keeps what was typed for the next rows.
@@ -58,7 +59,7 @@ class LevelEditor:
         self._spot: Spot | None = None
         self._reasons = {COUNTED: COUNTED, CORRECTED: CORRECTED}
         self._sent: tuple[object, str] = (None, "")
-        with ui.menu().props('no-parent-event no-refocus anchor="bottom right" self="top right"') as self._menu:
+        with ui.menu().props('no-parent-event no-refocus anchor="bottom left" self="top left"') as self._menu:
             self._menu.on_value_change(lambda event: None if event.value else self._left())
             with ui.column().classes("editor"):
                 self._title = ui.label().classes("heading")
@@ -74,9 +75,10 @@ class LevelEditor:
         self._place.props("outlined dense options-dense")
         self._reason = ui.input("Reason", autocomplete=list(REASONS), on_change=self._reasoned).classes("reason")
         self._reason.props("outlined dense maxlength=200")
-        ui.button("Save", on_click=self._save).props("unelevated")
+        self._button = ui.button("Save", on_click=self._save).props("unelevated")
         for field in (self._value, self._reason):
-            field.on("keydown.enter.prevent", self._save)
+            # What is typed until the next row can take it is kept for that.
+            field.on("keydown.enter.prevent", self._save, js_handler="() => { basestock.holdKeys(); emit(); }")
 
     @property
     def is_open(self) -> bool:
@@ -96,8 +98,7 @@ class LevelEditor:
         self._menu.props["target"] = f'[id="{spot.cell}"]'
         self._menu.open()
         self._mark(is_editing=True)
-        self._value.run_method("focus")
-        self._value.run_method("select")
+        ui.run_javascript(f"basestock.putBeside('{spot.cell}', {self._menu.id}, {self._value.id})")
 
     def close(self) -> None:
         """Leave it as it is."""
@@ -106,7 +107,7 @@ class LevelEditor:
     def _left(self) -> None:
         if self._spot is not None:
             self._mark(is_editing=False)
-            ui.run_javascript(f"document.getElementById('{self._spot.cell}')?.focus()")
+            ui.run_javascript(f"basestock.releaseKeys(); document.getElementById('{self._spot.cell}')?.focus()")
         self._spot = None
 
     def _mark(self, *, is_editing: bool) -> None:
@@ -155,17 +156,23 @@ class LevelEditor:
             self._tell(change_in_words(level_at(self._spot.item, self._spot.location), write))
 
     async def _save(self) -> None:
-        if self._spot is None:
+        if self._spot is None or "loading" in self._button.props:
             return
+        spot = self._spot
+        await self._try_to_save(spot)
+        if self._spot is not None and self._spot.cell == spot.cell:
+            ui.run_javascript("basestock.releaseKeys()")
+
+    async def _try_to_save(self, spot: Spot) -> None:
         try:
-            write = typed_write(self._value.value or "", self._spot.column)
+            write = typed_write(self._value.value or "", spot.column)
         except ValueError as error:
             self._value.error = str(error)
             return
-        if write == {self._spot.column: level_at(self._spot.item, self._spot.location)[self._spot.column]}:
-            self._go_on(self._spot)
-            return
-        await self._write(self._spot, write)
+        if write == {spot.column: level_at(spot.item, spot.location)[spot.column]}:
+            self._go_on(spot)
+        else:
+            await self._write(spot, write)
 
     async def _write(self, spot: Spot, write: dict[str, Any]) -> None:
         body = {"location": spot.location, "reason": self._reason.value or "", **write}
@@ -174,6 +181,7 @@ class LevelEditor:
         if self._sent[0] != (body, version):
             self._sent = ((body, version), uuid4().hex)
         path = f"/v1/stock/{spot.item['product_id']}/adjustments"
+        self._button.props("loading")
         try:
             answer = await self._visit.api.call("POST", path, body, if_match=version, once=self._sent[1])
         except RefusedError as error:
@@ -182,6 +190,8 @@ class LevelEditor:
             else:
                 self._refused(error)
             return
+        finally:
+            self._button.props(remove="loading")
         self._sent = (None, "")
         await self._after_save(answer.body)
         if self._spot == spot:
@@ -220,14 +230,12 @@ class LevelEditor:
         self._says.text = ""
         self._conflict.clear()
         self._conflict.visible = True
-        name, units = HEADINGS[spot.column].lower(), write[spot.column]
+        name, units = HEADINGS[spot.column].lower(), number(write[spot.column])
+        was, has = number(before[spot.column]), number(now[spot.column])
         with self._conflict:
-            ui.label(
-                f"Somebody changed this meanwhile: {name} was {before[spot.column]}, it is {now[spot.column]} now."
-            )
+            ui.label(f"Somebody changed this meanwhile: {name} was {was}, it is {has} now.")
             for line in since:
                 ui.label(line).classes("muted")
             with ui.row().classes("row"):
-                anyway = ui.button(f"Set it to {units} all the same", on_click=self._save).props("unelevated dense")
-                ui.button(f"Leave it at {now[spot.column]}", on_click=self.close).props("flat dense")
-        anyway.run_method("$el.focus")
+                ui.button(f"Set it to {units} all the same", on_click=self._save).props("unelevated dense")
+                ui.button(f"Leave it at {has}", on_click=self.close).props("flat dense")

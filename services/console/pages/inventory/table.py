@@ -91,7 +91,7 @@ class InventoryTable:
             self._export = ui.link("Export CSV", "").classes("export")
             if self._may_write:
                 ui.button("Import CSV", icon="upload_file", on_click=lambda: ui.navigate.to(f"{PATH}/imports"))
-        self._box = ui.column().classes("w-full")
+        self._box = ui.column().classes("stack")
         self._draw_list()
         live(self._refresh)
         live(self._count, SUMMARY_SECONDS)

@@ -24,7 +24,7 @@ class StateTiles:
                 self._draw(state, STATES[state].lower(), choose)
             with ui.element("div").classes("tile"):
                 self._units = ui.label("-").classes("figure")
-                self._units_words = ui.label("units available").classes("muted")
+                ui.label("units available").classes("muted")
 
     def _draw(self, state: str | None, words: str, choose: Callable[[str | None], None]) -> None:
         with ui.element("button").classes("tile").props('type="button"').on("click", lambda: choose(state)) as box:
@@ -45,7 +45,6 @@ class StateTiles:
             count = self._counts[state]
             figure.text = number(count)
             tone = TONES[state] if state and count else ""
-            box.classes(replace=f"tile {tone} {'chosen' if state == chosen else ''}")
+            box.classes(replace=f"tile {tone} {'is-chosen' if state == chosen else ''}")
             box.props(f'aria-pressed="{"true" if state == chosen else "false"}"')
         self._units.text = number(summary["units_available"])
-        self._units_words.text = f"of {number(summary['units_on_hand'])} units available"

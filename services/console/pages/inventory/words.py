@@ -41,6 +41,14 @@ STATES: Mapping[str, str] = {
     "unlinked": "Not linked",
     "removed": "No longer stocked",
 }
+# As the ledger names settings in its reasons.
+SETTINGS: Mapping[str, str] = {
+    "low_stock_threshold": "low at",
+    "lead_time_days": "lead time in days",
+    "daily_capacity": "daily capacity",
+    "safety_stock": "safety stock",
+    "->": "\N{RIGHTWARDS ARROW}",
+}
 ACTORS: Mapping[str, str] = {
     "order": "an order",
     "reservation": "a reservation",
@@ -135,6 +143,15 @@ def deltas_in_words(entry: Json) -> str:
         if entry[f"{name}_delta"]
     ]
     return ", ".join(moved)
+
+
+def reason_in_words(entry: Json) -> str:
+    """Why, as far as the ledger says."""
+    reason: str = entry["reason"] or ""
+    if entry["kind"] == "settings":
+        for name, words in SETTINGS.items():
+            reason = reason.replace(name, words)
+    return reason
 
 
 def entry_in_words(entry: Json, names: Names, zone: ZoneInfo) -> str:
