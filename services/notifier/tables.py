@@ -61,9 +61,8 @@ class Endpoint(Table, table=True):
     null where everything is wanted. Before `next_call_at` there is no call at all: it wants only so many a second, or
     its calls fail. `catch_up`: its filters were changed, or its company was connected with `catch_up_suppliers` (null
     where it was the filters), and of the products with ids above `catch_up_after` it is still to be told what that let
-    in.
-    `products_per_call` is what it has not refused as too much. `failing_since` is the first of the
-    `failures` in a row, `warned` how many warnings of them were given.
+    in. `products_per_call` is what it has not refused as too much. `failing_since` is the first of the `failures` in a
+    row, `warned` how many warnings of them were given.
     """
 
     __tablename__ = "endpoints"

@@ -11,8 +11,9 @@ from services.notifier.store.wanted import ADD_SLOTS, HEARERS, IS_NEWS
 from shared.database import Session
 from shared.events.inventory import StockChanged, StockRemoved
 
-# A part of a second's work: a retailer may want a million products, and a statement has a minute.
-CATCH_UP_PRODUCTS = 10_000
+# A retailer may want a million products, each at fifty locations. Meanwhile the endpoint's calls wait, and fan-out of
+# the same products, and whoever connects its company.
+CATCH_UP_PRODUCTS = 2_000
 ALL_PRODUCTS = 2**63 - 1
 
 # A change that leaves everything that anybody is told as it was is fanned out already, if what was before it is.
