@@ -159,7 +159,7 @@ class TestSuppliersAndProducts:
     ) -> None:
         monkeypatch.setattr(stock_store, "CATCH_UP_PRODUCTS", 1)
 
-        async def look_on() -> bool:
+        async def look_on() -> int | None:
             async with desk.database.transaction() as session:
                 return await stock_store.catch_up(session)
 
