@@ -44,6 +44,12 @@ def in_rounds(database: Database) -> Callable[[], Awaitable[int]]:
     return next_chunk
 
 
+async def ask_connected(database: Database) -> bool:
+    """Ask who was connected with one supplier to catch up with it; whether there was such a connection."""
+    async with database.transaction() as session:
+        return await stock_store.ask_connected(session)
+
+
 async def catch_up_one(database: Database, after: int = 0) -> int | None:
     """Mark some of what one endpoint is to catch up with, the next above `after`; returns its id, if there was one."""
     async with database.transaction() as session:
@@ -65,10 +71,12 @@ def in_turns(database: Database) -> Callable[[], Awaitable[bool]]:
 
 async def run(database: Database, woken: asyncio.Event) -> None:
     """Fan out and catch up until cancelled, and set `woken` whenever something was marked."""
-    # Beside each other: to catch up with many products takes seconds, and nobody else's changes wait for that.
+    # Beside each other: to catch up with many products takes seconds, as may an endpoint that is busy, and nobody
+    # else waits for that.
     async with asyncio.TaskGroup() as group:
         group.create_task(_repeat(in_rounds(database), LEAST_PRODUCTS, woken))
         group.create_task(_repeat(in_turns(database), 1, woken))
+        group.create_task(_repeat(lambda: ask_connected(database), 1, woken))
 
 
 async def _repeat(mark: Callable[[], Awaitable[int]], many: int, woken: asyncio.Event) -> None:

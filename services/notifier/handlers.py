@@ -28,7 +28,7 @@ async def copy_connections(session: Session, events: Sequence[ConnectionChanged]
         if event.state == "active" and event.connection_id not in before
     }
     if connected:
-        await stock_store.ask_retailers_to_catch_up(session, connected)
+        await stock_store.add_new_connections(session, connected)
 
 
 async def copy_products(session: Session, events: Sequence[ProductChanged | ProductRemoved]) -> None:

@@ -120,6 +120,16 @@ class Endpoint(Table, table=True):
     created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
 
 
+class NewConnection(Table, table=True):
+    """A connection that became active, and whose retailer's endpoints are still to be asked to catch up with."""
+
+    __tablename__ = "new_connections"
+
+    new_connection_id: int = Field(sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    supplier_id: int = Field(sa_column=Column(BigInteger, nullable=False))
+    retailer_id: int = Field(sa_column=Column(BigInteger, nullable=False))
+
+
 class StockProduct(Table, table=True):
     """A base stock product as its newest `stock_changed` has it; the slots up to `fanned_out_version` know of it.
 

@@ -1,6 +1,6 @@
 """Endpoints as the API sees them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -39,10 +39,9 @@ SHOWN = """
 """
 # A null company is the platform admin, who may see all.
 OWN = "(e.company_id = :company_id or cast(:company_id as bigint) is null)"
-# Companies may have no rows in this schema yet.
-LOCK_COMPANIES = text("""
-    select pg_advisory_xact_lock(hashtextextended('basestock.notifier.company.' || company_id, 0))
-    from (select distinct unnest(cast(:company_ids as bigint[])) as company_id order by 1) c
+# Until the transaction ends nobody else adds one for the company; it may have no row in this schema yet.
+LOCK_COMPANY = text("""
+    select pg_advisory_xact_lock(hashtextextended('basestock.notifier.company.' || cast(:company_id as bigint), 0))
 """)
 COUNT = text("select count(*) from endpoints where company_id = :company_id")
 LIST = text(
@@ -196,14 +195,9 @@ def _known(options: Mapping[str, object]) -> dict[str, object]:
     return dict(options)
 
 
-async def lock_companies(session: Session, company_ids: Collection[int]) -> None:
-    """Nobody else adds endpoints of these companies until the transaction ends."""
-    await session.execute(LOCK_COMPANIES, {"company_ids": list(company_ids)})
-
-
 async def count_and_lock(session: Session, company_id: int) -> int:
     """How many endpoints the company has; none is added by others until the transaction ends."""
-    await lock_companies(session, [company_id])
+    await session.execute(LOCK_COMPANY, {"company_id": company_id})
     return int((await session.execute(COUNT, {"company_id": company_id})).scalar_one())
 
 

@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import text
 
 from services.notifier.domain.bands import band
-from services.notifier.store.endpoints import lock_companies
 from services.notifier.store.wanted import ADD_SLOTS, HEARERS, IS_NEWS
 from shared.database import Session
 from shared.events.inventory import StockChanged, StockRemoved
@@ -57,21 +56,25 @@ ASK_TO_CATCH_UP = text("""
     update endpoints set catch_up = true, catch_up_after = 0, catch_up_suppliers = null
     where endpoint_id = :endpoint_id
 """)
-# Likewise, of these suppliers beside those that it was at.
-ASK_RETAILERS_TO_CATCH_UP = text("""
+# Whoever connects waits for no endpoint: its company may be replaying a million products just now.
+ADD_NEW_CONNECTIONS = text("""
+    insert into new_connections (supplier_id, retailer_id)
+    select * from unnest(cast(:supplier_ids as bigint[]), cast(:retailer_ids as bigint[]))
+""")
+TAKE_NEW_CONNECTION = text("""
+    delete from new_connections where new_connection_id = (
+        select new_connection_id from new_connections order by new_connection_id limit 1 for update skip locked)
+    returning supplier_id, retailer_id
+""")
+# From the first product on too, with this supplier beside those that it was at.
+ASK_RETAILER_TO_CATCH_UP = text("""
     with asked as (
-        select e.endpoint_id, (
-            select array_agg(c.supplier_id)
-            from unnest(cast(:supplier_ids as bigint[]), cast(:retailer_ids as bigint[]))
-                as c (supplier_id, retailer_id)
-            where c.retailer_id = e.company_id) as supplier_ids
-        from endpoints e where e.company_id = any(cast(:retailer_ids as bigint[]))
-        order by e.endpoint_id for no key update
+        select endpoint_id from endpoints where company_id = :retailer_id order by endpoint_id for no key update
     )
     update endpoints e set catch_up = true, catch_up_after = 0,
-        catch_up_suppliers = case when not e.catch_up then asked.supplier_ids
+        catch_up_suppliers = case when not e.catch_up then array[cast(:supplier_id as bigint)]
             when e.catch_up_suppliers is not null
-                then array(select distinct unnest(e.catch_up_suppliers || asked.supplier_ids)) end
+                then array_append(array_remove(e.catch_up_suppliers, :supplier_id), :supplier_id) end
     from asked where e.endpoint_id = asked.endpoint_id
 """)
 # In turns: one that wants a million products keeps the others waiting for a part of them. Claims leave the endpoint
@@ -196,15 +199,21 @@ async def ask_to_catch_up(session: Session, endpoint_id: int) -> None:
     await session.execute(ASK_TO_CATCH_UP, {"endpoint_id": endpoint_id})
 
 
-async def ask_retailers_to_catch_up(session: Session, connected: Collection[tuple[int, int]]) -> None:
-    """Have endpoints told what they do not know of whom this transaction connects them with, as `(supplier, retailer)`.
-
-    After its commit: once, and what is then. A claim that parks what the connection of before did not allow ends first.
-    """
+async def add_new_connections(session: Session, connected: Collection[tuple[int, int]]) -> None:
+    """Note `(supplier, retailer)` who are connected in this transaction: `ask_connected` finds them afterwards."""
     suppliers, retailers = zip(*sorted(connected), strict=True)
-    await lock_companies(session, retailers)
-    values = {"supplier_ids": list(suppliers), "retailer_ids": list(retailers)}
-    await session.execute(ASK_RETAILERS_TO_CATCH_UP, values)
+    await session.execute(ADD_NEW_CONNECTIONS, {"supplier_ids": list(suppliers), "retailer_ids": list(retailers)})
+
+
+async def ask_connected(session: Session) -> bool:
+    """Ask the endpoints of one newly connected retailer to catch up with its supplier; returns whether there was one.
+
+    A claim that parks what the connection of before did not allow holds its endpoint, and ends first.
+    """
+    found = (await session.execute(TAKE_NEW_CONNECTION)).mappings().one_or_none()
+    if found is not None:
+        await session.execute(ASK_RETAILER_TO_CATCH_UP, dict(found))
+    return found is not None
 
 
 async def catch_up(session: Session, after: int = 0) -> int | None:
@@ -214,7 +223,8 @@ async def catch_up(session: Session, after: int = 0) -> int | None:
     """
     # It needs no lock against fan-out. A fan-out that read the filters or the connection of before worked on versions
     # that were committed before the change of these was, so they are compared here; one that begins later reads the new
-    # ones. Whoever changes them in the meantime waits for the endpoint, and has it begin anew.
+    # ones. Whoever changes the filters in the meantime, or passes a connection on, waits for the endpoint, and has it
+    # begin anew.
     endpoint = (await session.execute(LOCK_CATCHING_UP, {"after": after})).one_or_none()
     if endpoint is None:
         return None

@@ -15,7 +15,7 @@ from services.notifier.calls import Answered, Call, send
 from services.notifier.claiming import claim
 from services.notifier.deliver import Deliverer, delivering
 from services.notifier.encryption import Vault, vault_of
-from services.notifier.fan_out import catch_up_one, fan_out_chunk
+from services.notifier.fan_out import ask_connected, catch_up_one, fan_out_chunk
 from services.notifier.finishing import finish
 from services.notifier.signing import new_secret
 from services.notifier.store import endpoints as endpoint_store
@@ -210,7 +210,9 @@ class Desk:
         await self.catch_up()
 
     async def catch_up(self) -> None:
-        """All endpoints whose filters were changed."""
+        """All endpoints whose filters were changed, or whose company was connected."""
+        while await ask_connected(self.database):
+            pass
         while await catch_up_one(self.database):
             pass
 

@@ -10,7 +10,7 @@ import pytest
 
 from services.notifier.calls import Answered, Call, send
 from services.notifier.claiming import claim
-from services.notifier.fan_out import catch_up_one, fan_out_chunk
+from services.notifier.fan_out import ask_connected, catch_up_one, fan_out_chunk
 from services.notifier.finishing import finish
 from services.notifier.store import stock as stock_store
 from shared.events.catalog import ConnectionState
@@ -124,6 +124,7 @@ class Telling(Story):
         """What connections let in is looked for in parts, and all else happens between them."""
         await self.desk.hear_stock(*self.events)
         await fan_out_chunk(self.desk.database)
+        await ask_connected(self.desk.database)
         await catch_up_one(self.desk.database)
 
     async def a_sender_claims(self, chance: Random) -> None:

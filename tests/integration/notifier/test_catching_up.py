@@ -6,8 +6,6 @@ import pytest
 from sqlalchemy import text
 
 from services.notifier import fan_out, handlers
-from services.notifier.signing import new_secret
-from services.notifier.store import endpoints as endpoint_store
 from services.notifier.store import stock as stock_store
 from shared.events.catalog import ConnectionChanged
 from tests.integration.notifier.conftest import (
@@ -19,7 +17,7 @@ from tests.integration.notifier.conftest import (
     connection,
     stock_changed,
 )
-from tests.integration.notifier.test_races import done_or_waiting_for_a_lock
+from tests.integration.notifier.test_races import DEADLINE_SECONDS
 from tests.receiver import Receiver, receiver
 
 SUPPLIER_B = 9
@@ -56,15 +54,18 @@ async def test_whoever_connects_a_supplier_of_many_products_touches_none_of_them
     async with receiver() as shop:
         await desk.register(shop, RETAILER_B)
         await desk.execute(STOCK_MANY)
+        await desk.catch_up()
         async with desk.database.transaction() as session:
             await handlers.copy_connections(session, [connection("active", 1, RETAILER_B)])
             touched = await session.execute(
                 text(
                     "select relation::regclass::text from pg_catalog.pg_locks "
-                    "where pid = pg_backend_pid() and relation in ('slots'::regclass, 'stock_products'::regclass)"
+                    "where pid = pg_backend_pid() and relation in "
+                    "('slots'::regclass, 'stock_products'::regclass, 'endpoints'::regclass)"
                 )
             )
             assert list(touched) == []
+        assert await fan_out.ask_connected(desk.database)
         for count in (4_000, 8_000, 12_000, 16_000, 20_000, 24_000, MANY_PRODUCTS):
             assert await fan_out.catch_up_one(desk.database)
             assert len(await marked(desk)) == count
@@ -84,6 +85,7 @@ class TestBetweenParts:
             )
             await desk.fan_out()
             await desk.hear_connections(connection("active", 1, RETAILER_B))
+            assert await fan_out.ask_connected(desk.database)
             assert await fan_out.catch_up_one(desk.database)
             assert await marked(desk) == [101]
             await desk.hear_connections(with_supplier_b())
@@ -110,6 +112,7 @@ class TestBetweenParts:
             await desk.hear_stock(*(stock_changed(one, 1, 1) for one in (100, 101, 200)))
             await desk.fan_out()
             await desk.hear_connections(connection("active", 1, RETAILER_B))
+            assert await fan_out.ask_connected(desk.database)
             assert await fan_out.catch_up_one(desk.database)
             await desk.hear_connections(connection("paused", 2, RETAILER_B))
             assert await desk.claim() == (), "100 is parked"
@@ -125,6 +128,7 @@ class TestBetweenParts:
             await desk.hear_stock(*(stock_changed(number, 1, 1) for number in (100, 101, 200)))
             await desk.fan_out()
             await desk.hear_connections(connection("active", 1, RETAILER_B))
+            assert await fan_out.ask_connected(desk.database)
             catch_up_some = fan_out.in_turns(desk.database)
             assert (await catch_up_some(), await catch_up_some()) == (True, True)
             assert await marked(desk) == [100, 100]
@@ -176,22 +180,28 @@ class TestWhoIsTold:
     async def test_an_endpoint_that_is_registered_while_its_company_is_connected_misses_nothing(
         self, desk: Desk
     ) -> None:
-        async def register(shop: Receiver) -> None:
-            secret = new_secret()
-            shop.secrets.append(secret)
-            async with desk.database.transaction() as session:
-                await endpoint_store.count_and_lock(session, RETAILER_B)
-                await endpoint_store.add(session, RETAILER_B, shop.url, desk.vault.encrypt(secret))
-
         async with receiver() as shop:
             async with desk.database.transaction() as session:
                 await handlers.copy_connections(session, [connection("active", 1, RETAILER_B)])
-                registering = asyncio.create_task(register(shop))
-                await done_or_waiting_for_a_lock(desk, registering)
-                was_registered = registering.done()
+                await desk.register(shop, RETAILER_B)
                 # The connection is written, and not committed: this is fanned out to nobody.
                 await desk.hear_stock(stock_changed(100, 1, 1))
                 await desk.fan_out()
-            await registering
             await desk.tell()
-            assert bool(shop.calls) == was_registered, "it is told from the next change on"
+            assert told(shop) == [(100, 1)], "from the next change on"
+
+
+async def test_workers_pass_on_who_was_connected_and_wake_the_sender(desk: Desk) -> None:
+    async with receiver() as shop:
+        await desk.register(shop, RETAILER_B)
+        await desk.hear_stock(stock_changed(100, 1, 1))
+        await desk.fan_out()
+        await desk.hear_connections(connection("active", 1, RETAILER_B))
+        woken = asyncio.Event()
+        worker = asyncio.create_task(fan_out.run(desk.database, woken))
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while await marked(desk) != [100]:
+                await woken.wait()
+                woken.clear()
+        worker.cancel()
+        await asyncio.wait([worker])
