@@ -161,6 +161,7 @@ class Desk:
                 ],
             )
         await self.hear_connections(connection("active", 1))
+        await self.catch_up()
         await self.hear_products(*SEEDS)
 
     async def hear_stock(self, *events: StockChanged | StockRemoved) -> None:

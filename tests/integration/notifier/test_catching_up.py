@@ -54,7 +54,6 @@ async def test_whoever_connects_a_supplier_of_many_products_touches_none_of_them
     async with receiver() as shop:
         await desk.register(shop, RETAILER_B)
         await desk.execute(STOCK_MANY)
-        await desk.catch_up()
         async with desk.database.transaction() as session:
             await handlers.copy_connections(session, [connection("active", 1, RETAILER_B)])
             touched = await session.execute(
