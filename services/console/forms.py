@@ -43,6 +43,10 @@ class Form:
             field.props("outlined dense bottom-slots")
         return field
 
+    def focus(self) -> None:
+        """Begin with the first field, so that Enter and typing go there."""
+        next(iter(self._fields.values())).props("autofocus")
+
     def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - what fields hold
         """What is in a field: text without blanks around it, `None` where there is none."""
         value = self._fields[name].value
@@ -130,6 +134,7 @@ def form_dialog(
 
         with form(send, action, cancel=dialog.close) as shown:
             yield shown
+            shown.focus()
     dialog.open()
 
 

@@ -112,7 +112,12 @@ def framed(visit: Visit, title: str) -> Iterator[None]:
     ui.add_body_html('<script src="/console/console.js" defer></script>')
     ui.colors(primary="#0f5ea8", positive="#1a6e3c", negative="#b3261e", warning="#8a5a00")
     dark = ui.dark_mode(value=visit.dark)
-    with ui.left_drawer(value=None).props('width=216 breakpoint=960 :no-swipe-open="true"').classes("nav") as drawer:
+    # NiceGUI's own way to show it where there is room asks the browser, and fails when that takes a second.
+    with (
+        ui.left_drawer(value=False)
+        .props("show-if-above width=216 breakpoint=960 no-swipe-open")
+        .classes("nav") as drawer
+    ):
         _navigation(visit)
     with ui.header().classes("bar"):
         ui.button(icon="menu", on_click=drawer.toggle).props('flat dense round aria-label="Menu"').classes("menu")

@@ -242,7 +242,11 @@ ENTRIES: Mapping[str, Entry] = {
     "POST /v1/connections": only(
         SUPPLIER, lambda company: [Ask(body={"supplier_id": company.id, "retailer_id": company.newcomer}, by="admin")]
     ),
-    "GET /v1/connections": lambda _: [Ask(lists=True), Ask(query=PAGE, lists=True)],
+    "GET /v1/connections": lambda company: [
+        Ask(lists=True),
+        Ask(query=PAGE, lists=True),
+        Ask(query={"company_id": company.id}),
+    ],
     "GET /v1/connections/{connection_id}": lambda company: [Ask({"connection_id": company.connection})],
     "PATCH /v1/connections/{connection_id}": only(
         SUPPLIER,
@@ -469,6 +473,7 @@ ENTRIES: Mapping[str, Entry] = {
             Ask(query=PAGE, lists=True, role=RETAILER),
             Ask(query={"retailer_id": company.id}, role=RETAILER),
             Ask(query={"dropship_ref": company.connection}, role=RETAILER),
+            Ask(query={"q": "a"}, lists=True, role=RETAILER),
             Ask(query={"changed_since": "2020-01-01 00:00:00"}, lists=True, role=RETAILER),
         ],
     ),

@@ -156,6 +156,7 @@ async def _list(
         chosen.buttons += [again.props("unelevated"), up.props("outline color=negative")]
         ui.button("Choose all that are shown", on_click=choose_all).props("flat")
     said = ui.column().classes("stack").props('role="status"')
+    said.visible = False
     may_act = visit.is_admin or visit.may("orders:write")
     letters = PagedList(((CHOICE, *columns) if may_act else columns), fetch, when_empty=when_empty)
     letters.table.on("choose", chosen.choose)
@@ -180,6 +181,7 @@ async def _do_each(ids: Sequence[str], each: Callable[[str], Awaitable[object]],
             refused.append(str(error))
     if done := len(ids) - len(refused):
         tell_done(f"{done:,} of {len(ids):,} done")
+    said.visible = bool(refused)
     with said:
         for why in dict.fromkeys(refused):
             times = refused.count(why)

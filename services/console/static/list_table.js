@@ -23,10 +23,10 @@ export default {
               @change="$emit('choose', { key: row[rowKey], chosen: $event.target.checked })">
             <a v-else-if="column.kind === 'link' && row[column.name + '_address']" :href="row[column.name + '_address']">{{ row[column.name] }}</a>
             <span v-else-if="column.kind === 'badge'" v-show="row[column.name]" :class="['badge', row[column.name + '_tone']]">{{ row[column.name] }}</span>
-            <template v-else-if="column.kind === 'actions'">
+            <span v-else-if="column.kind === 'actions'" class="actions">
               <q-btn v-for="[name, label] in row[column.name]" :key="name" flat dense no-caps color="primary" :label="label"
                 :aria-label="label + ' ' + (row[column.name + '_of'] || '')" @click="$emit('act', { row, action: name })" />
-            </template>
+            </span>
             <span v-else :class="row[column.name + '_tone']" :title="titleOf(column, row)">{{ row[column.name] }}</span>
           </td>
         </tr></tbody>

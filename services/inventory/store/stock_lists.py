@@ -15,6 +15,7 @@ from shared.database import Session
 
 StockState = Literal["low", "out", "backordered", "unlinked", "removed"]
 
+PRODUCTS_OF_ITEMS = "stock_items i join products p on p.product_id = i.product_id"
 AVAILABLE = "(i.on_hand - i.allocated - i.reserved - i.safety_stock)"
 # A list is what is stocked now.
 TRACKED = "not p.removed and p.type in ('stock', 'stock_customisable')"
@@ -113,11 +114,10 @@ class Order:
         key = f"cast(:after_key as {'text' if self.is_by_text else 'bigint'})"
         return f"({self.key} {sign} {key} or {self.key} = {key} and i.product_id > :after_id or {self.key} is null)"
 
-    def clause(self) -> str:
-        """The `order by`."""
-        if self.column == "product_id":
-            return f"i.product_id {'desc' if self.descending else 'asc'}"
-        return f"{self.key} {'desc' if self.descending else 'asc'} nulls last, i.product_id"
+    def clause(self, key: str) -> str:
+        """The `order by` of rows that have this key."""
+        direction = "desc" if self.descending else "asc"
+        return f"{key} {direction}" if self.column == "product_id" else f"{key} {direction} nulls last, i.product_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +140,13 @@ def page_statement(
             values["after_key"] = after.key
     if ":supplier_id" not in conditions:
         del values["supplier_id"]
-    statement = text(
-        f"select {ITEM_COLUMNS}, {order.key} as sort_key from {ITEMS} "  # noqa: S608 - of the pieces above
-        f"where {conditions} order by {order.clause()} limit :limit"
-    )
+    # The page is found by its keys alone: with all that is shown, the rows to be sorted would not fit into memory.
+    statement = text(f"""
+        select {ITEM_COLUMNS}, page.sort_key from (
+            select i.product_id, {order.key} as sort_key
+            from {PRODUCTS_OF_ITEMS} where {conditions} order by {order.clause(order.key)} limit :limit) page
+        join ({ITEMS}) on i.product_id = page.product_id order by {order.clause("page.sort_key")}
+    """)  # noqa: S608 - of the pieces above
     return statement, values | {"limit": limit}
 
 
@@ -172,8 +175,8 @@ def summary_statement(wanted: StockFilter) -> tuple[TextClause, dict[str, object
             count(*) filter (where p.type = 'stock' and d.product_id is null) as unlinked,
             cast(coalesce(sum(i.on_hand), 0) as bigint) as units_on_hand,
             cast(coalesce(sum({AVAILABLE}), 0) as bigint) as units_available
-        from {ITEMS} left join (select distinct * from ({DRAWN_ON}) as drawn_on (product_id)) d
-            on d.product_id = i.product_id
+        from {PRODUCTS_OF_ITEMS}
+        left join (select distinct * from ({DRAWN_ON}) as drawn_on (product_id)) d on d.product_id = i.product_id
         where {conditions}
     """)  # noqa: S608 - of the pieces above
     return statement, values

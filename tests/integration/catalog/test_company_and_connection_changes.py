@@ -148,3 +148,15 @@ async def test_a_reference_means_one_connection_of_a_retailer(companies: Catalog
         assert (refused.status, refused.body["code"]) == (409, "external_ref_taken")
         assert refused.body["errors"][0]["field"] == "external_ref"
     assert (await companies.admin.get(f"/v1/connections/{first['id']}")).body["state"] == "ended"
+
+
+async def test_the_platform_lists_the_connections_of_one_company(companies: Catalog) -> None:
+    body = {"supplier_id": SUPPLIER_B, "retailer_id": RETAILER_B}
+    made = (await companies.admin.post("/v1/connections", body)).body["id"]
+    retailer = await companies.client_of(RETAILER_A)
+
+    for company_id in (SUPPLIER_B, RETAILER_B):
+        listed = await companies.admin.get("/v1/connections", params={"company_id": company_id})
+        assert [connection["id"] for connection in listed.body["items"]] == [made]
+    foreign = await retailer.get("/v1/connections", params={"company_id": RETAILER_B})
+    assert (foreign.status, foreign.body["code"]) == (403, "foreign_company")

@@ -231,6 +231,16 @@ class TestPolling:
         answer = await callers.retailer.get("/stock", params={"dropship_ref": "3"})
         assert (answer.status, answer.body["code"]) == (404, "connection_not_found")
 
+    async def test_by_a_part_of_the_sku_in_any_case(self, callers: Callers) -> None:
+        assert await ids(callers.retailer, q="t01-") == [100, 101]
+        assert await ids(callers.retailer, q="-L") == [101]
+        assert await ids(callers.retailer, q="%") == []
+        first = await callers.retailer.get("/stock", params={"q": "t01", "limit": 1})
+        following = first.headers["Link"].partition(">")[0].removeprefix("<")
+        second = await callers.retailer.get(following)
+        assert [item["linked"][0]["product"]["id"] for item in second.body["stock"]] == [101]
+        assert "Link" not in second.headers
+
     async def test_what_is_not_stocked_any_more_is_only_told_as_a_change(self, callers: Callers) -> None:
         assert (await callers.supplier.delete("/v1/stock/100")).status == 200
         assert await ids(callers.retailer) == [101, 200, 202]

@@ -91,7 +91,7 @@ def _make(visit: Visit, keys: PagedList, path: str) -> None:
         )
 
     with form_dialog("Make an API key", "Make the key", save) as fields:
-        fields.add("label", ui.input("What it is for", placeholder="warehouse, order system, ...")).props("autofocus")
+        fields.add("label", ui.input("What it is for", placeholder="warehouse, order system, ..."))
         fields.add("expires_at", ui.select(LIFETIMES, label="Expires", value=0))
         ui.label("It may").classes("muted")
         with ui.element("div").classes("scopes").props('role="group" aria-label="It may"'):

@@ -59,7 +59,7 @@ def _draw(visit: Visit, endpoints: list[dict[str, Any]], last: dict[str, Any] | 
             badge(*outcome(last))
         ui.link("Settings, test and log of calls", f"/webhooks/{endpoint['id']}")
     if len(endpoints) > 1:
-        ui.link(f"{len(endpoints) - 1} more endpoints of stock levels", "/webhooks").classes("muted")
+        ui.link(f"{len(endpoints) - 1} more endpoints of stock levels", "/webhooks")
 
 
 def _form(visit: Visit, endpoint: dict[str, Any] | None, again: Any) -> None:  # noqa: ANN401 - likewise
@@ -83,4 +83,4 @@ def _form(visit: Visit, endpoint: dict[str, Any] | None, again: Any) -> None:  #
         value = endpoint["url"] if endpoint else ""
         url = fields.add("url", ui.input(LABEL, value=value, placeholder="https://shop.example/webhooks/stock"))
         url.props("type=url autocomplete=off")
-        url.props('hint="Called when the stock level of a base stock product changes that you sell"')
+        url.props('hint="Called when the stock of a product changes that you sell"')

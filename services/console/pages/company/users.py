@@ -85,7 +85,7 @@ def _add(visit: Visit, users: PagedList, company_id: int | None) -> None:
 
     words = "Basestock sends no mail: tell them the address of this page and the password; they can change it."
     with form_dialog("Add a user", "Add", save, words) as fields:
-        fields.add("email", ui.input("E-mail address")).props("type=email autofocus autocomplete=off")
+        fields.add("email", ui.input("E-mail address")).props("type=email autocomplete=off")
         password = ui.input("First password", password=True, password_toggle_button=True)
         fields.add("password", password).props(TWELVE_OR_MORE)
         fields.add("role", ui.select(dict(ROLE_WORDS), label="Role", value="operator"))

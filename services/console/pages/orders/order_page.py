@@ -31,6 +31,7 @@ async def order_page(visit: Visit) -> None:
     """An order as it stands, kept fresh; a dialog that is open is not disturbed by that."""
     names, companies = ProductNames(visit), await known_companies(visit)
     dialogs = ui.element("div")  # what is redrawn would take dialogs with it that were opened from there
+    dialogs.visible = False
     box = ui.column().classes("stack")
     path = f"/v1/orders/{visit.path['order_id']}"
     last: dict[str, Any] = {}
@@ -78,7 +79,8 @@ def _head(order: ShownOrder) -> None:
                 if body["state"] == "open" and any(open_units(line) for line in body["lines"]):
                     cancel = ui.button("Cancel the order", on_click=lambda: ask_to_cancel(order))
                     cancel.props("outline color=negative")
-    with panel():
+    with panel() as box:
+        box.classes("wide-facts")
         facts(
             {
                 "Sold by": company_name(order.companies, body["seller_id"]),

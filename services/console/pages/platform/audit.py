@@ -65,7 +65,7 @@ def _row(entry: dict[str, Any], visit: Visit, names: dict[int, str], company: st
     company_id = entry["company_id"]
     return {
         "id": entry["id"],
-        "at": moment(entry["recorded_at"], visit.zone),
+        "at": moment(entry["recorded_at"], visit.zone).replace(" ", "\u00a0"),
         "at_title": entry["recorded_at"],
         "actor": entry["actor"] + source,
         "actor_address": address(HERE, actor=entry["actor"], company=company),

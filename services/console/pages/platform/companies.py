@@ -103,7 +103,7 @@ def _add(visit: Visit) -> None:
         ui.navigate.to(f"{HERE}/{company['id']}")
 
     with form_dialog("Add a company", "Add", save) as fields:
-        fields.add("name", ui.input("Name")).props("autofocus")
+        fields.add("name", ui.input("Name"))
         ref = fields.add("ref", ui.input("Ref", placeholder="supplier-a"))
         ref.props('hint="Its short name for programs: letters, digits, . _ - ; it stays as it is"')
         role = fields.add("role", ui.radio(ROLES, value="supplier").props("dense"))

@@ -76,7 +76,7 @@ def _row(attempt: dict[str, Any], visit: Visit, here: str) -> dict[str, Any]:
     words, tone = outcome(attempt)
     return {
         "id": attempt["id"],
-        "at": moment(attempt["at"], visit.zone),
+        "at": moment(attempt["at"], visit.zone).replace(" ", "\u00a0"),
         "at_address": f"{here}/attempts/{attempt['id']}",
         "kind": KIND_WORDS[attempt["kind"]],
         "told": told(attempt),

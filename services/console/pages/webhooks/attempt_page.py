@@ -12,6 +12,9 @@ from services.console.pages.webhooks.words import KIND_WORDS, PATH, outcome, out
 from services.console.visits import Visit
 from services.console.widgets import badge, facts, moment, number, panel
 
+# What is kept of an answer.
+KEPT_BYTES = 1024
+
 
 @page("/webhooks/{endpoint_id:int}/attempts/{attempt_id:int}", "Webhook call")
 async def attempt_page(visit: Visit) -> None:
@@ -58,7 +61,8 @@ def _answer(attempt: Mapping[str, Any]) -> None:
     facts({"Status": attempt["status"], "After": f"{number(attempt['duration_milliseconds'])} ms"})
     if attempt["response_body"]:
         show_code(attempt["response_body"], "Body of the answer")
-        ui.label("The first KiB of it is kept.").classes("muted")
+        if len(attempt["response_body"].encode()) >= KEPT_BYTES:
+            ui.label("That is its first KiB: no more is kept.").classes("muted")
     else:
         ui.label("Without a body.").classes("muted")
 

@@ -90,7 +90,9 @@ def outcome_in_words(attempt: Mapping[str, Any]) -> str:
     if attempt["error"] is None:
         return ""
     words = ERROR_WORDS[attempt["error"]]
-    return f"{words}: {attempt['detail']}" if attempt["detail"] else words
+    # The status is told beside it.
+    says_more = attempt["detail"] and attempt["error"] != "http"
+    return f"{words}: {attempt['detail']}" if says_more else words
 
 
 def told(attempt: Mapping[str, Any]) -> str:
