@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, Page, expect
 
 from tests.app import Client
 from tests.browser.chromium import Complaints, browser
@@ -17,6 +17,9 @@ OTHER_SUPPLIER = 3
 PASSWORD = "a password of the tests"
 
 Open = Callable[..., Awaitable[Page]]
+
+# Pages take longer where the machine has others to serve.
+expect.set_options(timeout=30_000)
 
 
 @dataclass(frozen=True, slots=True)
