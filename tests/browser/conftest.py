@@ -22,6 +22,9 @@ expect.set_options(timeout=EXPECT_MILLISECONDS)
 
 Open = Callable[..., Awaitable[Page]]
 
+# Pages take longer where the machine has others to serve.
+expect.set_options(timeout=30_000)
+
 
 @dataclass(frozen=True, slots=True)
 class Console:
