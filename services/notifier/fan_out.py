@@ -15,8 +15,8 @@ log = structlog.get_logger()
 # The products of a chunk are locked against new changes while their slots are marked, one per retailer at most.
 LEAST_PRODUCTS, MOST_PRODUCTS, CHUNK_SLOTS = 50, 1_000, 10_000
 # Handlers of stock events may run in another process than this, and know nothing but their transaction. Asking an
-# index that is empty when there is nothing to do costs less than telling every replica of every commit; that it is asked
-# so seldom is what an idle system costs. Changed filters and connections may take a little longer than stock.
+# index that is empty when there is nothing to do costs less than telling every replica of every commit; how often is
+# what an idle system costs. Changed filters and connections may take a little longer than stock.
 POLL_SECONDS, CATCH_UP_POLL_SECONDS = 0.1, 0.5
 PAUSE_SECONDS = 1.0
 
