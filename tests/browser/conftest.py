@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, Page, expect
 
 from tests.app import Client
 from tests.browser.chromium import Complaints, browser
@@ -15,6 +15,8 @@ from tests.end_to_end.system import ADMIN_KEY, RETAILER, SUPPLIER, with_seeds
 OTHER_SUPPLIER = 3
 # The platform admin makes them, one for each company.
 PASSWORD = "a password of the tests"
+# Nothing is waited for that long, unless the machine is busy with other tests.
+expect.set_options(timeout=20_000)
 
 Open = Callable[..., Awaitable[Page]]
 
