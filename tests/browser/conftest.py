@@ -15,6 +15,8 @@ from tests.end_to_end.system import ADMIN_KEY, RETAILER, SUPPLIER, with_seeds
 OTHER_SUPPLIER = 3
 # The platform admin makes them, one for each company.
 PASSWORD = "a password of the tests"
+# Nothing is waited for that long, unless the machine is busy with other tests.
+expect.set_options(timeout=20_000)
 
 # A machine that runs other tests too takes its time.
 EXPECT_MILLISECONDS, ACT_MILLISECONDS = 30_000, 60_000
