@@ -60,6 +60,7 @@ class PagedList:
         self._cursors: list[str | int | None] = [None]
         self._listed = Listed([], None)
         self._asked = 0
+        self._is_empty_told = False
         self._shown: tuple[str | int | None, str | None] | None = None
         with ui.column().classes("panel flush") as self.panel:
             self.table = ListTable(columns, key)
@@ -86,6 +87,7 @@ class PagedList:
     async def load(self) -> None:
         """Show the first page."""
         self._cursors = [None]
+        self._is_empty_told = False
         await self.refresh()
 
     async def refresh(self) -> None:
@@ -100,7 +102,11 @@ class PagedList:
         is_empty = not self._listed.rows and len(self._cursors) == 1
         self.panel.visible = not is_empty
         self._instead.visible = is_empty
-        if is_empty and self._when_empty is not None:
+        if not is_empty:
+            self._is_empty_told = False
+        elif self._when_empty is not None and not self._is_empty_told:
+            # Once: a button that somebody is just pressing stays.
+            self._is_empty_told = True
             self._instead.clear()
             with self._instead:
                 self._when_empty()

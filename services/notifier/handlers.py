@@ -19,11 +19,16 @@ from shared.messaging.consumer import on
 
 
 async def copy_connections(session: Session, events: Sequence[ConnectionChanged]) -> None:
-    """Copy connections; a retailer whose connection is active, now or again, is told the current levels once."""
+    """Copy connections; a retailer whose connection becomes active, now or again, is told the current levels once."""
+    before = await stock_store.lock_active(session, [event.connection_id for event in events])
     news = await keep_connections(session, events)
-    connected = {(event.supplier_id, event.retailer_id) for event in news if event.state == "active"}
+    connected = {
+        (event.supplier_id, event.retailer_id)
+        for event in news
+        if event.state == "active" and event.connection_id not in before
+    }
     if connected:
-        await stock_store.resume(session, connected)
+        await stock_store.add_new_connections(session, connected)
 
 
 async def copy_products(session: Session, events: Sequence[ProductChanged | ProductRemoved]) -> None:

@@ -59,10 +59,10 @@ class Endpoint(Table, table=True):
 
     `window_seconds` can only lengthen the platform's window. The filters (`supplier_ids`, `product_ids`, `only`) are
     null where everything is wanted. Before `next_call_at` there is no call at all: it wants only so many a second, or
-    its calls fail. `catch_up` says that its filters were changed, and fan-out has yet to look for what they let in
-    of the products with higher ids than `catch_up_after`.
-    `products_per_call` is what it has not refused as too much. `failing_since` is the first of the
-    `failures` in a row, `warned` how many warnings of them were given.
+    its calls fail. `catch_up`: its filters were changed, or its company was connected with `catch_up_suppliers` (null
+    where it was the filters), and of the products with ids above `catch_up_after` it is still to be told what that let
+    in. `products_per_call` is what it has not refused as too much. `failing_since` is the first of the `failures` in a
+    row, `warned` how many warnings of them were given.
     """
 
     __tablename__ = "endpoints"
@@ -103,6 +103,7 @@ class Endpoint(Table, table=True):
     only: list[str] | None = Field(sa_column=Column(ARRAY(Text)))
     catch_up: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=text("false")))
     catch_up_after: int = Field(sa_column=Column(BigInteger, nullable=False, server_default=text("0")))
+    catch_up_suppliers: list[int] | None = Field(sa_column=Column(ARRAY(BigInteger)))
     calls_at_once: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("1")))
     calls_per_second: float | None = Field(sa_column=Column(Double))
     next_call_at: datetime = Field(
@@ -117,6 +118,16 @@ class Endpoint(Table, table=True):
     reason: str | None = Field(sa_column=Column(Text))
     version: int = Field(sa_column=Column(BigInteger, nullable=False))
     created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+
+
+class NewConnection(Table, table=True):
+    """A connection that became active, and whose retailer's endpoints are still to be asked to catch up with."""
+
+    __tablename__ = "new_connections"
+
+    new_connection_id: int = Field(sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    supplier_id: int = Field(sa_column=Column(BigInteger, nullable=False))
+    retailer_id: int = Field(sa_column=Column(BigInteger, nullable=False))
 
 
 class StockProduct(Table, table=True):

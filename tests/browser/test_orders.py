@@ -3,7 +3,7 @@
 import re
 from uuid import uuid4
 
-from playwright.async_api import expect
+from playwright.async_api import FilePayload, expect
 
 from shared.database import Database
 from shared.events import EventError
@@ -63,8 +63,8 @@ async def test_what_is_parked_says_what_it_waits_for_and_can_be_cancelled(consol
 async def test_a_file_of_orders_is_looked_at_before_it_goes_in(console: Console, open_page: Open) -> None:
     page = await open_page(RETAILER, "/orders/import")
     content = f"external_ref,product_id,variant_sku,quantity\nF-1,{PRINTED},T01-S,1\nF-2,{PRINTED},T01-L,0\n"
-    file = {"name": "orders.csv", "mimeType": "text/csv", "buffer": content.encode()}
-    await page.locator("input[type=file]").set_input_files([file])  # type: ignore[list-item] # a FilePayload
+    file = FilePayload(name="orders.csv", mimeType="text/csv", buffer=content.encode())
+    await page.locator("input[type=file]").set_input_files([file])
     await expect(page.get_by_text("Nothing was changed yet")).to_be_visible()
     await expect(page.get_by_text("quantity: Input should be greater than 0")).to_be_visible()
     async with console.client(RETAILER) as retailer:

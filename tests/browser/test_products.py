@@ -1,6 +1,6 @@
 """Products of all types: the link picker, what the rules refuse beside its field, what stands in the way."""
 
-from playwright.async_api import expect
+from playwright.async_api import FilePayload, expect
 
 from tests.browser.conftest import OTHER_SUPPLIER, Console, Open
 from tests.end_to_end.system import RETAILER, SUPPLIER
@@ -65,8 +65,8 @@ async def test_nobody_opens_products_of_strangers_and_retailers_read_alone(conso
 async def test_a_file_of_products_is_looked_at_before_it_goes_in(open_page: Open) -> None:
     page = await open_page(SUPPLIER, "/products/import")
     content = "type,sku,name\nstock,CAP,Cap\nnothing,CUP,Cup\n"
-    file = {"name": "products.csv", "mimeType": "text/csv", "buffer": content.encode()}
-    await page.locator("input[type=file]").set_input_files([file])  # type: ignore[list-item] # a FilePayload
+    file = FilePayload(name="products.csv", mimeType="text/csv", buffer=content.encode())
+    await page.locator("input[type=file]").set_input_files([file])
     await expect(page.get_by_text("Nothing was changed yet")).to_be_visible()
     await expect(page.get_by_role("cell", name="Refused")).to_be_visible()
     await page.get_by_role("button", name="Import these products").click()

@@ -28,25 +28,29 @@ window.basestock = {
   holdKeys() {
     this.heldKeys = [];
   },
-  releaseKeys(field = document.activeElement) {
+  async releaseKeys(field = document.activeElement) {
     const keys = this.heldKeys ?? [];
-    this.heldKeys = null;
     while (keys.length) {
       const key = keys.shift();
       if (key !== "Enter") {
         document.execCommand("insertText", false, key);
         continue;
       }
+      // A field tells what is in it a tick later.
+      await new Promise((resolve) => setTimeout(resolve));
+      const rest = keys.splice(0);
       field.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
-      this.heldKeys?.push(...keys.splice(0));
+      this.heldKeys.push(...rest);
+      return;
     }
+    this.heldKeys = null;
   },
   // Put an open menu beside a cell, and begin with the field in it.
   putBeside(cellId, menuId, fieldId) {
     const cell = document.getElementById(cellId);
     cell?.scrollIntoView({ block: "nearest" });
     const begin = (attempt) => {
-      const field = document.querySelector(`#c${fieldId} input, input#c${fieldId}`) ?? getElement(fieldId)?.$el?.querySelector("input");
+      const field = document.getElementById(`c${fieldId}`);
       if (!field && attempt < 50) return setTimeout(begin, 20, attempt + 1);
       getElement(menuId)?.updatePosition();
       field.focus();

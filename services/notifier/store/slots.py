@@ -66,26 +66,13 @@ SETTLE = text("""
     where s.endpoint_id = d.endpoint_id and s.product_id = d.product_id and s.location = d.location
       and s.kind = d.kind
 """)
-# The share lock makes a connection that is being resumed right now wait, and then unpark what is parked here. Whoever
-# changes the filters of an endpoint waits for its lock.
+# Whoever connects the company, or changes the filters, waits for the endpoint, and then asks it to catch up.
 PARK = text("""
-    with asleep as (
-        select supplier_id, retailer_id from connections
-        where state <> 'active'
-          and retailer_id in (
-            select company_id from endpoints where endpoint_id = any(cast(:endpoint_ids as bigint[])))
-        order by connection_id for share
-    )
     update slots s set not_before = 'infinity'
     from unnest(cast(:endpoint_ids as bigint[]), cast(:product_ids as bigint[]), cast(:locations as text[]),
-        cast(:kinds as text[]), cast(:are_matched as boolean[]))
-        as d (endpoint_id, product_id, location, kind, is_matched)
-    join endpoints e on e.endpoint_id = d.endpoint_id
-    join stock_products p on p.product_id = d.product_id
+        cast(:kinds as text[])) as d (endpoint_id, product_id, location, kind)
     where s.endpoint_id = d.endpoint_id and s.product_id = d.product_id and s.location = d.location
       and s.kind = d.kind
-      and (not d.is_matched or exists (
-        select from asleep c where c.supplier_id = p.supplier_id and c.retailer_id = e.company_id))
 """)
 # Before the socket is opened: whatever happens to the sender, the next call is a window after its last moment.
 TAKE = text("""
@@ -262,7 +249,7 @@ async def settle(session: Session, slots: Sequence[DueSlot]) -> None:
 async def park(session: Session, slots: Sequence[DueSlot]) -> None:
     """Leave these alone until their endpoints may be told of them, and want to be."""
     if slots:
-        await session.execute(PARK, _keys(slots) | {"are_matched": [slot.is_matched for slot in slots]})
+        await session.execute(PARK, _keys(slots))
 
 
 async def take(session: Session, taken: Sequence[Taken], lease_id: UUID, timeout_seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Stock as it is, and whom it makes due: fan-out and resumption."""
+"""Stock as it is, and whom it makes due: fan-out and catching up."""
 
 import json
 from collections.abc import Collection, Sequence
@@ -10,8 +10,9 @@ from services.notifier.store.wanted import ADD_SLOTS, HEARERS, IS_NEWS
 from shared.database import Session
 from shared.events.inventory import StockChanged, StockRemoved
 
-# A part of a second's work: a retailer may want a million products, and a statement has a minute.
-CATCH_UP_PRODUCTS = 10_000
+# A retailer may want a million products, each at fifty locations. Meanwhile the endpoint's calls wait, and fan-out of
+# the same products, and whoever connects its company.
+CATCH_UP_PRODUCTS = 2_000
 ALL_PRODUCTS = 2**63 - 1
 
 # A change that leaves everything that anybody is told as it was is fanned out already, if what was before it is.
@@ -39,32 +40,53 @@ KEEP_STOCK = text("""
             else old.fanned_out_version end
     where old.version < excluded.version
 """)
-# Products of a supplier whose connections are being resumed wait: fan-out would not see who is connected just now.
 # The fewer endpoints there are the more products, since each of them may have a slot at each endpoint.
 LOCK_CHANGED = text("""
     select product_id from stock_products where fanned_out_version < version and product_id > :after
-      and pg_try_advisory_xact_lock_shared(hashtextextended('basestock.notifier.supplier.' || supplier_id, 0))
     order by product_id
     limit (select greatest(:least_products, least(:most_products, :slots / greatest(1, count(*)))) from endpoints)
     for no key update skip locked
 """)
-# Before those of suppliers. Endpoints of a company are not added meanwhile, and do not catch up.
-LOCK_COMPANIES = text("""
-    select pg_advisory_xact_lock(hashtextextended('basestock.notifier.company.' || company_id, 0))
-    from (select unnest(cast(:company_ids as bigint[])) as company_id order by 1) c
+LOCK_CONNECTIONS = text("""
+    select connection_id, state from connections where connection_id = any(cast(:connection_ids as bigint[]))
+    order by connection_id for no key update
 """)
-LOCK_FAN_OUT = text("""
-    select pg_advisory_xact_lock(hashtextextended('basestock.notifier.supplier.' || supplier_id, 0))
-    from (select unnest(cast(:supplier_ids as bigint[])) as supplier_id order by 1) s
+# From the first product on, whatever it was at: what filters let in, of all suppliers.
+ASK_TO_CATCH_UP = text("""
+    update endpoints set catch_up = true, catch_up_after = 0, catch_up_suppliers = null
+    where endpoint_id = :endpoint_id
 """)
-FIND_SUPPLIERS = text("select supplier_id from connections where retailer_id = :company_id and state = 'active'")
-ASK_TO_CATCH_UP = text("update endpoints set catch_up = true, catch_up_after = 0 where endpoint_id = :endpoint_id")
-# Not while a connection of its company is being resumed: neither would see what the other one lets in. Claims leave the
-# endpoint alone meanwhile, fan-out does not.
+# Whoever connects waits for no endpoint: its company may be replaying a million products just now.
+ADD_NEW_CONNECTIONS = text("""
+    insert into new_connections (supplier_id, retailer_id)
+    select * from unnest(cast(:supplier_ids as bigint[]), cast(:retailer_ids as bigint[]))
+""")
+TAKE_NEW_CONNECTION = text("""
+    delete from new_connections where new_connection_id = (
+        select new_connection_id from new_connections order by new_connection_id limit 1 for update skip locked)
+    returning supplier_id, retailer_id
+""")
+# From the first product on too, with this supplier beside those that it was at.
+ASK_RETAILER_TO_CATCH_UP = text("""
+    with asked as (
+        select endpoint_id from endpoints where company_id = :retailer_id order by endpoint_id for no key update
+    )
+    update endpoints e set catch_up = true, catch_up_after = 0,
+        catch_up_suppliers = case when not e.catch_up then array[cast(:supplier_id as bigint)]
+            when e.catch_up_suppliers is not null
+                then array_append(array_remove(e.catch_up_suppliers, :supplier_id), :supplier_id) end
+    from asked where e.endpoint_id = asked.endpoint_id
+""")
+# In turns: one that wants a million products keeps the others waiting for a part of them. Claims leave the endpoint
+# alone meanwhile, fan-out does not.
 LOCK_CATCHING_UP = text("""
-    select endpoint_id, company_id, catch_up_after as after from endpoints
-    where catch_up and pg_try_advisory_xact_lock(hashtextextended('basestock.notifier.company.' || company_id, 0))
-    limit 1 for no key update skip locked
+    select endpoint_id, company_id, catch_up_after as after, catch_up_suppliers as supplier_ids from endpoints
+    where catch_up order by endpoint_id <= :after, endpoint_id limit 1 for no key update skip locked
+""")
+FIND_SUPPLIERS = text("""
+    select supplier_id from connections
+    where retailer_id = :company_id and state = 'active'
+      and (cast(:supplier_ids as bigint[]) is null or supplier_id = any(cast(:supplier_ids as bigint[])))
 """)
 NEXT_TO_CATCH_UP = text("""
     select count(*) as products, max(product_id) as last_id from (
@@ -79,7 +101,9 @@ RECALL_BANDS = text("""
       and told_band <> sent_band and product_id > :after and product_id <= :last_id
 """)
 CAUGHT_UP = text("""
-    update endpoints set catch_up = :more, catch_up_after = :after where endpoint_id = :endpoint_id
+    update endpoints set catch_up = :more, catch_up_after = :after,
+        catch_up_suppliers = case when :more then catch_up_suppliers end
+    where endpoint_id = :endpoint_id
 """)
 # A clean slot of a product that is locked here can only be made dirty. Slots are found by their keys, ten thousand in a
 # chunk: `offset 0` and arrays, of which the planner expects few elements, keep it from reading all slots there are.
@@ -104,11 +128,10 @@ FAN_OUT = text(f"""
 """)  # noqa: S608 - constants
 # Who may hear of more than before is told all that it does not know. What was parked was due, so its window is over;
 # what has no slot was fanned out before the connection was heard of, and is told as its last change at least.
-RESUME = text(f"""
+CATCH_UP = text(f"""
     with hearers as (
-        {HEARERS} and e.company_id = :company_id and p.supplier_id = any(cast(:supplier_ids as bigint[]))
+        {HEARERS} and e.endpoint_id = :endpoint_id and p.supplier_id = any(cast(:supplier_ids as bigint[]))
         and p.product_id > :after and p.product_id <= :last_id
-        and e.endpoint_id = coalesce(cast(:endpoint_id as bigint), e.endpoint_id) for key share of e
     ), marked as (
         update slots s set dirty = true,
             not_before = case when s.not_before = 'infinity' then db_now() else s.not_before end
@@ -162,16 +185,10 @@ async def fan_out(session: Session, after: int, *, least_products: int, most_pro
     return changed
 
 
-async def resume(session: Session, connected: Collection[tuple[int, int]]) -> None:
-    """Tell `(supplier, retailer)` who are connected what the retailer's endpoints do not know: once, what is now.
-
-    Until the transaction ends fan-out leaves the suppliers' changes alone.
-    """
-    await session.execute(LOCK_COMPANIES, {"company_ids": sorted({retailer_id for _, retailer_id in connected})})
-    await session.execute(LOCK_FAN_OUT, {"supplier_ids": sorted({supplier_id for supplier_id, _ in connected})})
-    for supplier_id, retailer_id in sorted(connected):
-        values = {"company_id": retailer_id, "supplier_ids": [supplier_id], "endpoint_id": None}
-        await session.execute(RESUME, values | {"after": 0, "last_id": ALL_PRODUCTS})
+async def lock_active(session: Session, connection_ids: Collection[int]) -> set[int]:
+    """Which of these connections are active; they stay as they are until the transaction changes them, or ends."""
+    rows = await session.execute(LOCK_CONNECTIONS, {"connection_ids": list(connection_ids)})
+    return {row.connection_id for row in rows if row.state == "active"}
 
 
 async def ask_to_catch_up(session: Session, endpoint_id: int) -> None:
@@ -182,23 +199,47 @@ async def ask_to_catch_up(session: Session, endpoint_id: int) -> None:
     await session.execute(ASK_TO_CATCH_UP, {"endpoint_id": endpoint_id})
 
 
-async def catch_up(session: Session) -> bool:
-    """Mark some of what an endpoint whose filters were changed does not know and now wants; whether there was one."""
-    # It needs no lock against fan-out. A fan-out that read the filters of before worked on versions that were committed
-    # before the change of the filters was, so they are compared here; one that begins later reads the new filters.
-    endpoint = (await session.execute(LOCK_CATCHING_UP)).one_or_none()
+async def add_new_connections(session: Session, connected: Collection[tuple[int, int]]) -> None:
+    """Note `(supplier, retailer)` who are connected in this transaction: `ask_connected` finds them afterwards."""
+    suppliers, retailers = zip(*sorted(connected), strict=True)
+    await session.execute(ADD_NEW_CONNECTIONS, {"supplier_ids": list(suppliers), "retailer_ids": list(retailers)})
+
+
+async def ask_connected(session: Session) -> bool:
+    """Ask the endpoints of one newly connected retailer to catch up with its supplier; returns whether there was one.
+
+    A claim that parks what the connection of before did not allow holds its endpoint, and ends first.
+    """
+    found = (await session.execute(TAKE_NEW_CONNECTION)).mappings().one_or_none()
+    if found is not None:
+        await session.execute(ASK_RETAILER_TO_CATCH_UP, dict(found))
+    return found is not None
+
+
+async def catch_up(session: Session, after: int = 0) -> int | None:
+    """Mark some of what an endpoint does not know and now wants, of which it was asked to catch up.
+
+    It is the next one whose id is above `after`, or else the first; returns its id, `None` if there is none.
+    """
+    # It needs no lock against fan-out. A fan-out that read the filters or the connection of before worked on versions
+    # that were committed before the change of these was, so they are compared here; one that begins later reads the new
+    # ones. Whoever changes the filters in the meantime, or passes a connection on, waits for the endpoint, and has it
+    # begin anew.
+    endpoint = (await session.execute(LOCK_CATCHING_UP, {"after": after})).one_or_none()
     if endpoint is None:
-        return False
-    supplier_ids = list((await session.execute(FIND_SUPPLIERS, {"company_id": endpoint.company_id})).scalars())
+        return None
+    only_of = {"company_id": endpoint.company_id, "supplier_ids": endpoint.supplier_ids}
+    supplier_ids = list((await session.execute(FIND_SUPPLIERS, only_of)).scalars())
     suppliers = {"supplier_ids": supplier_ids, "after": endpoint.after}
     found = (await session.execute(NEXT_TO_CATCH_UP, suppliers | {"limit": CATCH_UP_PRODUCTS})).one()
     last_id = found.last_id if found.products == CATCH_UP_PRODUCTS else ALL_PRODUCTS
     some = {"endpoint_id": endpoint.endpoint_id, "after": endpoint.after, "last_id": last_id}
-    await session.execute(RECALL_BANDS, some)
-    await session.execute(RESUME, some | suppliers | {"company_id": endpoint.company_id})
-    after = last_id if last_id < ALL_PRODUCTS else 0
-    await session.execute(CAUGHT_UP, {"endpoint_id": endpoint.endpoint_id, "more": after > 0, "after": after})
-    return True
+    if endpoint.supplier_ids is None:
+        await session.execute(RECALL_BANDS, some)
+    await session.execute(CATCH_UP, some | suppliers)
+    reached = last_id if last_id < ALL_PRODUCTS else 0
+    await session.execute(CAUGHT_UP, {"endpoint_id": endpoint.endpoint_id, "more": reached > 0, "after": reached})
+    return int(endpoint.endpoint_id)
 
 
 def _available(event: StockChanged | StockRemoved) -> int:

@@ -1,4 +1,4 @@
-"""Which products an endpoint wants to hear of, in which slots: what fan-out, claim, resumption and replay agree on.
+"""Which products an endpoint wants to hear of, in which slots: what fan-out, claim, catching up and replay agree on.
 
 Fragments of SQL about `endpoints e`, `stock_products p` and `slots s`.
 """

@@ -15,7 +15,7 @@ from services.notifier.calls import Answered, Call, send
 from services.notifier.claiming import claim
 from services.notifier.deliver import Deliverer, delivering
 from services.notifier.encryption import Vault, vault_of
-from services.notifier.fan_out import catch_up_one, fan_out_chunk
+from services.notifier.fan_out import ask_connected, catch_up_one, fan_out_chunk
 from services.notifier.finishing import finish
 from services.notifier.signing import new_secret
 from services.notifier.store import endpoints as endpoint_store
@@ -161,6 +161,7 @@ class Desk:
                 ],
             )
         await self.hear_connections(connection("active", 1))
+        await self.catch_up()
         await self.hear_products(*SEEDS)
 
     async def hear_stock(self, *events: StockChanged | StockRemoved) -> None:
@@ -210,7 +211,9 @@ class Desk:
         await self.catch_up()
 
     async def catch_up(self) -> None:
-        """All endpoints whose filters were changed."""
+        """All endpoints whose filters were changed, or whose company was connected."""
+        while await ask_connected(self.database):
+            pass
         while await catch_up_one(self.database):
             pass
 

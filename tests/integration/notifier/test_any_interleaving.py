@@ -10,7 +10,9 @@ import pytest
 
 from services.notifier.calls import Answered, Call, send
 from services.notifier.claiming import claim
+from services.notifier.fan_out import ask_connected, catch_up_one, fan_out_chunk
 from services.notifier.finishing import finish
+from services.notifier.store import stock as stock_store
 from shared.events.catalog import ConnectionState
 from shared.events.inventory import StockChanged
 from tests.integration.notifier.conftest import (
@@ -81,7 +83,7 @@ class Telling(Story):
         may += [self.all_is_well_for_a_while, self.a_retailer_changes_its_mood]
         may += [self.a_connection_begins_or_ends, self.a_retailer_pauses_or_resumes]
         if self.events:
-            may += [*[self.events_come] * 4, self.events_come_without_fan_out]
+            may += [*[self.events_come] * 4, self.events_come_without_fan_out, self.one_catches_up_a_little]
         in_hand = [*[self.a_sender_sleeps_past_its_lease] * 2, *[self.stock_changes_during_a_call] * 4]
         if any(self.claimed):
             may += [*[self.a_sender_calls] * 8, *in_hand, self.a_sender_dies]
@@ -117,6 +119,13 @@ class Telling(Story):
 
     async def events_come_without_fan_out(self, _: Random) -> None:
         await self.desk.hear_stock(*self.events)
+
+    async def one_catches_up_a_little(self, _: Random) -> None:
+        """What connections let in is looked for in parts, and all else happens between them."""
+        await self.desk.hear_stock(*self.events)
+        await fan_out_chunk(self.desk.database)
+        await ask_connected(self.desk.database)
+        await catch_up_one(self.desk.database)
 
     async def a_sender_claims(self, chance: Random) -> None:
         await self._claim(chance.choice(WORKERS))
@@ -238,5 +247,6 @@ def _read(body: bytes) -> list[tuple[int, int, int]]:
 def test_whatever_happens_to_whom_each_is_told_what_is_now_once_a_window(
     database_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(stock_store, "CATCH_UP_PRODUCTS", 1)
     # About 25 s of processor time.
     run_stories(Telling, database_dsn, monkeypatch, examples=30, steps=60)

@@ -88,6 +88,7 @@ class TestSuppliersAndProducts:
             assert await desk.tell() == []
             assert await slots_of(desk) == [(100, True, True), (101, True, True)]
             await desk.hear_connections(connection("active", 3))
+            await desk.catch_up()
             assert await slots_of(desk) == [(100, True, False), (101, True, True)]
             await desk.tell()
             assert [call.available for call in shop.calls] == [{100: 1}]
@@ -158,7 +159,7 @@ class TestSuppliersAndProducts:
     ) -> None:
         monkeypatch.setattr(stock_store, "CATCH_UP_PRODUCTS", 1)
 
-        async def look_on() -> bool:
+        async def look_on() -> int | None:
             async with desk.database.transaction() as session:
                 return await stock_store.catch_up(session)
 
@@ -187,8 +188,10 @@ class TestSuppliersAndProducts:
             await desk.fan_out()
             async with desk.database.transaction() as session:
                 await handlers.copy_connections(session, [WITH_SUPPLIER_B])
-                # It is written, and not committed: to catch up now would not see it, nor did it see the change.
-                await desk.ask_anew(endpoint_id, product_ids=[100, 500])
+                # It is written, and not committed: to catch up now would not see it.
+                changing = asyncio.create_task(desk.ask_anew(endpoint_id, product_ids=[100, 500]))
+                await done_or_waiting_for_a_lock(desk, changing)
+            await changing
             await desk.tell()
             assert [call.available for call in shop.calls] == [{500: 5}]
 

@@ -61,7 +61,7 @@ class Upload:
             with ui.row().classes("row"):
                 choose = ui.button("Choose a CSV file", icon="upload_file").props("unelevated")
                 choose.on("click", js_handler=f"() => getElement({self._picker.id}).pickFiles()")
-                ui.label("or drop it above. First you see what it would change.").classes("muted")
+                ui.label("First you see what it would change.").classes("muted")
             self._wrong = ui.label().classes("note bad").props('role="alert"')
             self._wrong.visible = False
         self._preview = ui.column().classes("stack")
@@ -77,7 +77,9 @@ class Upload:
                 places = {
                     one["code"]: one["name"] or one["code"] for one in await locations_of(visit.api, visit.company_id)
                 }
-            self._place = ui.select(places, label="Rows without a location are for", value="main").classes("filter")
+            self._place = ui.select(places, label="Rows without a location are for", value="main").classes(
+                "wide-filter"
+            )
             self._place.props("outlined dense options-dense").visible = len(places) > 1
             self._counted = ui.input("Counted at (left out: now)").props(
                 "outlined dense type=datetime-local stack-label"

@@ -70,7 +70,8 @@ class LevelEditor:
                 ui.label(HINT).classes("muted small")
 
     def _draw_fields(self) -> None:
-        self._value = ui.input("Number", on_change=self._typed).classes("value").props("outlined dense")
+        self._value = ui.input("Number", on_change=self._typed).classes("value")
+        self._value.props("outlined dense hide-bottom-space no-error-icon")
         self._place = ui.select([], label="Location", on_change=self._moved).classes("place")
         self._place.props("outlined dense options-dense")
         self._reason = ui.input("Reason", autocomplete=list(REASONS), on_change=self._reasoned).classes("reason")
@@ -120,12 +121,12 @@ class LevelEditor:
         self._tell("")
         level = level_at(self._spot.item, self._spot.location)
         self._value.value = as_typed(level[self._spot.column])
-        self._value.error = None
-        self._reason.error = None
         self._choose_reason()
 
-    def _tell(self, words: str) -> None:
+    def _tell(self, words: str, *, is_wrong: bool = False) -> None:
         self._says.text = words
+        self._says.classes(replace="bad" if is_wrong else "muted")
+        self._value.props("error" if is_wrong else "", remove="" if is_wrong else "error")
         self._conflict.visible = False
         self._conflict.clear()
 
@@ -146,7 +147,6 @@ class LevelEditor:
     def _typed(self) -> None:
         if self._spot is None:
             return
-        self._value.error = None
         self._choose_reason()
         try:
             write = typed_write(self._value.value or "", self._spot.column)
@@ -167,7 +167,7 @@ class LevelEditor:
         try:
             write = typed_write(self._value.value or "", spot.column)
         except ValueError as error:
-            self._value.error = str(error)
+            self._tell(str(error), is_wrong=True)
             return
         if write == {spot.column: level_at(spot.item, spot.location)[spot.column]}:
             self._go_on(spot)
@@ -188,7 +188,7 @@ class LevelEditor:
             if error.code == "version_changed":
                 await self._look_again(spot, write)
             else:
-                self._refused(error)
+                self._tell(str(error), is_wrong=True)
             return
         finally:
             self._button.props(remove="loading")
@@ -203,11 +203,6 @@ class LevelEditor:
             self.close()
         else:
             self.open(following)
-
-    def _refused(self, error: RefusedError) -> None:
-        of_reason = error.errors.get("reason")
-        self._reason.error = of_reason
-        self._value.error = None if of_reason else str(error)
 
     async def _look_again(self, spot: Spot, write: dict[str, Any]) -> None:
         """The item was changed since it was shown. Go on if this number was not; else show what became of it."""
