@@ -15,8 +15,9 @@ log = structlog.get_logger()
 # The products of a chunk are locked against new changes while their slots are marked, one per retailer at most.
 LEAST_PRODUCTS, MOST_PRODUCTS, CHUNK_SLOTS = 50, 1_000, 10_000
 # Handlers of stock events may run in another process than this, and know nothing but their transaction. Asking an
-# index that is empty when there is nothing to do costs less than telling every replica of every commit.
-POLL_SECONDS = 0.05
+# index that is empty when there is nothing to do costs less than telling every replica of every commit; how often is
+# what an idle system costs. Changed filters and connections may take a little longer than stock.
+POLL_SECONDS, CATCH_UP_POLL_SECONDS = 0.1, 0.5
 PAUSE_SECONDS = 1.0
 
 
@@ -74,13 +75,13 @@ async def run(database: Database, woken: asyncio.Event) -> None:
     # Beside each other: to catch up with many products takes seconds, as may an endpoint that is busy, and nobody
     # else waits for that.
     async with asyncio.TaskGroup() as group:
-        group.create_task(_repeat(in_rounds(database), LEAST_PRODUCTS, woken))
-        group.create_task(_repeat(in_turns(database), 1, woken))
-        group.create_task(_repeat(lambda: ask_connected(database), 1, woken))
+        group.create_task(_repeat(in_rounds(database), LEAST_PRODUCTS, POLL_SECONDS, woken))
+        group.create_task(_repeat(in_turns(database), 1, CATCH_UP_POLL_SECONDS, woken))
+        group.create_task(_repeat(lambda: ask_connected(database), 1, CATCH_UP_POLL_SECONDS, woken))
 
 
-async def _repeat(mark: Callable[[], Awaitable[int]], many: int, woken: asyncio.Event) -> None:
-    """Call `mark` again soon as long as it marks so many things as `many`, else after a moment."""
+async def _repeat(mark: Callable[[], Awaitable[int]], many: int, poll_seconds: float, woken: asyncio.Event) -> None:
+    """Call `mark` again soon as long as it marks so many things as `many`, else after `poll_seconds`."""
     while True:
         started = clock.monotonic()
         try:
@@ -94,4 +95,4 @@ async def _repeat(mark: Callable[[], Awaitable[int]], many: int, woken: asyncio.
         if marked:
             woken.set()
         # Half of the time is others': what changes all the time would be fanned out all the time, to dirty slots.
-        await clock.sleep(clock.monotonic() - started if marked >= many else POLL_SECONDS)
+        await clock.sleep(clock.monotonic() - started if marked >= many else poll_seconds)

@@ -18,9 +18,10 @@ async def test_a_key_is_made_shown_once_and_revoked(console: Console, open_page:
     await page.get_by_role("button", name="Make an API key").click()
     await page.get_by_label("What it is for").fill("till")
     await page.get_by_text("Change products and connections").click()
-    await page.keyboard.press("Enter")
+    await page.get_by_role("button", name="Make the key").click()
     key = await page.locator(".secret input").input_value()
     await page.get_by_role("button", name="I have kept it").click()
+    await expect(page.locator(".secret")).to_have_count(0)
     assert key not in await page.content()
     async with console.client(SUPPLIER) as supplier:
         listed = (await supplier.get(f"/v1/companies/{SUPPLIER}/api-keys")).body["items"]
@@ -47,6 +48,8 @@ async def test_a_new_password_keeps_this_session_and_ends_the_old_password(conso
     await page.get_by_label("The password of now").fill(PASSWORD)
     await page.keyboard.press("Enter")
     await expect(page.get_by_text("Your password is changed")).to_be_visible()
+
+    await expect(page.get_by_label("The password of now")).to_have_value("")  # the page came anew
 
     await page.goto("/company")  # only the new token may manage a company
     await expect(page.get_by_text("buyer@retailer-a.example (you)")).to_be_visible()
@@ -88,7 +91,7 @@ async def test_a_retailer_sees_the_stock_that_is_shared_with_it(console: Console
     async with console.client(SUPPLIER) as supplier:
         level = [{"sku": "T01-L", "data": {"quantity_available": 6}}]
         assert (await supplier.call("PUT", "/stock/availability", level)).status == 200
-    await expect(row).to_contain_text("6", timeout=15_000)
+    await expect(row).to_contain_text("6")
     await page.get_by_label("Search by SKU", exact=True).fill("nothing")
     await expect(page.get_by_text("Nothing is called nothing")).to_be_visible()
     await page.goto("/platform/companies")

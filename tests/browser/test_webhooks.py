@@ -39,7 +39,7 @@ async def test_the_url_of_the_company_settings_is_called_and_its_calls_are_read(
         await page.get_by_role("link", name="Settings, test and log of calls").click()
         await page.get_by_role("button", name="Send a test").click()
         await expect(page.get_by_text(re.compile(r"Answered 204 in \d+ ms"))).to_be_visible()
-        told = page.get_by_role("row").filter(has_text="T01-S")
+        told = page.get_by_role("row").filter(has_text="Stock levels")
         await told.get_by_role("link").click()
         await expect(page.get_by_text("webhook-signature")).to_be_visible()
         await page.get_by_text("As it was sent").click()

@@ -15,7 +15,7 @@ from services.console.widgets import panel
 from shared import clock
 
 # Inventory mostly decides within milliseconds; after that the order's page shows it.
-WAIT_SECONDS = 3
+WAIT_SECONDS = 1
 
 
 @page("/orders/new", "Enter an order", ("supplier", "retailer"))
