@@ -23,7 +23,7 @@ async def test_a_product_in_variants_is_linked_with_the_picker_and_half_a_link_i
     await page.keyboard.press("Enter")
     await expect(page.get_by_label("Units of T01-S in BAG-1")).to_have_value("1")
     await page.get_by_role("button", name="Make the product").click()
-    await expect(page.get_by_text("link all variants or none")).to_be_visible()
+    await expect(page.get_by_text("has no base stock product")).to_be_visible()
     await page.get_by_role("button", name="Remove variant 2").click()
     await page.get_by_role("button", name="Make the product").click()
     await expect(page.get_by_text("What orders take from stock")).to_be_visible()

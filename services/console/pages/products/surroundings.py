@@ -60,10 +60,11 @@ def _part(visit: Visit, part: Mapping[str, Any]) -> None:
         if part["variant_sku"]:
             ui.label(part["variant_sku"]).classes("mono")
             ui.label(attributes_in_words(part["attributes"])).classes("muted")
+            ui.label("takes").classes("muted")
         for component in part["components"]:
             page_of = "products" if visit.role == "retailer" else "inventory"
             units = f"{component['quantity']:,} x " if component["quantity"] > 1 else ""
-            ui.link(f"{units}{component['sku']}", f"/{page_of}/{component['product_id']}").classes("mono takes")
+            ui.link(f"{units}{component['sku']}", f"/{page_of}/{component['product_id']}").classes("mono")
         if not part["components"]:
             badge("untracked", "warn")
 

@@ -52,8 +52,8 @@ class VariantsGrid:
 
     def _draw(self) -> None:
         self._box.clear()
-        columns = f"minmax(120px, 1fr) repeat({len(self._names)}, minmax(90px, 1fr)) minmax(240px, 2fr) 36px"
-        self._box.style(f"grid-template-columns: {columns}")
+        columns = ["minmax(120px, 1fr)", *("minmax(90px, 1fr)" for _ in self._names), "minmax(240px, 2fr)", "36px"]
+        self._box.style(f"grid-template-columns: {' '.join(columns)}")
         with self._box:
             for words in ("SKU", *self._names, "One unit draws on", ""):
                 ui.label(words).classes("muted")
