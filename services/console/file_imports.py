@@ -58,13 +58,17 @@ class FileImport:
             ui.label(kind.explained).classes("muted prose")
             self.options_row = ui.row().classes("row")
             self._picker = ui.upload(
-                label="Choose a CSV file, or drop it here; nothing is changed yet",
                 auto_upload=True,
                 max_file_size=FILE_LIMIT_BYTES,
                 on_upload=self._uploaded,
                 on_rejected=lambda: self._tell(TOO_LARGE),
             )
             self._picker.props('accept=".csv,.txt,text/csv" flat bordered').classes("upload")
+            with ui.row().classes("row"):
+                choose = ui.button("Choose a CSV file", icon="upload_file").props("unelevated")
+                # In the browser alone: it opens a file dialog only for who has just clicked.
+                choose.on("click", js_handler=f"() => getElement({self._picker.id}).pickFiles()")
+                ui.label("Nothing is changed yet: you see first what it would do.").classes("muted")
             self._wrong = ui.column().classes("note bad").props('role="alert"')
             self._wrong.visible = False
         self._result = ui.column().classes("stack")

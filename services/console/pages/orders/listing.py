@@ -8,7 +8,7 @@ from nicegui import ui
 from services.console.company_names import company_name, known_companies
 from services.console.frame import empty, page
 from services.console.list_table import Column
-from services.console.pages.orders.words import SOURCE_WORDS, STATUS_TONES, STATUS_WORDS, waits_in_words
+from services.console.pages.orders.words import STATUS_TONES, STATUS_WORDS, waits_in_words
 from services.console.visits import Visit
 from services.console.widgets import Asked, Listed, PagedList, address, live, moment
 
@@ -19,10 +19,9 @@ COLUMNS = (
     Column("seller", "Sold by"),
     Column("received_at", "Received", "moment"),
     Column("status", "State", "badge"),
-    Column("waits", "Waits"),
     Column("lines", "Lines", "number"),
     Column("units", "Units", "number"),
-    Column("source", "Came by"),
+    Column("waits", "Waits"),
 )
 STATES = {"": "Every state", **STATUS_WORDS}
 WAITING = {"": "Waiting or not", "true": "Parked or short"}
@@ -108,7 +107,6 @@ def _row(order: Mapping[str, Any], companies: Mapping[int, str], visit: Visit) -
         "waits": waits_in_words(order["lines"]),
         "lines": f"{len(order['lines']):,}",
         "units": f"{sum(line['quantity'] - line['cancelled'] for line in order['lines']):,}",
-        "source": SOURCE_WORDS.get(order["source"], order["source"]),
     }
 
 
