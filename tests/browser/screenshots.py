@@ -41,9 +41,17 @@ async def _first(client: Client, path: str) -> Any:  # noqa: ANN401 - JSON
     return answer.body["items"][0] if answer.body["items"] else None
 
 
-async def _key(admin: Client, company_id: int) -> str:
+async def _key(url: str, admin: Client, company_id: int) -> str:
+    """A new key of a company that all services know."""
     answer = await admin.post(f"/v1/companies/{company_id}/api-keys", {})
     key: str = answer.body["key"]
+    async with Client(url, key) as company:
+
+        async def is_known() -> bool:
+            paths = ("/v1/orders", "/v1/webhook-endpoints", "/v1/locations")
+            return 401 not in [(await company.get(path)).status for path in paths]
+
+        await eventually("all services know the key", is_known)
     return key
 
 
@@ -105,7 +113,7 @@ async def _retailer(url: str, key: str) -> Visitor:
                 "company": "/company",
                 "webhooks": "/webhooks",
                 "endpoint": endpoint,
-                "attempt": f"{endpoint}/attempts/{attempt['attempt_id']}",
+                "attempt": f"{endpoint}/attempts/{attempt['id']}",
             },
         )
 
@@ -154,8 +162,8 @@ async def photograph_all(url: str, folder: Path) -> list[str]:
         companies = (await admin.get("/v1/companies")).body["items"]
         ids = {company["ref"].split("-20")[0]: company["id"] for company in companies}
         visitors = [
-            await _supplier(url, await _key(admin, ids["gift-wholesale"])),
-            await _retailer(url, await _key(admin, ids["gift-shop"])),
+            await _supplier(url, await _key(url, admin, ids["gift-wholesale"])),
+            await _retailer(url, await _key(url, admin, ids["gift-shop"])),
             _platform(ids["gift-shop"]),
         ]
         for visitor in visitors:
