@@ -21,6 +21,8 @@ from shared.settings import Settings
 STATIC = Path(__file__).parent / "static"
 # A laptop that sleeps for so long finds its page as it was.
 RECONNECT_SECONDS = 30
+# Shorter than the services' 5: what is sent into a connection that is just being closed gets no answer.
+KEEP_ALIVE_SECONDS = 1
 
 
 @asynccontextmanager
@@ -32,7 +34,9 @@ async def console_app(settings: Settings, api_url: Callable[[], str]) -> AsyncIt
     if not settings.token_secret:
         message = "The console needs BASESTOCK_TOKEN_SECRET, the same as catalog's: it seals its cookies with it."
         raise RuntimeError(message)
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS)) as http:
+    connector = aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE_SECONDS)
+    timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as http:
 
         def new_api(credential: Credential | None) -> Api:
             return Api(http, api_url(), credential)

@@ -10,8 +10,8 @@ from nicegui.element import Element
 # `sku_address` of a link, `state_tone` of a badge or a number, `made_at_title` of a moment or text. An `edit` cell is a
 # number that can be changed: it emits `edit` with the row's key and the column (console.js has the arrow keys).
 # `actions` are `(name, label)`, each a button that emits `act`; `actions_of` says to screen readers what it is done to.
-# A `choice` is whether the row is chosen: it emits `choose` with the row's key, and `chosen`.
-Kind = Literal["text", "mono", "number", "edit", "badge", "link", "moment", "actions", "choice"]
+# A `choice` is whether the row is chosen: it emits `choose` with the row's key, and `chosen`. `prose` is text in lines.
+Kind = Literal["text", "mono", "number", "edit", "badge", "link", "moment", "actions", "choice", "prose"]
 Row = dict[str, Any]
 
 

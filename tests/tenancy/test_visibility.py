@@ -259,8 +259,8 @@ def answered_schemas() -> set[str]:
             schema = response.get("content", {}).get("application/json", {}).get("schema", {})
             if status.startswith("2") and "$ref" in schema:
                 name = schema["$ref"].rpartition("/")[2]
-                items = schemas[name]["properties"].get("items")
-                found.add(items["items"]["$ref"].rpartition("/")[2] if items else name)
+                items = schemas[name]["properties"].get("items", {})
+                found.add(items["items"]["$ref"].rpartition("/")[2] if "items" in items else name)
     return found
 
 

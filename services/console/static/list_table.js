@@ -39,7 +39,7 @@ export default {
       return `is-${column.kind}`;
     },
     titleOf(column, row) {
-      return row[`${column.name}_title`] ?? (column.kind === "text" ? row[column.name] : undefined);
+      return row[`${column.name}_title`] ?? (["text", "link"].includes(column.kind) ? row[column.name] : undefined);
     },
     sortOf(column) {
       if (!column.sortable) return undefined;

@@ -16,7 +16,7 @@ from shared.scopes import ADMIN, ALL_SCOPES, AREA_SCOPES
 COLUMNS = (
     Column("label", "For"),
     Column("id", "Key", "mono"),
-    Column("scopes", "May"),
+    Column("scopes", "May", "prose"),
     Column("used", "Last used", "moment"),
     Column("expires", "Expires", "moment"),
     Column("state", "State", "badge"),

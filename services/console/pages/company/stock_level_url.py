@@ -59,7 +59,8 @@ def _draw(visit: Visit, endpoints: list[dict[str, Any]], last: dict[str, Any] | 
             badge(*outcome(last))
         ui.link("Settings, test and log of calls", f"/webhooks/{endpoint['id']}")
     if len(endpoints) > 1:
-        ui.link(f"{len(endpoints) - 1} more endpoints of stock levels", "/webhooks")
+        more = len(endpoints) - 1
+        ui.link(f"{more} more {'endpoint' if more == 1 else 'endpoints'} of stock levels", "/webhooks")
 
 
 def _form(visit: Visit, endpoint: dict[str, Any] | None, again: Any) -> None:  # noqa: ANN401 - likewise

@@ -51,7 +51,7 @@ class ItemView:
         ui.page_title(f"{self._item['sku']} - Basestock")
         self._head = ui.row().classes("row between")
         self._dialogs = ui.element("div").classes("nothing")
-        with ui.element("div").classes("tiles"):
+        with ui.element("div").classes("tiles compact"):
             for name, words in FIGURES.items():
                 with ui.element("div").classes("tile"):
                     self._figures[name] = ui.label().classes("figure")

@@ -123,16 +123,16 @@ class InventoryTable:
         columns = [
             Column("sku", "SKU", "link", "sku"),
             Column("title", "Title", "text", "title"),
+            Column("state", "State", "badge"),
             figure("on_hand", "On hand", changed),
             figure("allocated", "Allocated"),
             figure("reserved", "Reserved"),
             figure("available", "Available", changed),
             figure("safety_stock", "Safety stock"),
             Column("lead_time_days", "Lead time", "number", "lead_time_days"),
-            Column("state", "", "badge"),
         ]
         if not is_whole:
-            columns.insert(-2, Column("in_all", "Available in all", "number", "available"))
+            columns.append(Column("in_all", "Available in all", "number", "available"))
         with self._box:
             self._list = PagedList(columns, self._fetch, key="product_id", sort=self._sort, when_empty=self._draw_empty)
         self._list.table.on("edit", self._edit)
@@ -171,6 +171,8 @@ class InventoryTable:
         here = {**self._filters.query(), "sort": None if self._sort == "sku" else self._sort}
         ui.navigate.history.replace(address(PATH, **here))
         self._export.props(f'href="{address(f"{PATH}/export.csv", **self._filters.query())}"')
+        # A file is of one supplier.
+        self._export.visible = not self._visit.is_admin or self._filters.supplier_id is not None
 
     async def _fetch(self, asked: Asked) -> Listed:
         query = self._filters.query()

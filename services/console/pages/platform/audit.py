@@ -15,7 +15,7 @@ COLUMNS = (
     Column("actor", "Who", "link"),
     Column("action", "Did"),
     Column("subject", "To", "link"),
-    Column("changes", "Before and after"),
+    Column("changes", "Before and after", "prose"),
     Column("company", "Company", "link"),
 )
 PAGES = {"product": "/products/", "company": "/platform/companies/"}

@@ -17,7 +17,7 @@ COLUMNS = (
     Column("told", "Told of"),
     Column("products", "Products", "number"),
     Column("outcome", "Answer", "badge"),
-    Column("error", "What went wrong"),
+    Column("error", "What went wrong", "prose"),
     Column("took", "Took, ms", "number"),
 )
 KINDS = {"": "Every kind", **KIND_WORDS}

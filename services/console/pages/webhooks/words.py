@@ -39,6 +39,11 @@ ERROR_WORDS = {
 SIGNED_WITH = (
     "Each call is signed with it (Standard Webhooks): your receiver verifies calls with it, so bring it there."
 )
+EVENT_WORDS = {
+    "variant_stock.updated": "updated",
+    "variant_stock.deleted": "deleted",
+    "variant_stock_delta.updated": "delta",
+}
 TEXTS_SHOWN = 3
 SECONDS = ((604_800, "week"), (86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 
@@ -103,7 +108,7 @@ def told(attempt: Mapping[str, Any]) -> str:
         if "stock" in body:
             names = [item["linked"][0]["product"]["sku"] for item in body["stock"]]
         elif "payload" in body:
-            names = [f"{body['event_type']} {body['payload']['product_variant_number']}"]
+            names = [f"{body['payload']['product_variant_number']} {EVENT_WORDS[body['event_type']]}"]
         elif "request_ref" in body:
             names = [f"{body['request_ref']} line {body['line_id']}"]
     more = len(names) - TEXTS_SHOWN
