@@ -7,7 +7,7 @@ from nicegui import events, ui
 
 from services.console.api import RefusedError
 from services.console.frame import empty, page, tell_done
-from services.console.list_table import Column
+from services.console.list_table import Column, ListTable
 from services.console.message_body import show_body
 from services.console.visits import Visit
 from services.console.widgets import (
@@ -108,6 +108,7 @@ class _Chosen:
     def __init__(self) -> None:
         self.ids: dict[str, None] = {}
         self.buttons: list[ui.button] = []
+        self.table: ListTable
 
     def choose(self, event: events.GenericEventArguments) -> None:
         if event.args["chosen"]:
@@ -116,7 +117,19 @@ class _Chosen:
             self.ids.pop(event.args["key"], None)
         self.show()
 
+    def choose_all(self) -> None:
+        self.ids.update(dict.fromkeys(row["id"] for row in self.table.rows))
+        self.show()
+
+    def take(self) -> list[str]:
+        """Those that are chosen; then none is any more."""
+        taken = list(self.ids)
+        self.ids.clear()
+        self.show()
+        return taken
+
     def show(self) -> None:
+        self.table.show([{**row, "chosen": row["id"] in self.ids} for row in self.table.rows])
         for button in self.buttons:
             button.set_enabled(bool(self.ids))
 
@@ -131,12 +144,10 @@ async def _list(
         return Listed([_row(letter, visit, here, chosen.ids) for letter in answer["items"]], answer["next_cursor"])
 
     async def do(question: str, words: str, action: str, each: Callable[[str], Awaitable[object]]) -> None:
-        ids = list(chosen.ids)
-        asked = question.format("this message" if len(ids) == 1 else f"these {len(ids):,} messages")
+        count = len(chosen.ids)
+        asked = question.format("this message" if count == 1 else f"these {count:,} messages")
         if await confirmed(asked, words, action, is_dangerous=action == "Give up"):
-            await _do_each(ids, each, said)
-            chosen.ids.clear()
-            chosen.show()
+            await _do_each(chosen.take(), each, said)
             await letters.refresh()
 
     async def redrive(letter_id: str) -> None:
@@ -145,20 +156,16 @@ async def _list(
     async def give_up(letter_id: str) -> None:
         await visit.api.delete(f"{path}/{letter_id}")
 
-    async def choose_all() -> None:
-        chosen.ids.update(dict.fromkeys(row["id"] for row in letters.rows))
-        chosen.show()
-        await letters.refresh()
-
     with ui.row().classes("row tight") as actions:
         again = ui.button("Handle again", on_click=lambda: do("Handle {} again?", AGAIN, "Handle again", redrive))
         up = ui.button("Give up", on_click=lambda: do("Give {} up?", GONE, "Give up", give_up))
         chosen.buttons += [again.props("unelevated"), up.props("outline color=negative")]
-        ui.button("Choose all that are shown", on_click=choose_all).props("flat")
+        ui.button("Choose all that are shown", on_click=chosen.choose_all).props("flat")
     said = ui.column().classes("stack").props('role="status"')
     said.visible = False
     may_act = visit.is_admin or visit.may("orders:write")
     letters = PagedList(((CHOICE, *columns) if may_act else columns), fetch, when_empty=when_empty)
+    chosen.table = letters.table
     letters.table.on("choose", chosen.choose)
     chosen.show()
 
