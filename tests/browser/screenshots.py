@@ -57,10 +57,10 @@ async def _key(url: str, admin: Client, company_id: int) -> str:
 
 async def _supplier(url: str, key: str) -> Visitor:
     async with Client(url, key) as supplier:
-        item = await _first(supplier, "/v1/stock?sort=-allocated&limit=1") or {}
-        entry = await _first(supplier, "/v1/stock/ledger?kind=order&limit=1") or item
+        own_id = (await supplier.get("/v1/me")).body["company"]["id"]
+        entry = await _first(supplier, "/v1/stock/ledger?kind=order&limit=1")
         product = await _first(supplier, "/v1/products?type=customisable&limit=1")
-        order = (await supplier.get("/v1/orders", params={"limit": 1, "supplier_id": entry["supplier_id"]})).body
+        order = (await supplier.get("/v1/orders", params={"limit": 1, "supplier_id": own_id})).body
         return Visitor(
             "supplier",
             key,
