@@ -91,6 +91,7 @@ async def _supplier(url: str, key: str) -> Visitor:
 async def _retailer(url: str, key: str) -> Visitor:
     async with Client(url, key) as retailer, receiver() as shop:
         made = await retailer.post("/v1/webhook-endpoints", {"url": shop.url})
+        shop.secrets.append(made.body["secret"])
         endpoint_id = made.body["id"]
         await retailer.post(f"/v1/webhook-endpoints/{endpoint_id}/test", {})
 
