@@ -230,7 +230,7 @@ async def test_given_servers_are_used_and_a_second_ctrl_c_ends_what_hangs(
     await delete_queues(broker.url)
     options = ["--dsn", empty_database_dsn, "--broker", broker.url]
     async with run(folder / "data", *options) as running:
-        assert list(running.pids) == NAMES[:5]
+        assert list(running.pids) == NAMES[:6]
         assert running.addresses["RabbitMQ"] == urlsplit(broker.url).netloc.rpartition("@")[2] + "/"
         async with Client(running.url, ADMIN_KEY) as admin:
             assert (await admin.get("/v1/companies")).status == 200
