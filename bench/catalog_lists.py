@@ -5,17 +5,16 @@ after the other, most of them private, one supplier with nine tenths of all.
 """
 
 import statistics
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import Select, func, select, text
+from sqlalchemy import Select, func, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ClauseElement, Executable
 
+from bench.servers import filled
 from services.catalog.store.product_lists import (
     PLAN_ANEW,
     Position,
@@ -27,7 +26,6 @@ from services.catalog.store.product_lists import (
 )
 from shared import clock
 from shared.database import Database, Session
-from shared.migrations import upgrade
 
 SUPPLIER, RETAILER, OTHER_RETAILER, ADMIN = 1, 1001, 1002, None
 PRODUCTS, LIMIT, ROUNDS = 1_000_000, 50, 9
@@ -145,24 +143,9 @@ def indexes_in(plan: list[dict[str, Any]]) -> list[str]:
     return sorted({node["Index Name"] for node in plan if "Index Name" in node})
 
 
-@asynccontextmanager
-async def filled(dsn: str, count: int) -> AsyncIterator[Database]:
-    """A catalog with that many products."""
-    await upgrade("catalog", dsn)
-    database = Database("catalog", dsn, pool_size=2)
-    try:
-        async with database.transaction() as session:
-            await session.execute(text("set local statement_timeout = 0"))
-            for statement in FILL.replace(":count", str(count)).strip().split(";\n"):
-                await session.execute(text(statement))
-        yield database
-    finally:
-        await database.close()
-
-
 async def measure(dsn: str, count: int = PRODUCTS) -> list[Measured]:
     """Every case, on an empty database."""
-    async with filled(dsn, count) as database:
+    async with filled("catalog", FILL, dsn, count) as database:
         return [await _measure(database, case) for case in CASES]
 
 

@@ -5,8 +5,6 @@ fulfilled, a few hundred wait for something; products are ordered unevenly, and 
 """
 
 import statistics
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -14,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import text
 
+from bench.servers import filled
 from services.orders.store.reading import find_orders, page_statement
 from shared import clock
 from shared.database import Database, Session
-from shared.migrations import upgrade
 
 ORDERS, LIMIT, ROUNDS = 5_000_000, 51, 9
 BIG_SELLER, SMALL_SELLER, BIG_SUPPLIER, SMALL_SUPPLIER = 1001, 1100, 1, 20
@@ -104,24 +102,9 @@ class Measured(NamedTuple):
     indexes: list[str]
 
 
-@asynccontextmanager
-async def filled(dsn: str, count: int) -> AsyncIterator[Database]:
-    """Orders with that many."""
-    await upgrade("orders", dsn)
-    database = Database("orders", dsn, pool_size=2)
-    try:
-        async with database.transaction() as session:
-            await session.execute(text("set local statement_timeout = 0"))
-            for statement in FILL.replace(":count", str(count)).strip().split(";\n"):
-                await session.execute(text(statement))
-        yield database
-    finally:
-        await database.close()
-
-
 async def measure(dsn: str, count: int = ORDERS) -> list[Measured]:
     """Every case, on an empty database."""
-    async with filled(dsn, count) as database:
+    async with filled("orders", FILL, dsn, count) as database:
         return [await _measure(database, case, count) for case in CASES]
 
 

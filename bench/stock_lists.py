@@ -5,15 +5,14 @@ drawn on by two variants of a printed product but one in twenty, and a few are l
 """
 
 import statistics
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import text
 
+from bench.servers import filled
 from services.inventory.store.stock_lists import (
     KEYS,
     Order,
@@ -25,7 +24,6 @@ from services.inventory.store.stock_lists import (
 )
 from shared import clock
 from shared.database import Database, Session
-from shared.migrations import upgrade
 
 SUPPLIER, ITEMS, LIMIT, ROUNDS = 1, 100_000, 51, 9
 
@@ -95,27 +93,12 @@ class Measured(NamedTuple):
     deep: tuple[float, float] | None
 
 
-@asynccontextmanager
-async def filled(dsn: str, count: int) -> AsyncIterator[Database]:
-    """An inventory in which one supplier has that many items."""
-    await upgrade("inventory", dsn)
-    database = Database("inventory", dsn, pool_size=2)
-    try:
-        async with database.transaction() as session:
-            await session.execute(text("set local statement_timeout = 0"))
-            for statement in FILL.replace(":count", str(count)).strip().split(";\n"):
-                await session.execute(text(statement))
-        yield database
-    finally:
-        await database.close()
-
-
 async def measure(dsn: str, count: int = ITEMS) -> list[Measured]:
     """Every order of all items, every filter in two orders, and the numbers, on an empty database."""
     pages = [(f"all, by {name}", FILTERS["all"], order) for name, order in ORDERS.items()]
     for what, wanted in list(FILTERS.items())[1:]:
         pages += [(f"{what}, by {name}", wanted, ORDERS[name]) for name in ("product_id", "-available")]
-    async with filled(dsn, count) as database:
+    async with filled("inventory", FILL, dsn, count) as database:
         measured = [await _page(database, *page) for page in pages]
         for what, wanted in SUMMARIES.items():
             taken = await _timed(database, partial(summarize, wanted=wanted))

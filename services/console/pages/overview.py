@@ -7,27 +7,13 @@ from nicegui import ui
 from services.console.api import RefusedError
 from services.console.frame import empty, page
 from services.console.pages.demo_data import offer_demo_data
+from services.console.pages.inventory.words import KINDS, STATES, reason_in_words
 from services.console.visits import Visit
 from services.console.widgets import Tone, address, badge, live, moment, number, panel, tile
 
 RECENT = 8
-KIND_WORDS = {
-    "order": "Order",
-    "order_amended": "Order amended",
-    "order_cancelled": "Order cancelled",
-    "fulfilled": "Fulfilled",
-    "returned": "Returned",
-    "manual": "Set by hand",
-    "csv_import": "Imported file",
-    "external_reset": "Set by another system",
-    "external_adjustment": "Adjusted by another system",
-    "stock_sync": "Synchronised",
-    "reserved": "Reserved",
-    "released": "Released",
-    "expired": "Reservation expired",
-    "removed": "No longer stocked",
-    "count": "Counted",
-}
+# To count all items is the dearest that the API does for a page.
+SUMMARY_SECONDS = 20
 
 
 @page("/", "Overview")
@@ -44,8 +30,8 @@ async def _of_supplier(visit: Visit) -> None:
     tiles = ui.element("div").classes("tiles")
     recent = ui.column().classes("w-full")
 
-    async def refresh() -> None:
-        stock = await visit.api.get("/v1/stock/summary")
+    async def refresh(stock: dict[str, Any] | None = None) -> None:
+        stock = stock or await visit.api.get("/v1/stock/summary")
         entries = (await visit.api.get("/v1/stock/ledger", limit=RECENT))["items"]
         tiles.clear()
         with tiles:
@@ -54,21 +40,17 @@ async def _of_supplier(visit: Visit) -> None:
         with recent, panel("What changed last"):
             _movements(visit, entries)
 
-    await refresh()
-    live(refresh, 5)
+    await refresh(summary)
+    live(refresh, SUMMARY_SECONDS)
 
 
 def _stock_tiles(stock: dict[str, Any]) -> None:
     tile(number(stock["items"]), "items stocked", "/inventory")
     tile(number(stock["units_available"]), "units available", "/inventory")
-    states: tuple[tuple[str, str, Tone], ...] = (
-        ("low", "low", "warn"),
-        ("out", "none available", "bad"),
-        ("backordered", "backordered", "bad"),
-        ("unlinked", "sold by no product", ""),
-    )
-    for state, words, tone in states:
-        tile(number(stock[state]), words, address("/inventory", state=state), tone if stock[state] else "")
+    tones: dict[str, Tone] = {"low": "warn", "out": "bad", "backordered": "bad", "unlinked": ""}
+    for state, tone in tones.items():
+        target = address("/inventory", state=state)
+        tile(number(stock[state]), STATES[state].lower(), target, tone if stock[state] else "")
 
 
 def _movements(visit: Visit, entries: list[dict[str, Any]]) -> None:
@@ -79,9 +61,9 @@ def _movements(visit: Visit, entries: list[dict[str, Any]]) -> None:
             with ui.element("div").classes("moment"):
                 ui.label(moment(entry["occurred_at"], visit.zone)).classes("muted")
                 with ui.row().classes("row tight"):
-                    badge(KIND_WORDS.get(entry["kind"], entry["kind"]))
+                    badge(KINDS.get(entry["kind"], entry["kind"]))
                     ui.link(f"Product {entry['product_id']}", f"/inventory/{entry['product_id']}")
-                    ui.label(entry["reason"] or "").classes("muted")
+                    ui.label(reason_in_words(entry)).classes("muted")
                 ui.label(f"{entry['on_hand_delta']:+,} on hand, now {number(entry['on_hand_after'])}").classes("number")
 
 

@@ -1,6 +1,7 @@
 """Every list of products finds its way by an index: at 20,000 products PostgreSQL reads none of them in vain."""
 
-from bench.catalog_lists import ADMIN, CASES, RETAILER, Case, deep_position, filled, indexes_in, plan_of
+from bench.catalog_lists import ADMIN, CASES, FILL, RETAILER, Case, deep_position, indexes_in, plan_of
+from bench.servers import filled
 
 PRODUCTS = 20_000
 WORDS = {"ix_products_words", "ix_products_sku_key"}
@@ -37,7 +38,7 @@ def is_expected(case: Case, used: set[str]) -> bool:
 
 async def test_no_list_reads_all_products(database_dsn: str) -> None:
     wrong = []
-    async with filled(database_dsn, PRODUCTS) as database, database.transaction() as session:
+    async with filled("catalog", FILL, database_dsn, PRODUCTS) as database, database.transaction() as session:
         for case in CASES:
             for after in (None, await deep_position(session, case)):
                 plan = await plan_of(session, case, after)

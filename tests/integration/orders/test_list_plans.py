@@ -1,6 +1,7 @@
 """Every list of orders finds its way by an index: at 50,000 orders PostgreSQL reads none of them in vain."""
 
-from bench.order_lists import CASES, deep, filled, plan_of
+from bench.order_lists import CASES, FILL, deep, plan_of
+from bench.servers import filled
 
 ORDERS = 50_000
 # What brings the few of these lists, one of them.
@@ -17,7 +18,7 @@ NEEDED = {
 
 async def test_no_list_reads_all_orders(database_dsn: str) -> None:
     wrong = []
-    async with filled(database_dsn, ORDERS) as database, database.transaction() as session:
+    async with filled("orders", FILL, database_dsn, ORDERS) as database, database.transaction() as session:
         for case in CASES:
             for filters in (case.filters, deep(case.filters, ORDERS)):
                 plan = await plan_of(session, filters)
