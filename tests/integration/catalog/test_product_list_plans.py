@@ -29,8 +29,10 @@ def expected(case: Case) -> set[str]:
 
 def is_expected(case: Case, used: set[str]) -> bool:
     """Whether a list's plan is the one that was meant."""
-    # A retailer sees so little that looking through it may be cheaper than looking for a word in all products.
-    looked_through = {"ix_products_shelf_sku", "ix_products_visible_to"}
+    # A retailer sees so little that looking through it may be cheaper than looking for a word in all products: its own
+    # (of one type) and what is shown to it.
+    own = "uq_products_owner_id_type_sku" if case.wanted.type else "ix_products_shelf_sku"
+    looked_through = {own, "ix_products_visible_to"}
     return expected(case) <= used or (
         case.company_id == RETAILER and case.wanted.q is not None and looked_through <= used
     )
