@@ -108,7 +108,8 @@ SHOW = text("""
 """)
 LIST_ROWS = text("""
     select row_number as row, location, product, on_hand, status, product_id, available, allocations_removed, detail
-    from sync_import_rows where import_id = :import_id and row_number > :after order by row_number limit :limit
+    from sync_import_rows where import_id = :import_id and row_number > cast(:after as bigint)
+    order by row_number limit :limit
 """)
 FIND_OVERLAPS = text("""
     select o.import_id, o.first_timestamp, o.last_timestamp
