@@ -12,6 +12,7 @@ from shared import clock
 ANSWER_SECONDS = 30
 # A large file is sent while it is read and kept at the other end.
 UPLOAD_SECONDS = 900
+PAGE_ITEMS = 100
 NO_ANSWER = "Basestock does not answer. Try again in a moment."
 
 Query = Mapping[str, str | int | None]
@@ -103,11 +104,11 @@ class Api:
         return Answer(answer, response.headers.get("ETag"), str(following["url"]) if following else None)
 
     async def pages(self, path: str, limit: int, **query: str | int | None) -> list[Any]:
-        """At most `limit` items of a list that comes in pages."""
+        """At most `limit` items of a list that comes in pages, which every service gives 100 of at once."""
         items: list[Any] = []
         cursor: str | int | None = None
         while True:
-            page = await self.get(path, **query, cursor=cursor, limit=min(limit - len(items), 200))
+            page = await self.get(path, **query, cursor=cursor, limit=min(limit - len(items), PAGE_ITEMS))
             items += page["items"]
             cursor = page["next_cursor"]
             if cursor is None or len(items) >= limit:

@@ -184,7 +184,8 @@ def _who(visit: Visit, dark: ui.dark_mode) -> None:
 
 def _tell_refusal(error: RefusedError) -> None:
     if error.status == NOT_FOUND:
-        empty("search_off", "Nothing is here", str(error))
+        with empty("search_off", "Nothing is here", str(error)):
+            ui.link("To the overview", "/")
     else:
         empty("error_outline", "Basestock refused this", str(error))
 

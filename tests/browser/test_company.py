@@ -85,7 +85,7 @@ async def test_a_retailer_sees_the_stock_that_is_shared_with_it(console: Console
         assert (await supplier.call("PUT", "/stock/availability", level)).status == 200
     page = await open_page(RETAILER, "/suppliers?q=t01-l")
     row = page.get_by_role("row").filter(has_text="T01-L")
-    await expect(row).to_contain_text("Supplier A")
+    await expect(row).to_contain_text("T-shirt, L")
     await expect(row).to_contain_text("T01 (T01-L)")
     await expect(row).to_contain_text("7")
     async with console.client(SUPPLIER) as supplier:
