@@ -7,6 +7,7 @@ import pytest
 
 from services.notifier import fan_out
 from services.notifier.finishing import finish
+from services.notifier.store import endpoints as endpoint_store
 from services.notifier.store.replay import Replayed, ask_to_replay, replay_products
 from tests.integration.notifier.conftest import RETAILER_A, WINDOW_SECONDS, Desk, connection, stock_at, stock_changed
 from tests.receiver import receiver
@@ -202,6 +203,19 @@ class TestInParts:
             await desk.move(WINDOW_SECONDS + 1)
             await desk.tell()
             assert [sorted(call.available) for call in shop.calls] == [[100, 101, 102, 103, 104]] * 2
+
+    async def test_the_endpoint_says_so_until_it_is_done(self, desk: Desk) -> None:
+        async def is_replaying() -> bool:
+            async with desk.database.transaction() as session:
+                found = await endpoint_store.find(session, endpoint_id, RETAILER_A)
+            return found is not None and found.is_replaying
+
+        endpoint_id = await desk.register_url("https://shop.example/", RETAILER_A)
+        assert not await is_replaying()
+        await ask_again(desk, endpoint_id)
+        assert await is_replaying()
+        await desk.catch_up()
+        assert not await is_replaying()
 
     async def test_one_that_is_asked_for_meanwhile_begins_anew(self, desk: Desk) -> None:
         async with receiver() as shop:
