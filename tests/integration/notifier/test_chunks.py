@@ -28,7 +28,7 @@ async def test_what_runs_into_the_time_limit_is_tried_again_in_halves(
                 await session.execute(text("select pg_sleep(3600)"))
         return 1
 
-    worker = asyncio.create_task(mark_all(mark, Chunks(100), 1, 0, woken))
+    worker = asyncio.create_task(mark_all(mark, Chunks(100), 2, 3600, woken))
     waiting = asyncio.ensure_future(woken.wait())
     await asyncio.wait([worker, waiting], return_when=asyncio.FIRST_COMPLETED, timeout=DEADLINE_SECONDS)
     assert not worker.done(), worker
