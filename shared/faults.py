@@ -38,6 +38,12 @@ def is_infrastructure(error: BaseException) -> bool:
     return isinstance(error, PoolTimeoutError | asyncpg.InterfaceError)
 
 
+def is_query_cancelled(error: BaseException) -> bool:
+    """Whether a statement ran into its time limit (or somebody cancelled it): half of the work may succeed."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return getattr(cause, "sqlstate", None) == QUERY_CANCELED
+
+
 def _is_infrastructure_state(state: str) -> bool:
     return state.startswith(INFRASTRUCTURE_CLASSES) and state != QUERY_CANCELED
 

@@ -11,7 +11,7 @@ from services.notifier.domain.calls import webhook_id
 from services.notifier.encryption import vault_of
 from services.notifier.endpoint_secrets import with_readable_secrets
 from services.notifier.store import slots as slot_store
-from services.notifier.store.due import DueEndpoint, find_due_endpoints, pace
+from services.notifier.store.due import DueEndpoint, Pace, find_due_endpoints, pace
 from services.notifier.store.slots import DueSlot, Taken
 from services.notifier.variant_stock import VariantNow
 from shared import clock
@@ -29,6 +29,9 @@ CLAIM_LINKED = 20_000
 LOOKED_UP_AT_ONCE = 100
 # Nor may it hold the stock of many products for long: what changes meanwhile waits for it.
 CLAIM_SLOTS = 2_000
+
+# A retailer that is enabled again is told what has waited for it a hundred products a second.
+BACKLOG_PRODUCTS_PER_SECOND = 100
 
 # What is owed to one endpoint: as many slots as may go into its next call.
 Owed = tuple[DueEndpoint, list[DueSlot]]
@@ -63,7 +66,7 @@ async def claim(database: Database, settings: Settings, after: int, limit: int) 
         calls = await _render(session, owed, lease)
         if calls:
             await slot_store.take(session, _taken(calls), lease.lease_id, settings.webhook_timeout_seconds)
-            await pace(session, [call.endpoint for call in calls])
+            await pace(session, _paces(calls, found))
     if len(calls) < len(owed):
         return Claimed(tuple(calls), calls[-1].endpoint.endpoint_id, may_find_more=True)
     if len(looked_at) < len(callable_):
@@ -77,6 +80,24 @@ def _may_find_more(found: Sequence[DueSlot], calls: Sequence[Call]) -> bool:
     return any(slot.endpoint_id not in called for slot in found) or any(
         call.endpoint.calls_at_once > 1 for call in calls
     )
+
+
+def _paces(calls: Sequence[Call], found: Sequence[DueSlot]) -> list[Pace]:
+    """How these calls slow down the next ones, where their endpoints want only so many or have a backlog."""
+    oldest = {slot.endpoint_id: slot.due_at for slot in sorted(found, key=lambda slot: slot.due_at, reverse=True)}
+    paces = []
+    for call in calls:
+        endpoint = call.endpoint
+        if endpoint.calls_per_second is None and endpoint.backlog_until is None:
+            continue
+        pause_seconds = 1 / endpoint.calls_per_second if endpoint.calls_per_second else 0
+        # What has waited longest is looked at first.
+        has_backlog = endpoint.backlog_until is not None and oldest[endpoint.endpoint_id] <= endpoint.backlog_until
+        # A call of one event is little, and the next one waits for its end.
+        if has_backlog and endpoint.format == "stock_level":
+            pause_seconds = max(pause_seconds, len(call.slots) / BACKLOG_PRODUCTS_PER_SECOND)
+        paces.append(Pace(endpoint.endpoint_id, pause_seconds, has_backlog))
+    return paces
 
 
 async def _owed(session: Session, due: Sequence[DueEndpoint], found: Sequence[DueSlot]) -> list[Owed]:

@@ -7,13 +7,21 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import aiohttp
 from aiohttp.abc import ResolveResult
 
 from services.notifier.domain.calls import CallError, Outcome
 from shared import clock
-from shared.network_guard import ForbiddenAddressError, GuardedResolver, GuardedSockets, Network, ResolverBusyError
+from shared.network_guard import (
+    AddressInfo,
+    ForbiddenAddressError,
+    GuardedResolver,
+    GuardedSockets,
+    Network,
+    ResolverBusyError,
+)
 
 CONNECT_SECONDS = 5.0
 # What an endpoint may answer: it says yes or no, we have no use for more.
@@ -43,6 +51,9 @@ OWN_ERRNOS = {
 }
 # One text for all of it: what leads into our own network must not be told from what does not exist.
 NOT_FOUND = "the host name was not found, or leads to an address that is not public"
+NO_IPV6 = "our network has no IPv6: give the host an IPv4 address as well"
+# Any that is no network's own (TEST-NET-1); nothing is sent there.
+ANY_IPV4 = ("192.0.2.1", 9)
 # When a name server does not answer, others that were asked within this time tell whether any does.
 NAMES_SECONDS = 60.0
 
@@ -85,6 +96,35 @@ class NotingResolver(GuardedResolver):
         return found
 
 
+def has_way(family: int, address: Any) -> bool:  # noqa: ANN401 - a socket's address
+    """Whether this machine knows a way to the address; sends nothing."""
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect(address)
+    except OSError:
+        return False
+    return True
+
+
+class Sockets(GuardedSockets):
+    """Makes the sockets of calls, to public addresses only, and to none that no call can reach from here."""
+
+    def __call__(self, info: AddressInfo) -> socket.socket:
+        """A socket to dial `info`; raises `ForbiddenAddressError`, or an `OSError` without a way to any IPv6 address.
+
+        Where the network is there and has no IPv6, it is no failure that passes: no receiver that has nothing else will
+        ever be called from here. So it counts as the receiver's, who alone can mend it, and is told how in the log of
+        its calls: it is called less and less often, and disabled in the end, as one whose name leads nowhere is. A day
+        without IPv6 of a network that has it is too short for that. A network that is away altogether is our own.
+        """
+        made = super().__call__(info)
+        family, address = info[0], info[4]
+        if family == socket.AF_INET6 and not has_way(family, address) and has_way(socket.AF_INET, ANY_IPV4):
+            made.close()
+            raise OSError(errno.EAFNOSUPPORT, NO_IPV6)
+        return made
+
+
 class Deliverer:
     """Calls webhooks over one pool of connections; made by `delivering`."""
 
@@ -121,7 +161,7 @@ async def delivering(allow_networks: Sequence[Network]) -> AsyncIterator[Deliver
         # The sender bounds how many calls are under way.
         limit=0,
         resolver=NotingResolver(allow_networks, name_servers),
-        socket_factory=GuardedSockets(allow_networks),
+        socket_factory=Sockets(allow_networks),
         ttl_dns_cache=DNS_CACHE_SECONDS,
         keepalive_timeout=KEEP_ALIVE_SECONDS,
     )

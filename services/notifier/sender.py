@@ -74,7 +74,7 @@ class Sender:
                 await self._drain(deliverer, group)
 
     async def _claim(self, deliverer: Deliverer, group: asyncio.TaskGroup) -> None:
-        after = 0
+        after, more = 0, False
         while not self._failure:
             self._open_lanes(deliverer, group)
             room = CALLS_AT_ONCE - self._under_way
@@ -89,11 +89,13 @@ class Sender:
                 log.warning("webhook_claim_paused", error=str(error))
                 await clock.sleep(PAUSE_SECONDS)
                 continue
-            ended, after = after == 0 and not claimed.may_find_more, claimed.last_endpoint_id
-            if ended and not after:
-                # What is claimed waits for nothing, and sets `woken` when it is finished.
+            more, after = more or claimed.may_find_more, claimed.last_endpoint_id
+            if after == 0 and not more:
+                # At the end of a round, however many claims it took: endpoints that cannot be called are found due
+                # again and again. What is claimed waits for nothing, and sets `woken` when it is finished.
                 self._open_lanes(deliverer, group)
                 await clock.wait_until_set(self._woken, POLL_SECONDS)
+            more = more and after != 0
         raise self._failure
 
     async def _claim_some(self, after: int, limit: int) -> Claimed:

@@ -40,6 +40,9 @@ SlotKind = Literal["stock_level", "variant_stock", "variant_stock_delta"]
 CallKind = Literal["stock_level", "variant_stock", "fulfillment", "ping", "test"]
 DeltaSemantics = Literal["change", "total"]
 
+# Of an endpoint: some of its slots are still to be changed, in parts.
+HAS_PARTS_TO_DO = "catch_up or replay_after is not null or shorten_after is not null"
+
 
 class Table(SQLModel, registry=registry_in("notifier")):
     """Base of notifier's tables."""
@@ -59,16 +62,21 @@ class Endpoint(Table, table=True):
 
     `window_seconds` can only lengthen the platform's window. The filters (`supplier_ids`, `product_ids`, `only`) are
     null where everything is wanted. Before `next_call_at` there is no call at all: it wants only so many a second, or
-    its calls fail. `catch_up`: its filters were changed, or its company was connected with `catch_up_suppliers` (null
-    where it was the filters), and of the products with ids above `catch_up_after` it is still to be told what that let
-    in. `products_per_call` is what it has not refused as too much. `failing_since` is the first of the `failures` in a
-    row, `warned` how many warnings of them were given.
+    its calls fail. `products_per_call` is what it has not refused as too much. `failing_since` is the first of the
+    `failures` in a row, `warned` how many warnings of them were given. What was due before `backlog_until`, when it was
+    enabled, goes slowly.
+
+    What is done to its slots in parts: `catch_up`: its filters were changed, or its company was connected with
+    `catch_up_suppliers` (null where it was the filters), and of the products with ids above `catch_up_after` it is
+    still to be told what that let in. Those above `replay_after` are still to be told again, if it was told or they
+    changed since `replay_since` (null: in any case). Those above `shorten_after` are still to wait for no longer than
+    `shorten_to_seconds`. These two are null where there is nothing to do.
     """
 
     __tablename__ = "endpoints"
     __table_args__ = (
         Index("ix_endpoints_company_id", "company_id"),
-        Index("ix_endpoints_catch_up", "endpoint_id", postgresql_where=text("catch_up")),
+        Index("ix_endpoints_in_parts", "endpoint_id", postgresql_where=text(HAS_PARTS_TO_DO)),
         one_of("state", get_args(EndpointState)),
         one_of("format", get_args(Format)),
         one_of("delta_semantics", get_args(DeltaSemantics)),
@@ -80,6 +88,8 @@ class Endpoint(Table, table=True):
         CheckConstraint("calls_per_second > 0", name="calls_per_second"),
         CheckConstraint("products_per_call > 0", name="products_per_call"),
         CheckConstraint("(failing_since is null) = (failures = 0)", name="failing"),
+        CheckConstraint("replay_since is null or replay_after is not null", name="replay"),
+        CheckConstraint("(shorten_to_seconds is null) = (shorten_after is null)", name="shorten"),
         CheckConstraint("version > 0", name="version"),
     )
 
@@ -104,6 +114,11 @@ class Endpoint(Table, table=True):
     catch_up: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=text("false")))
     catch_up_after: int = Field(sa_column=Column(BigInteger, nullable=False, server_default=text("0")))
     catch_up_suppliers: list[int] | None = Field(sa_column=Column(ARRAY(BigInteger)))
+    replay_after: int | None = Field(sa_column=Column(BigInteger))
+    replay_since: datetime | None = Field(sa_column=Column(DateTime(timezone=True)))
+    shorten_after: int | None = Field(sa_column=Column(BigInteger))
+    shorten_to_seconds: int | None = Field(sa_column=Column(Integer))
+    backlog_until: datetime | None = Field(sa_column=Column(DateTime(timezone=True)))
     calls_at_once: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("1")))
     calls_per_second: float | None = Field(sa_column=Column(Double))
     next_call_at: datetime = Field(

@@ -199,7 +199,7 @@ POINTS = (
         "services.notifier.store.stock:fan_out",
         "after",
         (NOTIFIER,),
-        counts=lambda passed: bool(passed.result),
+        counts=lambda passed: bool(passed.result.products),
     ),
     Point(
         "fan-out: after commit",
@@ -207,7 +207,7 @@ POINTS = (
         "services.notifier.fan_out:fan_out_chunk",
         "after",
         (NOTIFIER,),
-        counts=lambda passed: bool(passed.result),
+        counts=lambda passed: bool(passed.result.products),
     ),
     Point(
         "sender: claimed, before commit",

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from services.notifier.api.requests import EndpointId
+from services.notifier.api.requests import StatedId
 from services.notifier.domain.auth_header import wrong_name, wrong_value
 from services.notifier.domain.options import misplaced
 from services.notifier.encryption import Vault
@@ -22,7 +22,7 @@ Crossing = Literal["low", "recovered", "out", "back_in_stock"]
 Url = Annotated[
     str, Field(description="http:// or https://, to a public address", examples=["https://shop.example/stock"])
 ]
-Ids = Annotated[list[EndpointId], Field(min_length=1, max_length=FILTER_LIMIT)]
+Ids = Annotated[list[StatedId], Field(min_length=1, max_length=FILTER_LIMIT)]
 
 
 def _checked_name(name: str) -> str:
@@ -55,18 +55,23 @@ class Options(BaseModel):
         0,
         ge=0,
         le=WINDOW_LIMIT_SECONDS,
+        strict=True,
         description="Least time between calls per product; for stock_level it can only lengthen ours.",
     )
     auth_header: AuthHeader | None = Field(None, description="A static header to send beside the signature.")
-    legacy_key: bool = Field(default=False, description="stock_level: also send `quantity_availble`, misspelt.")
+    legacy_key: bool = Field(
+        default=False, strict=True, description="stock_level: also send `quantity_availble`, misspelt."
+    )
     delta_semantics: DeltaSemantics = Field(
         "change", description="variant_stock: what `quantity` of a delta is: the change, or the new total."
     )
     dotted_names: bool = Field(
-        default=False, description="fulfillment: names like `fulfillment_request.items_completed`."
+        default=False, strict=True, description="fulfillment: names like `fulfillment_request.items_completed`."
     )
     early_retry: bool = Field(
-        default=False, description="After an explicit 429 or 5xx come again after 30 s, 2 min, 5 min, not a window."
+        default=False,
+        strict=True,
+        description="After an explicit 429 or 5xx come again after 30 s, 2 min, 5 min, not a window.",
     )
     event_types: Annotated[list[EventType], Field(min_length=1, max_length=3)] | None = Field(
         None, description="variant_stock: which events; null is updated and deleted."
@@ -76,9 +81,9 @@ class Options(BaseModel):
     only: Annotated[list[Crossing], Field(min_length=1, max_length=4)] | None = Field(
         None, description="stock_level: only when the stock goes low, recovers, runs out, or is back; null is always."
     )
-    calls_at_once: int = Field(1, ge=1, le=10, description="Most calls under way at the same time.")
+    calls_at_once: int = Field(1, ge=1, le=10, strict=True, description="Most calls under way at the same time.")
     calls_per_second: float | None = Field(
-        None, ge=0.01, le=100, allow_inf_nan=False, description="Most calls per second; null is no limit."
+        None, ge=0.01, le=100, allow_inf_nan=False, strict=True, description="Most calls per second; null is no limit."
     )
 
 
@@ -94,13 +99,18 @@ class NewEndpoint(Options):
         None,
         ge=0,
         lt=2**63,
+        strict=True,
         description="fulfillment: tell what comes after this logical timestamp; null: after the newest.",
     )
-    company_id: EndpointId | None = Field(None, description="Whose it is; for the platform admin only.")
+    company_id: StatedId | None = Field(None, description="Whose it is; for the platform admin only.")
 
 
 class EndpointChange(Options):
-    """What is to be different of an endpoint; what is left out stays, null takes a setting away."""
+    """What is to be different of an endpoint; what is left out stays.
+
+    Null takes away `auth_header`, `event_types`, `supplier_ids`, `product_ids`, `only` and `calls_per_second`; all
+    others always have a value.
+    """
 
     url: Url = Field(default_factory=str)
 

@@ -11,6 +11,7 @@ from services.notifier.api.requests import (
     CallerOf,
     ContextOf,
     EndpointId,
+    StatedId,
     find_endpoint,
     forgotten_events,
     lock_endpoint,
@@ -18,7 +19,7 @@ from services.notifier.api.requests import (
 from services.notifier.store import attempts as attempt_store
 from services.notifier.store import feeds as feed_store
 from services.notifier.store.endpoints import Endpoint
-from services.notifier.store.replay import Replayed, replay
+from services.notifier.store.replay import Replayed, ask_to_replay, replay_products
 from shared.access import Caller
 from shared.database import Session
 from shared.errors import FieldError, ProblemError
@@ -36,21 +37,24 @@ class Replay(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     since: Moment | None = Field(None, description="What it acknowledged, or what changed, since this time.")
-    product_ids: Annotated[list[EndpointId], Field(min_length=1, max_length=PRODUCTS_LIMIT)] | None = Field(
+    product_ids: Annotated[list[StatedId], Field(min_length=1, max_length=PRODUCTS_LIMIT)] | None = Field(
         None, description="These base stock products."
     )
-    after: int | None = Field(None, ge=0, lt=2**63, description="fulfillment: what comes after this logical timestamp.")
+    after: int | None = Field(
+        None, ge=0, lt=2**63, strict=True, description="fulfillment: what comes after this logical timestamp."
+    )
 
 
 class ReplayAnswer(BaseModel):
     """What will be told again, each product when its window is over.
 
     `marked` products (at a location, for variant_stock), or of a feed all after `acked_timestamp`. `deltas_left` are
-    changes, which are never told twice: they would be added twice.
+    changes, which are never told twice: they would be added twice. Both are null where it is a matter of more than
+    some products: these are looked for after the answer, in parts, while the endpoint `is_replaying`.
     """
 
-    marked: int
-    deltas_left: int
+    marked: int | None
+    deltas_left: int | None
     acked_timestamp: int | None
 
 
@@ -61,7 +65,7 @@ async def replay_endpoint(
     """Have it told again: what it was told since a time, some products, or everything.
 
     What is sent is the state of then, never old bytes; windows hold. A fulfillment feed goes on after a logical
-    timestamp.
+    timestamp. Without `product_ids` it is only noted here, and done in parts; one that is under way is made part of it.
     """
     wanted = body or Replay()
     async with context.database.transaction() as session:
@@ -72,8 +76,11 @@ async def replay_endpoint(
             if oldest is not None:
                 raise forgotten_events(oldest)
             return await _answer(session, Replayed(0, 0), endpoint_id, caller)
-        marked = await replay(session, endpoint_id, since=wanted.since, product_ids=wanted.product_ids)
-        return await _answer(session, marked, endpoint_id, caller)
+        if wanted.product_ids is not None:
+            marked = await replay_products(session, endpoint_id, wanted.product_ids)
+            return await _answer(session, marked, endpoint_id, caller)
+        await ask_to_replay(session, endpoint_id, wanted.since)
+        return ReplayAnswer(marked=None, deltas_left=None, acked_timestamp=None)
 
 
 @router.post(
@@ -95,7 +102,7 @@ async def resend_attempt(
             instead = "test" if attempt.kind in {"ping", "test"} else "replay"
             detail = f"Attempt {attempt_id} told of no product. POST {PREFIX}/{endpoint_id}/{instead} instead."
             raise ProblemError(409, "nothing_to_resend", detail)
-        marked = await replay(session, endpoint_id, since=None, product_ids=sorted(set(attempt.product_ids)))
+        marked = await replay_products(session, endpoint_id, sorted(set(attempt.product_ids)))
         return await _answer(session, marked, endpoint_id, caller)
 
 

@@ -17,6 +17,8 @@ from shared.service_context import Context, context_of
 CallerOf = Annotated[Caller, Depends(caller_of("notifier"))]
 ContextOf = Annotated[Context, Depends(context_of("notifier"))]
 EndpointId = Annotated[int, Field(gt=0, lt=2**63)]
+# In a body, where a number is a number: neither text nor true.
+StatedId = Annotated[int, Field(gt=0, lt=2**63, strict=True)]
 Limit = Annotated[int, Query(ge=1, le=100)]
 Cursor = Annotated[str | None, Query(max_length=100)]
 

@@ -29,6 +29,7 @@ class Rotation(BaseModel):
         OVERLAP_HOURS,
         ge=0,
         le=OVERLAP_LIMIT_HOURS,
+        strict=True,
         description="How much longer older secrets sign, at most; 0 ends them all at once.",
     )
 

@@ -23,6 +23,7 @@ class EndpointAnswer(BaseModel):
     `window_seconds` is the one that counts. `state` is `paused` by the company, `disabled` by us: `reason` says why.
     `failing_since` and `failures` are of the calls that failed since one arrived, `next_call_at` is when it is called
     again, if that is not at once. `acked_timestamp` is how far a fulfillment feed is. `secrets` are those that sign.
+    While it `is_replaying`, what it asked to be told again is still being looked for.
     """
 
     id: int
@@ -47,6 +48,7 @@ class EndpointAnswer(BaseModel):
     failures: int
     next_call_at: datetime | None
     acked_timestamp: int | None
+    is_replaying: bool
     secrets: list[ValidSecret] = Field(description="Newest first.")
     version: int
     created_at: datetime
@@ -78,6 +80,7 @@ def shown(endpoint: Endpoint, settings: Settings) -> EndpointAnswer:
         failures=endpoint.failures,
         next_call_at=endpoint.next_call_at,
         acked_timestamp=endpoint.acked_timestamp,
+        is_replaying=endpoint.is_replaying,
         secrets=[ValidSecret(until=None), *(ValidSecret(until=until) for until in endpoint.old_secrets_until)],
         version=endpoint.version,
         created_at=endpoint.created_at,

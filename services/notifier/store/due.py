@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import text
 
@@ -21,7 +22,7 @@ TO_CALL = f"""
         where cast(o.one ->> 'expires_at' as timestamptz) > db_now()) end as old_secrets,
     {WINDOW_SECONDS} as window_seconds,
     e.legacy_key, e.delta_semantics, e.dotted_names, e.early_retry, e.event_types, e.only, e.calls_at_once,
-    e.calls_per_second, e.products_per_call
+    e.calls_per_second, e.products_per_call, e.backlog_until
 """  # noqa: S608 - constants
 # Of `e`, an endpoint: whether one more call may be under way. The slots of a call share its lease. Most endpoints want
 # one call at a time, and then one slot says enough.
@@ -48,14 +49,29 @@ FIND_DUE_ENDPOINTS = text(
 )
 # Every replica sees it, as the endpoint is locked from when it was found due.
 PACE = text("""
-    update endpoints set next_call_at = db_now() + make_interval(secs => 1 / calls_per_second)
-    where endpoint_id = any(cast(:endpoint_ids as bigint[]))
+    update endpoints e set next_call_at = db_now() + make_interval(secs => p.pause_seconds),
+        backlog_until = case when p.has_backlog then e.backlog_until end
+    from unnest(cast(:endpoint_ids as bigint[]), cast(:pause_seconds as double precision[]),
+        cast(:have_backlog as boolean[])) as p (endpoint_id, pause_seconds, has_backlog)
+    where e.endpoint_id = p.endpoint_id
 """)
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """How long not to call an endpoint that was called, and whether it has more due since before it was enabled."""
+
+    endpoint_id: int
+    pause_seconds: float
+    has_backlog: bool
+
+
+@dataclass(frozen=True, slots=True)
 class DueEndpoint:
-    """An endpoint that may be called; `window_seconds` is at least the platform's. Its secrets are encrypted."""
+    """An endpoint that may be called; `window_seconds` is at least the platform's. Its secrets are encrypted.
+
+    What was due before `backlog_until` goes slowly.
+    """
 
     endpoint_id: int
     company_id: int
@@ -75,6 +91,7 @@ class DueEndpoint:
     calls_at_once: int
     calls_per_second: float | None
     products_per_call: int
+    backlog_until: datetime | None
 
 
 async def find_due_endpoints(session: Session, after: int, limit: int, floor_seconds: int) -> list[DueEndpoint]:
@@ -83,8 +100,12 @@ async def find_due_endpoints(session: Session, after: int, limit: int, floor_sec
     return [DueEndpoint(**row) for row in rows.mappings()]
 
 
-async def pace(session: Session, called: Sequence[DueEndpoint]) -> None:
-    """Those of these locked endpoints that want only so many calls a second have had one."""
-    endpoint_ids = [endpoint.endpoint_id for endpoint in called if endpoint.calls_per_second is not None]
-    if endpoint_ids:
-        await session.execute(PACE, {"endpoint_ids": endpoint_ids})
+async def pace(session: Session, paces: Sequence[Pace]) -> None:
+    """Leave these locked endpoints alone for a while, as they have been called."""
+    if paces:
+        values = {
+            "endpoint_ids": [one.endpoint_id for one in paces],
+            "pause_seconds": [one.pause_seconds for one in paces],
+            "have_backlog": [one.has_backlog for one in paces],
+        }
+        await session.execute(PACE, values)

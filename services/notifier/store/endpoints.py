@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import text
 
-from services.notifier.store.due import WINDOW_SECONDS
+from services.notifier.store.waits import ask_to_shorten
 from services.notifier.tables import DeltaSemantics, EndpointState, Format
 from shared.database import Session
 
@@ -30,7 +30,7 @@ OPTIONS = (
 SHOWN = """
     e.endpoint_id, e.company_id, e.format, e.url, e.window_seconds, e.auth_header_name, e.legacy_key, e.delta_semantics,
     e.dotted_names, e.early_retry, e.event_types, e.supplier_ids, e.product_ids, e.only, e.calls_at_once,
-    e.calls_per_second, e.state, e.reason, e.failing_since, e.failures,
+    e.calls_per_second, e.replay_after is not null as is_replaying, e.state, e.reason, e.failing_since, e.failures,
     case when e.next_call_at > db_now() then e.next_call_at end as next_call_at,
     array(select cast(o ->> 'expires_at' as timestamptz) from jsonb_array_elements(e.old_secrets) as o
         where cast(o ->> 'expires_at' as timestamptz) > db_now() order by 1 desc) as old_secrets_until,
@@ -68,55 +68,20 @@ SET_STATE = text("""
         version = version + 1
     where endpoint_id = :endpoint_id and state <> :state
 """)
+# So that a retailer that comes back is not called with all of its backlog at once, and not together with others.
 ENABLE = text("""
     update endpoints set state = 'active', reason = null, failing_since = null, failures = 0, warned = 0,
-        products_per_call = 100, next_call_at = '-infinity', version = version + 1
+        products_per_call = 100, backlog_until = db_now(), version = version + 1,
+        next_call_at = db_now() + make_interval(secs => random() * :start_within_seconds)
     where endpoint_id = :endpoint_id
 """)
-# The last call to it ended before now, so that a whole window from now keeps P1 whatever it waited for. What is under
-# way waits as it was claimed, what is parked for its connection.
-SHORTEN_WAITS = text(
-    f"""
-    with longer as (
-        select s.product_id, s.location, s.kind, now.next_at
-        from slots s, (
-            select db_now() as at, db_now() + make_interval(secs => {WINDOW_SECONDS}) as next_at
-            from endpoints e where e.endpoint_id = :endpoint_id) now
-        where s.endpoint_id = :endpoint_id and s.not_before > now.next_at and s.not_before < 'infinity'
-          and coalesce(s.lease_until <= now.at, true)
-        order by s.product_id, s.location, s.kind for no key update of s
-    )
-    update slots s set not_before = longer.next_at from longer
-    where s.endpoint_id = :endpoint_id and s.product_id = longer.product_id and s.location = longer.location
-      and s.kind = longer.kind
-"""  # noqa: S608 - constants
-)
-SHORTEN_WAIT_OF_FEED = text("""
-    update feeds f set not_before = least(f.not_before,
-        db_now() + make_interval(secs => greatest(e.window_seconds, coalesce(1 / e.calls_per_second, 0))))
-    from endpoints e
-    where f.endpoint_id = :endpoint_id and e.endpoint_id = f.endpoint_id
-      and coalesce(f.lease_until <= db_now(), true)
-""")
-# So that a retailer that comes back is not called with everything at once, and not together with others.
-SPREAD = text("""
-    with due as (
-        select product_id, location, kind, row_number() over (order by not_before, product_id, location, kind) as place
-        from slots where endpoint_id = :endpoint_id and dirty and not_before <= (select db_now())
-    ), start as (
-        select db_now() + make_interval(secs => random() * :start_within_seconds) as at
-    )
-    update slots s set not_before = start.at + make_interval(secs => (due.place - 1) / :group_size)
-    from due, start
-    where s.endpoint_id = :endpoint_id and s.product_id = due.product_id and s.location = due.location
-      and s.kind = due.kind
-""")
-SPREAD_FEED = text("update feeds set not_before = db_now(), attempt = 0 where endpoint_id = :endpoint_id")
+# At once, whatever failed before.
+RETRY_FEED = text("update feeds set not_before = db_now(), attempt = 0 where endpoint_id = :endpoint_id")
 FIND_ROLE = text("select role from companies where company_id = :company_id")
 
 # What is waited for by these.
 WAITED_BY = {"url", "window_seconds", "calls_per_second"}
-SPREAD_GROUP, SPREAD_START_WITHIN_SECONDS = 100, 10
+START_WITHIN_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +104,7 @@ class Endpoint:
     only: list[str] | None
     calls_at_once: int
     calls_per_second: float | None
+    is_replaying: bool
     state: EndpointState
     reason: str | None
     failing_since: datetime | None
@@ -185,8 +151,7 @@ async def change(session: Session, endpoint_id: int, options: Mapping[str, objec
     statement = f"update endpoints set {sets}, version = version + 1 where endpoint_id = :endpoint_id"  # noqa: S608 - names of columns
     await session.execute(text(statement), {**options, "endpoint_id": endpoint_id})
     if WAITED_BY & set(options):
-        await session.execute(SHORTEN_WAITS, {"endpoint_id": endpoint_id, "floor_seconds": floor_seconds})
-        await session.execute(SHORTEN_WAIT_OF_FEED, {"endpoint_id": endpoint_id})
+        await ask_to_shorten(session, endpoint_id, floor_seconds)
 
 
 def _known(options: Mapping[str, object]) -> dict[str, object]:
@@ -241,15 +206,13 @@ async def set_state(session: Session, endpoint_id: int, state: EndpointState) ->
 
 
 async def enable(session: Session, endpoint_id: int, floor_seconds: int) -> None:
-    """Call a locked endpoint again, as if it had never failed, with what is due spread over time.
+    """Call a locked endpoint again, as if it had never failed, and slowly with what is due now.
 
     `floor_seconds` is the platform's window: nothing waits longer than its window from now.
     """
-    await session.execute(ENABLE, {"endpoint_id": endpoint_id})
-    await session.execute(SHORTEN_WAITS, {"endpoint_id": endpoint_id, "floor_seconds": floor_seconds})
-    spread = {"group_size": SPREAD_GROUP, "start_within_seconds": SPREAD_START_WITHIN_SECONDS}
-    await session.execute(SPREAD, {"endpoint_id": endpoint_id, **spread})
-    await session.execute(SPREAD_FEED, {"endpoint_id": endpoint_id})
+    await session.execute(ENABLE, {"endpoint_id": endpoint_id, "start_within_seconds": START_WITHIN_SECONDS})
+    await ask_to_shorten(session, endpoint_id, floor_seconds)
+    await session.execute(RETRY_FEED, {"endpoint_id": endpoint_id})
 
 
 async def find_role(session: Session, company_id: int) -> str | None:

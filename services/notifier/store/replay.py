@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import text
 
+from services.notifier.store.parts import ALL_PRODUCTS, find_suppliers, next_products
 from services.notifier.store.wanted import ADD_SLOTS, HEARERS
 from shared.database import Session
 
@@ -15,7 +17,7 @@ from shared.database import Session
 # is told as it is then.
 REPLAY = text(f"""
     with wanted as (
-        {HEARERS} and e.endpoint_id = :endpoint_id
+        {HEARERS} and e.endpoint_id = :endpoint_id and p.product_id > :after and p.product_id <= :last_id
         and (cast(:product_ids as bigint[]) is null or p.product_id = any(cast(:product_ids as bigint[])))
     ), hearers as (
         select endpoint_id, product_id, format, kinds, levels, told_changes, cast(null as text[]) as only,
@@ -45,6 +47,22 @@ REPLAY = text(f"""
 """)  # noqa: S608 - constants
 
 
+# What the one before wanted and has not had is in it. From the first product on: what was told again meanwhile is told
+# once more, as it was asked for.
+ASK_TO_REPLAY = text("""
+    update endpoints set replay_after = 0,
+        replay_since = case when replay_after is null then cast(:since as timestamptz)
+            when replay_since is not null and cast(:since as timestamptz) is not null
+                then least(replay_since, cast(:since as timestamptz)) end
+    where endpoint_id = :endpoint_id
+""")
+REPLAYED = text("""
+    update endpoints set replay_after = cast(:reached as bigint),
+        replay_since = case when cast(:reached as bigint) is not null then replay_since end
+    where endpoint_id = :endpoint_id
+""")
+
+
 @dataclass(frozen=True, slots=True)
 class Replayed:
     """How many slots are told again, and how many deltas are not: whoever adds them up must hear each once."""
@@ -53,13 +71,25 @@ class Replayed:
     deltas_left: int
 
 
-async def replay(
-    session: Session, endpoint_id: int, *, since: datetime | None, product_ids: Sequence[int] | None
-) -> Replayed:
-    """Tell the locked endpoint again of what it was told or what changed `since`, of some products, or of all it wants.
+async def replay_products(session: Session, endpoint_id: int, product_ids: Sequence[int]) -> Replayed:
+    """Tell the locked endpoint again of these products, as far as it wants them, or of them for the first time.
 
-    What it was never told is told too. A call that is under way counts as one that tells it again.
+    A call that is under way counts as one that tells it again.
     """
-    values = {"endpoint_id": endpoint_id, "since": since, "product_ids": product_ids}
-    row = (await session.execute(REPLAY, values)).one()
+    values = {"endpoint_id": endpoint_id, "since": None, "product_ids": product_ids}
+    row = (await session.execute(REPLAY, values | {"after": 0, "last_id": ALL_PRODUCTS})).one()
     return Replayed(row.marked, row.deltas_left)
+
+
+async def ask_to_replay(session: Session, endpoint_id: int, since: datetime | None) -> None:
+    """Tell the locked endpoint again, after the commit: what it was told or what changed `since`, or all it wants."""
+    await session.execute(ASK_TO_REPLAY, {"endpoint_id": endpoint_id, "since": since})
+
+
+async def replay_some(session: Session, endpoint: Any, slots: int) -> None:  # noqa: ANN401 - a row
+    """Do a part of what a locked endpoint was asked to be told again, about so many slots."""
+    supplier_ids = await find_suppliers(session, endpoint.company_id, None)
+    part = await next_products(session, endpoint.format, supplier_ids, endpoint.replay_after, slots)
+    values = {"endpoint_id": endpoint.endpoint_id, "since": endpoint.replay_since, "product_ids": None}
+    await session.execute(REPLAY, values | part.values)
+    await session.execute(REPLAYED, {"endpoint_id": endpoint.endpoint_id, "reached": part.reached})

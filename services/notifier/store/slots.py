@@ -47,15 +47,18 @@ FIND_DUE_SLOTS = text(f"""
     where {HAS_ROOM}
     order by p.product_id for share of p
 """)  # noqa: S608 - constants
-# As many endpoints as have about so much due together.
+# As many endpoints as have about so much due together; those behind them are not looked at.
 FIRST_OF = text(f"""
-    select endpoint_id from (
-        select due.endpoint_id, sum(n.slots) over (order by due.endpoint_id) - n.slots as slots_before
-        from unnest(cast(:endpoint_ids as bigint[]), cast(:sizes as integer[])) as due (endpoint_id, size)
-        cross join lateral (
+    with recursive counted (endpoints, slots) as (
+        select 0, cast(0 as bigint)
+        union all
+        select c.endpoints + 1, c.slots + n.slots from counted c cross join lateral (
             select count(*) as slots from (
-                select from slots d where d.endpoint_id = due.endpoint_id and {IS_DUE} limit due.size) s) n) counted
-    where slots_before < :limit
+                select from slots d
+                where d.endpoint_id = (cast(:endpoint_ids as bigint[]))[c.endpoints + 1] and {IS_DUE}
+                limit (cast(:sizes as integer[]))[c.endpoints + 1]) s) n
+        where c.slots < :limit and c.endpoints < cardinality(cast(:endpoint_ids as bigint[])))
+    select max(endpoints) from counted
 """)  # noqa: S608 - constants
 # The next crossing begins where this silent one ended. What was sent and acknowledged stays as it was: an endpoint that
 # asks for more later is told what it does not know.
@@ -217,8 +220,7 @@ class Finished:
 async def first_of(session: Session, endpoints: Sequence[DueEndpoint], limit: int) -> list[DueEndpoint]:
     """The first of these endpoints, in the order of ids: they have about `limit` slots due that may go into calls."""
     values = {"endpoint_ids": [one.endpoint_id for one in endpoints], "sizes": _sizes(endpoints), "limit": limit}
-    kept = set((await session.execute(FIRST_OF, values)).scalars())
-    return [one for one in endpoints if one.endpoint_id in kept]
+    return list(endpoints[: (await session.execute(FIRST_OF, values)).scalar_one()])
 
 
 async def find_due_slots(session: Session, endpoints: Sequence[DueEndpoint]) -> list[DueSlot]:

@@ -2,18 +2,19 @@
 
 import json
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import text
 
 from services.notifier.domain.bands import band
+from services.notifier.store.parts import find_suppliers, next_products
+from services.notifier.store.replay import replay_some
+from services.notifier.store.waits import shorten_some
 from services.notifier.store.wanted import ADD_SLOTS, HEARERS, IS_NEWS
+from services.notifier.tables import HAS_PARTS_TO_DO
 from shared.database import Session
 from shared.events.inventory import StockChanged, StockRemoved
-
-# A retailer may want a million products, each at fifty locations. Meanwhile the endpoint's calls wait, and fan-out of
-# the same products, and whoever connects its company.
-CATCH_UP_PRODUCTS = 2_000
-ALL_PRODUCTS = 2**63 - 1
 
 # A change that leaves everything that anybody is told as it was is fanned out already, if what was before it is.
 # The date of a product never goes back, whatever the clocks of inventory's replicas say: receivers go by it.
@@ -40,12 +41,21 @@ KEEP_STOCK = text("""
             else old.fanned_out_version end
     where old.version < excluded.version
 """)
-# The fewer endpoints there are the more products, since each of them may have a slot at each endpoint.
+# The fewer endpoints there are the more products, since each of them may have a slot at each endpoint, or one for each
+# of its locations; how many locations is measured of what comes next. Nobody is to wait for an exact number.
 LOCK_CHANGED = text("""
-    select product_id from stock_products where fanned_out_version < version and product_id > :after
-    order by product_id
-    limit (select greatest(:least_products, least(:most_products, :slots / greatest(1, count(*)))) from endpoints)
-    for no key update skip locked
+    with next as materialized (
+        select levels from stock_products where fanned_out_version < version and product_id > :after
+        order by product_id limit :most_products
+    ), size as materialized (
+        select greatest(1, least(:most_products, floor(:slots / greatest(1, (
+            select count(*) filter (where format = 'stock_level') + count(*) filter (where format = 'variant_stock')
+                * (select coalesce(avg(greatest(1, (select count(*) from jsonb_object_keys(levels)))), 1) from next)
+            from endpoints))))) as products
+    )
+    select p.product_id, (select products from size) as limit from stock_products p
+    where p.fanned_out_version < p.version and p.product_id > :after
+    order by p.product_id limit (select products from size) for no key update of p skip locked
 """)
 LOCK_CONNECTIONS = text("""
     select connection_id, state from connections where connection_id = any(cast(:connection_ids as bigint[]))
@@ -79,21 +89,14 @@ ASK_RETAILER_TO_CATCH_UP = text("""
 """)
 # In turns: one that wants a million products keeps the others waiting for a part of them. Claims leave the endpoint
 # alone meanwhile, fan-out does not.
-LOCK_CATCHING_UP = text("""
-    select endpoint_id, company_id, catch_up_after as after, catch_up_suppliers as supplier_ids from endpoints
-    where catch_up order by endpoint_id <= :after, endpoint_id limit 1 for no key update skip locked
-""")
-FIND_SUPPLIERS = text("""
-    select supplier_id from connections
-    where retailer_id = :company_id and state = 'active'
-      and (cast(:supplier_ids as bigint[]) is null or supplier_id = any(cast(:supplier_ids as bigint[])))
-""")
-NEXT_TO_CATCH_UP = text("""
-    select count(*) as products, max(product_id) as last_id from (
-        select product_id from stock_products
-        where supplier_id = any(cast(:supplier_ids as bigint[])) and product_id > :after
-        order by product_id limit :limit) next
-""")
+LOCK_CATCHING_UP = text(
+    f"""
+    select endpoint_id, company_id, format, catch_up, catch_up_after, catch_up_suppliers, replay_after, replay_since,
+        shorten_after
+    from endpoints
+    where {HAS_PARTS_TO_DO} order by endpoint_id <= :after, endpoint_id limit 1 for no key update skip locked
+"""  # noqa: S608 - constants
+)
 # Of an endpoint that asks for other crossings: they begin at what it really was told.
 RECALL_BANDS = text("""
     update slots set told_band = sent_band
@@ -143,6 +146,14 @@ CATCH_UP = text(f"""
 """)  # noqa: S608 - constants
 
 
+@dataclass(frozen=True, slots=True)
+class FannedOut:
+    """The products of a chunk, in the order of ids; `is_full`: there may be more behind the last one."""
+
+    products: list[int]
+    is_full: bool
+
+
 async def keep_stock(session: Session, events: Sequence[StockChanged | StockRemoved]) -> None:
     """Copy the newest state of each product; the entries merged into older events of the batch are counted."""
     newest: dict[int, StockChanged | StockRemoved] = {}
@@ -173,16 +184,17 @@ async def keep_stock(session: Session, events: Sequence[StockChanged | StockRemo
     )
 
 
-async def fan_out(session: Session, after: int, *, least_products: int, most_products: int, slots: int) -> list[int]:
-    """Mark the slots of some changed products with ids above `after`; returns these products, in the order of ids.
+async def fan_out(session: Session, after: int, *, most_products: int, slots: int) -> FannedOut:
+    """Mark the slots of some changed products with ids above `after`, in the order of ids.
 
-    So many products that they have `slots` slots at most, but `least_products` to `most_products`.
+    So many products that they have about `slots` slots, but one at least and `most_products` at most.
     """
-    limits = {"least_products": least_products, "most_products": most_products, "slots": slots}
-    changed = list((await session.execute(LOCK_CHANGED, limits | {"after": after})).scalars())
+    limits = {"after": after, "most_products": most_products, "slots": slots}
+    rows = (await session.execute(LOCK_CHANGED, limits)).all()
+    changed = [row.product_id for row in rows]
     if changed:
         await session.execute(FAN_OUT, {"product_ids": changed})
-    return changed
+    return FannedOut(changed, is_full=bool(rows) and len(rows) >= rows[0].limit)
 
 
 async def lock_active(session: Session, connection_ids: Collection[int]) -> set[int]:
@@ -216,30 +228,39 @@ async def ask_connected(session: Session) -> bool:
     return found is not None
 
 
-async def catch_up(session: Session, after: int = 0) -> int | None:
-    """Mark some of what an endpoint does not know and now wants, of which it was asked to catch up.
+async def catch_up(session: Session, after: int, slots: int) -> int | None:
+    """Do a part of what an endpoint was asked for: change about so many of its slots, those of a product at least.
 
-    It is the next one whose id is above `after`, or else the first; returns its id, `None` if there is none.
+    It is the next endpoint whose id is above `after`, or else the first; returns its id, `None` if there is none.
     """
+    endpoint = (await session.execute(LOCK_CATCHING_UP, {"after": after})).one_or_none()
+    if endpoint is None:
+        return None
+    if endpoint.shorten_after is not None:
+        await shorten_some(session, endpoint.endpoint_id, endpoint.shorten_after, slots)
+    elif endpoint.catch_up:
+        await _catch_up_some(session, endpoint, slots)
+    else:
+        await replay_some(session, endpoint, slots)
+    return int(endpoint.endpoint_id)
+
+
+async def _catch_up_some(session: Session, endpoint: Any, slots: int) -> None:  # noqa: ANN401 - a row
+    """Mark some of what it does not know and now wants."""
     # It needs no lock against fan-out. A fan-out that read the filters or the connection of before worked on versions
     # that were committed before the change of these was, so they are compared here; one that begins later reads the new
     # ones. Whoever changes the filters in the meantime, or passes a connection on, waits for the endpoint, and has it
     # begin anew.
-    endpoint = (await session.execute(LOCK_CATCHING_UP, {"after": after})).one_or_none()
-    if endpoint is None:
-        return None
-    only_of = {"company_id": endpoint.company_id, "supplier_ids": endpoint.supplier_ids}
-    supplier_ids = list((await session.execute(FIND_SUPPLIERS, only_of)).scalars())
-    suppliers = {"supplier_ids": supplier_ids, "after": endpoint.after}
-    found = (await session.execute(NEXT_TO_CATCH_UP, suppliers | {"limit": CATCH_UP_PRODUCTS})).one()
-    last_id = found.last_id if found.products == CATCH_UP_PRODUCTS else ALL_PRODUCTS
-    some = {"endpoint_id": endpoint.endpoint_id, "after": endpoint.after, "last_id": last_id}
-    if endpoint.supplier_ids is None:
+    supplier_ids = await find_suppliers(session, endpoint.company_id, endpoint.catch_up_suppliers)
+    part = await next_products(session, endpoint.format, supplier_ids, endpoint.catch_up_after, slots)
+    some = {"endpoint_id": endpoint.endpoint_id} | part.values
+    if endpoint.catch_up_suppliers is None:
         await session.execute(RECALL_BANDS, some)
-    await session.execute(CATCH_UP, some | suppliers)
-    reached = last_id if last_id < ALL_PRODUCTS else 0
-    await session.execute(CAUGHT_UP, {"endpoint_id": endpoint.endpoint_id, "more": reached > 0, "after": reached})
-    return int(endpoint.endpoint_id)
+    await session.execute(CATCH_UP, some | {"supplier_ids": supplier_ids})
+    is_done = part.reached is None
+    await session.execute(
+        CAUGHT_UP, {"endpoint_id": endpoint.endpoint_id, "more": not is_done, "after": part.reached or 0}
+    )
 
 
 def _available(event: StockChanged | StockRemoved) -> int:

@@ -206,12 +206,12 @@ class Desk:
 
     async def fan_out(self) -> None:
         """All that changed."""
-        while await fan_out_chunk(self.database):
+        while (await fan_out_chunk(self.database)).products:
             pass
         await self.catch_up()
 
     async def catch_up(self) -> None:
-        """All endpoints whose filters were changed, or whose company was connected."""
+        """All endpoints that are to be told more, or told again, or to wait for less."""
         while await ask_connected(self.database):
             pass
         while await catch_up_one(self.database):
@@ -228,6 +228,10 @@ class Desk:
     async def tell(self) -> list[Answered]:
         """Everything from the stock to the retailers, until nothing more is due; returns the calls made."""
         await self.fan_out()
+        return await self.tell_due()
+
+    async def tell_due(self) -> list[Answered]:
+        """Make calls until nothing more is due, without looking for more to tell; returns them."""
         made: list[Answered] = []
         while calls := await self.claim():
             answered = await self.send(calls)

@@ -8,11 +8,13 @@ from random import Random
 
 import pytest
 
+from services.notifier import fan_out
 from services.notifier.calls import Answered, Call, send
 from services.notifier.claiming import claim
 from services.notifier.fan_out import ask_connected, catch_up_one, fan_out_chunk
 from services.notifier.finishing import finish
-from services.notifier.store import stock as stock_store
+from services.notifier.store import endpoints as endpoint_store
+from services.notifier.store.replay import ask_to_replay
 from shared.events.catalog import ConnectionState
 from shared.events.inventory import StockChanged
 from tests.integration.notifier.conftest import (
@@ -82,6 +84,7 @@ class Telling(Story):
         may += [*[self.stock_changes] * 3, *[self.time_passes] * 3]
         may += [self.all_is_well_for_a_while, self.a_retailer_changes_its_mood]
         may += [self.a_connection_begins_or_ends, self.a_retailer_pauses_or_resumes]
+        may += [self.a_retailer_asks_for_everything_again, self.a_retailer_is_enabled_again]
         if self.events:
             may += [*[self.events_come] * 4, self.events_come_without_fan_out, self.one_catches_up_a_little]
         in_hand = [*[self.a_sender_sleeps_past_its_lease] * 2, *[self.stock_changes_during_a_call] * 4]
@@ -200,6 +203,21 @@ class Telling(Story):
             retailer_id=chance.choice(RETAILERS),
         )
 
+    async def a_retailer_asks_for_everything_again(self, chance: Random) -> None:
+        url = self.urls[chance.choice(RETAILERS)]
+        async with self.desk.database.transaction() as session:
+            await ask_to_replay(session, await self._endpoint_at(url), None)
+
+    async def a_retailer_is_enabled_again(self, chance: Random) -> None:
+        """As from the console, whatever its state; what waits for it waits for its window at most."""
+        url = self.urls[chance.choice(RETAILERS)]
+        async with self.desk.database.transaction() as session:
+            await endpoint_store.enable(session, await self._endpoint_at(url), WINDOW_SECONDS)
+
+    async def _endpoint_at(self, url: str) -> int:
+        (row,) = await self.desk.execute("select endpoint_id from endpoints where url = :url", url=url)
+        return int(row.endpoint_id)
+
     async def all_is_well_for_a_while(self, _: Random) -> None:
         """Or what was lost would be mended by the next change before anybody looks."""
         await self.end()
@@ -247,6 +265,6 @@ def _read(body: bytes) -> list[tuple[int, int, int]]:
 def test_whatever_happens_to_whom_each_is_told_what_is_now_once_a_window(
     database_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stock_store, "CATCH_UP_PRODUCTS", 1)
+    monkeypatch.setattr(fan_out, "CATCH_UP_SLOTS", 1)
     # About 25 s of processor time.
     run_stories(Telling, database_dsn, monkeypatch, examples=30, steps=60)

@@ -85,13 +85,18 @@ async def test_a_replay_tells_again_what_is_now_when_the_window_is_over(notifier
             len(products), "select 1 from slots where dirty and acked_version = 0 and not_before > db_now()"
         )
         assert (await client.post(f"{path}/replay", {"product_ids": [101]})).body["marked"] == 1
-        assert (await client.post(f"{path}/replay")).status == 202
+        asked = await client.post(f"{path}/replay")
+        assert (asked.status, asked.body) == (202, {"marked": None, "deltas_left": None, "acked_timestamp": None})
+        await notifier.wait_for_rows(2, "select 1 from slots where dirty and acked_version = 0")
+        await notifier.wait_for_rows(0, "select 1 from endpoints where replay_after is not null")
+        assert (await client.get(path)).body["is_replaying"] is False
         now = clock.utc_now().isoformat()
         for body in (
             {"since": now, "product_ids": [1]},
             {"after": 1},
             {"since": "2026-01-01T00:00:00"},
             {"all": True},
+            {"product_ids": ["100"]},
             {"since": BEFORE_YEAR_1},
         ):
             assert (await client.post(f"{path}/replay", body)).status == 422, body

@@ -6,7 +6,6 @@ import pytest
 from sqlalchemy import text
 
 from services.notifier import fan_out, handlers
-from services.notifier.store import stock as stock_store
 from shared.events.catalog import ConnectionChanged
 from tests.integration.notifier.conftest import (
     RETAILER_A,
@@ -50,7 +49,7 @@ def told(shop: Receiver) -> list[tuple[int, int]]:
 async def test_whoever_connects_a_supplier_of_many_products_touches_none_of_them(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stock_store, "CATCH_UP_PRODUCTS", 4_000)
+    monkeypatch.setattr(fan_out, "CATCH_UP_SLOTS", 4_000)
     async with receiver() as shop:
         await desk.register(shop, RETAILER_B)
         await desk.execute(STOCK_MANY)
@@ -74,7 +73,7 @@ async def test_whoever_connects_a_supplier_of_many_products_touches_none_of_them
 class TestBetweenParts:
     @pytest.fixture(autouse=True)
     def one_product_at_a_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(stock_store, "CATCH_UP_PRODUCTS", 1)
+        monkeypatch.setattr(fan_out, "CATCH_UP_SLOTS", 1)
 
     async def test_another_connection_has_it_begin_anew(self, desk: Desk) -> None:
         async with receiver() as shop:
@@ -129,9 +128,9 @@ class TestBetweenParts:
             await desk.hear_connections(connection("active", 1, RETAILER_B))
             assert await fan_out.ask_connected(desk.database)
             catch_up_some = fan_out.in_turns(desk.database)
-            assert (await catch_up_some(), await catch_up_some()) == (True, True)
+            assert (await catch_up_some(1), await catch_up_some(1)) == (True, True)
             assert await marked(desk) == [100, 100]
-            while await catch_up_some():
+            while await catch_up_some(1):
                 pass
             assert await marked(desk) == [100, 100, 101, 101, 200, 200]
 

@@ -9,7 +9,7 @@ import pytest
 from services.notifier.calls import Answered, Call, send
 from services.notifier.claiming import claim
 from services.notifier.finishing import finish
-from services.notifier.store.replay import replay
+from services.notifier.store.replay import ask_to_replay
 from shared.events.catalog import ConnectionState
 from shared.events.inventory import StockChanged
 from tests.integration.notifier.conftest import RETAILER_A, TIMEOUT_SECONDS, connection, stock_at
@@ -143,7 +143,7 @@ class Sums(Story):
 
     async def it_asks_for_everything_again(self, _: Random) -> None:
         async with self.desk.database.transaction() as session:
-            await replay(session, self.endpoint_id, since=None, product_ids=None)
+            await ask_to_replay(session, self.endpoint_id, None)
 
     async def end(self) -> None:
         self.claimed.clear()

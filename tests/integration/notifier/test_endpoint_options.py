@@ -37,6 +37,12 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"calls_at_once": 11}, "calls_at_once"),
     ({"calls_per_second": 0.001}, "calls_per_second"),
     ({"supplier_ids": []}, "supplier_ids"),
+    *[({name: True}, name) for name in ("window_seconds", "calls_at_once", "calls_per_second", "company_id")],
+    *[({name: "1"}, name) for name in ("window_seconds", "calls_at_once", "legacy_key", "early_retry")],
+    ({"format": "fulfillment", "after": True}, "after"),
+    ({"format": "fulfillment", "dotted_names": 1}, "dotted_names"),
+    ({"product_ids": [100, True]}, "product_ids[1]"),
+    ({"supplier_ids": ["7"]}, "supplier_ids[0]"),
     ({"secret": "whsec_mine"}, "secret"),
     ({"auth_header": {"name": "Webhook-Id", "value": "1"}}, "auth_header.name"),
     ({"auth_header": {"name": "content-length", "value": "1"}}, "auth_header.name"),
@@ -95,10 +101,14 @@ async def test_a_change_says_which_version_it_saw_and_leaves_the_rest(notifier: 
         assert (late.status, late.body["code"], late.headers["ETag"]) == (412, "version_changed", '"2"')
         nothing = await client.patch(path, {})
         assert nothing.body == changed.body
+        nullable = ("auth_header", "supplier_ids", "product_ids", "calls_per_second")
+        taken_away = await client.patch(path, dict.fromkeys(nullable))
+        assert {taken_away.body[name] for name in nullable if name in taken_away.body} == {None}
+        changed = taken_away
         refusals = {
             "url": {"url": "http://127.0.0.2.nip.example:99999/"},
             "format": {"format": "variant_stock"},
-            "legacy_key": {"legacy_key": None},
+            **{name: {name: None} for name in ("url", "window_seconds", "legacy_key", "early_retry", "calls_at_once")},
             "dotted_names": {"dotted_names": True},
         }
         for field, body in refusals.items():

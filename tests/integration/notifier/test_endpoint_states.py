@@ -5,8 +5,15 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import text
 
+from services.notifier import fan_out
 from services.notifier.store import endpoints as endpoint_store
-from tests.integration.notifier.conftest import RETAILER_A, SUPPLIER_A, WINDOW_SECONDS, Desk, stock_changed
+from tests.integration.notifier.conftest import (
+    RETAILER_A,
+    SUPPLIER_A,
+    WINDOW_SECONDS,
+    Desk,
+    stock_changed,
+)
 from tests.integration.notifier.running import Running, running_notifier
 from tests.receiver import receiver
 
@@ -70,23 +77,69 @@ async def test_one_that_was_disabled_says_why_and_is_enabled_as_new(notifier: Ru
             0,
             None,
         )
-        assert enabled["next_call_at"] is None
+        assert enabled["next_call_at"] < shown["next_call_at"], "soon"
         await notifier.wait_for_rows(1, "select 1 from endpoints where warned = 0 and products_per_call = 100")
 
 
-async def test_what_waits_for_an_enabled_endpoint_comes_a_hundred_products_a_second(desk: Desk) -> None:
-    async with receiver() as shop:
-        endpoint_id = await desk.register(shop)
+class TestBacklog:
+    @pytest.fixture
+    async def endpoint_id(self, desk: Desk) -> int:
+        """One that was disabled, with 250 products that wait for it."""
+        endpoint_id = await desk.register_url("https://shop.example/", RETAILER_A)
         await desk.hear_stock(*(stock_changed(1000 + number, 5, 1) for number in range(250)))
         await desk.fan_out()
-        async with desk.database.transaction() as session:
-            await session.execute(DISABLE, {"endpoint_id": endpoint_id, "reason": "it failed"})
-            await endpoint_store.enable(session, endpoint_id, WINDOW_SECONDS)
-        rows = await desk.execute(
-            "select count(*), extract(epoch from not_before - min(not_before) over ()) as after, "
-            "min(not_before) over () - db_now() < interval '10 s' as is_soon from slots group by not_before order by 2"
-        )
-        assert [(row.count, row.after, row.is_soon) for row in rows] == [(100, 0, True), (100, 1, True), (50, 2, True)]
+        await desk.execute("update endpoints set state = 'disabled', reason = 'it failed'")
+        return endpoint_id
+
+    async def test_to_enable_it_touches_no_slot_and_calls_begin_soon(self, desk: Desk, endpoint_id: int) -> None:
+        slots = await desk.execute("select product_id, xmin, xmax from slots order by product_id")
+        await enable(desk, endpoint_id)
+        assert await desk.execute("select product_id, xmin, xmax from slots order by product_id") == slots
+        (row,) = await desk.execute("select next_call_at - db_now() < interval '10 s' as is_soon from endpoints")
+        assert row.is_soon
+
+    async def test_it_comes_a_hundred_products_a_second_and_all_else_as_ever(
+        self, desk: Desk, endpoint_id: int
+    ) -> None:
+        await enable(desk, endpoint_id)
+        await stop_the_clock(desk)
+        pauses = [await self._pause_after(desk, products=products) for products in (100, 100, 50)]
+        assert pauses == [1, 1, 0.5]
+        await desk.hear_stock(*(stock_changed(2000 + number, 5, 1) for number in range(150)))
+        await desk.fan_out()
+        assert await self._pause_after(desk, products=100) == 0
+        assert await desk.execute("select 1 from endpoints where backlog_until is not null") == []
+
+    async def _pause_after(self, desk: Desk, *, products: int) -> float:
+        """How many seconds its next call waits after one that is made now, and carries so many products."""
+        await desk.execute("update endpoints set next_call_at = '-infinity'")
+        await desk.execute("update slots set lease_id = null, lease_until = null")
+        (call,) = await desk.claim()
+        assert len(call.slots) == products
+        (row,) = await desk.execute("select extract(epoch from next_call_at - db_now()) as seconds from endpoints")
+        return float(row.seconds)
+
+
+async def stop_the_clock(desk: Desk) -> None:
+    """No more time passes for the database."""
+    (row,) = await desk.execute("select db_now() as now")
+    await desk.execute(
+        "create or replace function db_now() returns timestamptz language sql volatile as "
+        f"'select cast(''{row.now.isoformat()}'' as timestamptz)'"
+    )
+
+
+async def test_waits_are_shortened_in_parts_and_the_request_touches_no_slot(desk: Desk) -> None:
+    endpoint_id = await desk.register_url("https://shop.example/", RETAILER_A)
+    await desk.hear_stock(*(stock_changed(1000 + number, 5, 1) for number in range(5)))
+    await desk.fan_out()
+    await desk.execute("update slots set not_before = db_now() + interval '1 day'")
+    shortened = f"select 1 from slots where not_before <= db_now() + interval '{WINDOW_SECONDS} s'"
+    async with desk.database.transaction() as session:
+        await endpoint_store.change(session, endpoint_id, {"window_seconds": 0}, WINDOW_SECONDS)
+    for count in (0, 2, 4, 5):
+        assert len(await desk.execute(shortened)) == count
+        assert bool(await fan_out.catch_up_one(desk.database, slots=2)) == (count < 5)
 
 
 @pytest.mark.parametrize("change", ["url", "window_seconds", "calls_per_second", "enable"])
@@ -129,6 +182,12 @@ async def test_a_feed_does_not_wait_for_the_url_before(desk: Desk) -> None:
     assert len(await desk.execute("select 1 from feeds where not_before <= db_now()")) == 1
 
 
+async def enable(desk: Desk, endpoint_id: int) -> None:
+    """As `POST /{id}/enable` does."""
+    async with desk.database.transaction() as session:
+        await endpoint_store.enable(session, endpoint_id, WINDOW_SECONDS)
+
+
 async def make_it_another(desk: Desk, endpoint_id: int, change: str, url: str) -> None:
     """Give it a new URL, or this option, as `PATCH` does; or enable it."""
     async with desk.database.transaction() as session:
@@ -138,3 +197,4 @@ async def make_it_another(desk: Desk, endpoint_id: int, change: str, url: str) -
         else:
             options = {"url": url, "window_seconds": 0, "calls_per_second": None}
             await endpoint_store.change(session, endpoint_id, {change: options[change]}, WINDOW_SECONDS)
+    await desk.catch_up()

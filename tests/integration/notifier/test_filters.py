@@ -2,13 +2,11 @@
 
 import asyncio
 
-import pytest
-
 from services.notifier import fan_out, handlers
 from services.notifier.finishing import finish
 from services.notifier.store import endpoints as endpoint_store
 from services.notifier.store import stock as stock_store
-from services.notifier.store.replay import replay
+from services.notifier.store.replay import replay_products
 from shared.events.catalog import ConnectionChanged
 from tests.integration.notifier.conftest import (
     RETAILER_A,
@@ -115,7 +113,7 @@ class TestSuppliersAndProducts:
             await desk.ask_for(endpoint_id, product_ids=[101])
             await desk.hear_stock(stock_changed(100, 1, 1), stock_changed(101, 2, 1))
             async with desk.database.transaction() as session:
-                await stock_store.fan_out(session, 0, least_products=10, most_products=10, slots=10)
+                await stock_store.fan_out(session, 0, most_products=10, slots=10)
                 changing = asyncio.create_task(desk.ask_anew(endpoint_id, product_ids=None))
                 # It waits for nothing but the slot that is being added.
                 await done_or_waiting_for_a_lock(desk, changing)
@@ -149,19 +147,17 @@ class TestSuppliersAndProducts:
             await desk.ask_for(busy_id, product_ids=[100], catch_up=True)
             await desk.hear_stock(stock_changed(101, 2, 1))
             async with desk.database.transaction() as session:
-                await replay(session, busy_id, since=None, product_ids=None)
-                assert await stock_store.catch_up(session)
+                await replay_products(session, busy_id, [100])
+                assert await stock_store.catch_up(session, 0, 1000)
                 await desk.tell()
                 assert [call.available for call in shop.calls] == [{100: 1}, {101: 2}]
 
     async def test_what_a_filter_lets_in_is_looked_for_in_parts_and_anew_when_it_changes_again(
-        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+        self, desk: Desk
     ) -> None:
-        monkeypatch.setattr(stock_store, "CATCH_UP_PRODUCTS", 1)
-
         async def look_on() -> int | None:
             async with desk.database.transaction() as session:
-                return await stock_store.catch_up(session)
+                return await stock_store.catch_up(session, 0, 1)
 
         async with receiver() as shop:
             endpoint_id = await desk.register(shop)

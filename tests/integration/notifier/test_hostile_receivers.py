@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from services.notifier.deliver import delivering
 from services.notifier.sender import Sender
+from shared import clock
 from shared.messaging.in_process import InProcessBus
 from shared.service_context import Context
 from tests.end_to_end.system import eventually
@@ -129,7 +131,7 @@ AFTER_THE_REQUEST: dict[str, tuple[Talk, str | None, int | None]] = {
     "endless body": (endless_body, None, 200),
     "10 GB announced": (huge_content_length, None, 200),
     "endless chunk extension": (endless_chunk_extension, "timeout", None),
-    "endless headers": (endless_headers, "http", None),
+    "endless headers": (endless_headers, "http or timeout", None),
     "provisional answers without end": (provisional_flood, "timeout", None),
     "a byte now and then": (slow_body, "timeout", None),
     "headers a byte now and then": (slow_headers, "timeout", None),
@@ -314,7 +316,11 @@ async def test_all_of_them_together_are_cut_off_and_harm_nobody(
             sending.cancel()
             await asyncio.wait([sending])
         attempts = await first_attempts(desk)
-        assert {name: (attempts[one].error, attempts[one].status) for name, one in row.items()} == expected()
+        errors = {name: attempts[one].error for name, one in row.items()}
+        # With all others beside it, it may not come to its hundredth header in time: by itself it does, see below.
+        assert errors["endless headers"] in {"http", "timeout"}
+        errors["endless headers"] = "http or timeout"
+        assert {name: (errors[name], attempts[one].status) for name, one in row.items()} == expected()
         assert {attempts[one].error for one in good} == {None}
         assert canary.calls == []
     assert peak_bytes < len(row) * HELD_BYTES
@@ -327,3 +333,11 @@ async def test_all_of_them_together_are_cut_off_and_harm_nobody(
     waits = {slot.endpoint_id: float(slot.seconds) for slot in slots}
     soon = {name for name, one in row.items() if waits[one] < WINDOW_SECONDS / 2}
     assert soon == set(CERTIFICATES)
+
+
+async def test_headers_without_end_are_cut_off_long_before_the_deadline() -> None:
+    sent_bytes.clear()
+    async with server_that(endless_headers, reads=True) as port, delivering((ip_network("127.0.0.0/8"),)) as deliverer:
+        outcome = await deliverer.post(f"http://127.0.0.1:{port}/", {}, b"{}", clock.monotonic() + 3600)
+    assert (outcome.error, outcome.status) == ("http", None)
+    assert sent_bytes["endless headers"] <= SENT_BYTES

@@ -53,6 +53,33 @@ async def test_what_endpoints_do_is_charged() -> None:
     assert all(outcome.charged for outcome in failed)
 
 
+IPV6 = (socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("2001:4860:4860::8888", 9))
+
+
+async def test_a_receiver_that_has_ipv6_alone_is_charged_and_told_where_there_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(deliver, "has_way", lambda family, _: family == socket.AF_INET)
+    async with delivering(LOOPBACK) as deliverer:
+        outcome = await post(deliverer, "http://[2001:4860:4860::8888]:9/")
+    assert (outcome.error, outcome.charged, outcome.may_have_arrived) == ("refused", True, False)
+    assert "give the host an IPv4 address as well" in str(outcome.detail)
+
+
+@pytest.mark.parametrize("ways", [(), (socket.AF_INET6,), (socket.AF_INET, socket.AF_INET6)], ids=str)
+def test_a_network_that_is_away_or_has_ipv6_is_asked_to_dial(
+    ways: Sequence[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a network dialling fails, and that is our own failure."""
+    monkeypatch.setattr(deliver, "has_way", lambda family, _: family in ways)
+    deliver.Sockets(LOOPBACK)(IPV6).close()
+
+
+def test_there_is_a_way_where_packets_could_go() -> None:
+    assert deliver.has_way(socket.AF_INET, ("127.0.0.1", 9))
+    assert not deliver.has_way(socket.AF_INET, ("255.255.255.255", 9)), "not without asking for it"
+
+
 async def test_who_was_too_slow_was_we() -> None:
     async with delivering(LOOPBACK) as deliverer:
         outcome = await deliverer.post("http://127.0.0.1:1/", {}, b"{}", clock.monotonic())

@@ -69,7 +69,7 @@ async def test_an_acknowledgement_that_comes_while_the_next_change_is_fanned_out
         answered = await desk.send(await desk.claim())
         await desk.hear_stock(stock_changed(100, 6, 6))
         async with desk.database.transaction() as session:
-            await stock_store.fan_out(session, 0, least_products=10, most_products=10, slots=10)
+            await stock_store.fan_out(session, 0, most_products=10, slots=10)
             acknowledgement = asyncio.create_task(finish(desk.database, answered))
             await done_or_waiting_for_a_lock(desk, acknowledgement)
         await acknowledgement
@@ -215,7 +215,7 @@ async def test_a_supplier_that_is_connected_while_its_stock_is_fanned_out_is_tol
         await desk.hear_stock(stock_changed(100, 10, 1))
         async with desk.database.transaction() as session:
             # It finds nobody to tell. Nobody waits for it, and what it does not mark is marked beside it.
-            await stock_store.fan_out(session, 0, least_products=10, most_products=10, slots=10)
+            await stock_store.fan_out(session, 0, most_products=10, slots=10)
             await stock_store.keep_stock(session, [stock_changed(101, 20, 1)])
             await desk.hear_connections(connection("active", 1, RETAILER_B))
             await desk.catch_up()

@@ -117,3 +117,31 @@ async def test_the_end_of_a_call_and_nothing_else_has_the_next_one_claimed(
         await asyncio.wait([task])
     after_calls = [then for before, then in pairwise(steps) if before == "called"]
     assert after_calls[:2] == ["waited", "waited"], steps
+
+
+async def test_a_round_that_finds_nobody_to_call_is_followed_by_a_pause_however_many_claims_it_took(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Endpoints whose secrets cannot be read are found due each time, and fill claims."""
+    steps: list[str] = []
+    woken, paused = asyncio.Event(), asyncio.Event()
+
+    async def claim(*_: object) -> Claimed:
+        assert len(steps) < 4, "it goes round and round"
+        steps.append("claimed")
+        return Claimed((), 512 if len(steps) == 1 else 0, may_find_more=False)
+
+    async def wait_until_set(event: asyncio.Event, _: float) -> bool:
+        assert event is woken
+        steps.append("paused")
+        paused.set()
+        return await event.wait()
+
+    monkeypatch.setattr(sender, "claim", claim)
+    monkeypatch.setattr(clock, "wait_until_set", wait_until_set)
+    context = Context("notifier", desk.settings, desk.database, InProcessBus(publish_timeout_seconds=1))
+    task = asyncio.create_task(Sender(context, woken).run())
+    await asyncio.wait([task, asyncio.ensure_future(paused.wait())], return_when=asyncio.FIRST_COMPLETED)
+    assert steps == ["claimed", "claimed", "paused"]
+    task.cancel()
+    await asyncio.wait([task])

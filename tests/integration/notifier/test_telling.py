@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-import pytest
-
 from services.notifier import fan_out
 from services.notifier.finishing import finish
 from tests.integration.notifier.conftest import (
@@ -59,18 +57,14 @@ async def test_what_is_stocked_no_more_is_told_as_none_available_and_then_again_
         assert [call.stock[0]["version"] for call in shop.calls] == [1, 3, 4]
 
 
-async def test_products_that_change_all_the_time_keep_none_behind_them_waiting(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fan_out, "LEAST_PRODUCTS", 1)
-    monkeypatch.setattr(fan_out, "MOST_PRODUCTS", 1)
+async def test_products_that_change_all_the_time_keep_none_behind_them_waiting(desk: Desk) -> None:
     async with receiver() as shop:
         await desk.register(shop)
         await desk.hear_stock(stock_changed(101, 7, 1))
         fan_out_next = fan_out.in_rounds(desk.database)
         for version in range(1, 3):
             await desk.hear_stock(stock_changed(100, 40 - version, version))
-            await fan_out_next()
+            await fan_out_next(1)
         await desk.send(await desk.claim())
         assert [call.available for call in shop.calls] == [{100: 38, 101: 7}]
 

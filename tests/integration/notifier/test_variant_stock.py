@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from services.notifier.finishing import finish
-from services.notifier.store.replay import replay
+from services.notifier.store.replay import replay_products
 from tests.integration.notifier.conftest import (
     RETAILER_A,
     RETAILER_B,
@@ -330,7 +330,7 @@ class TestDeltas:
             await desk.hear_stock(stock_at(100, 1, {"main": 10}))
             await desk.tell()
             async with desk.database.transaction() as session:
-                replayed = await replay(session, endpoint_id, since=None, product_ids=None)
+                replayed = await replay_products(session, endpoint_id, [100])
             assert (replayed.marked, replayed.deltas_left) == (1, 1)
             await desk.tell()
             assert told(shop)[2:] == [(".updated", "main:100", 10)]

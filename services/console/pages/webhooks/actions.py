@@ -7,7 +7,7 @@ from nicegui import ui
 
 from services.console.forms import Form, form_dialog, moment_in, show_secret
 from services.console.frame import tell_done
-from services.console.pages.webhooks.words import PATH, SIGNED_WITH, outcome_in_words
+from services.console.pages.webhooks.words import PATH, SIGNED_WITH, ids_in, outcome_in_words, whole
 from services.console.visits import Visit
 from services.console.widgets import confirmed, number
 
@@ -74,7 +74,7 @@ class EndpointActions:
 
     def _rotate(self) -> None:
         async def rotate(fields: Form) -> None:
-            body = {"overlap_hours": fields["overlap_hours"]}
+            body = {"overlap_hours": whole(fields["overlap_hours"])}
             rotated = await self._visit.api.post(f"{self._path}/rotate-secret", body)
             show_secret("The new secret", rotated["secret"], SIGNED_WITH)
             await self._refresh()
@@ -99,7 +99,7 @@ class EndpointActions:
             if what.value == "since":
                 body["since"] = moment_in(fields["since"], self._visit.zone) or ""
             elif what.value == "product_ids":
-                body["product_ids"] = (fields["product_ids"] or "").replace(",", " ").split()
+                body["product_ids"] = ids_in(fields["product_ids"])
             await self._tell_again(body)
 
         words = "What comes is the state of then, never an old one, and windows hold. Deltas are never told twice."
@@ -112,7 +112,7 @@ class EndpointActions:
 
     def _replay_feed(self) -> None:
         async def replay(fields: Form) -> None:
-            await self._tell_again({"after": fields["after"]})
+            await self._tell_again({"after": whole(fields["after"])})
 
         words = "It goes on after this logical timestamp; a later one than it has reached leaves out what lies between."
         with form_dialog("Tell again", "Replay", replay, words) as fields:
@@ -129,6 +129,8 @@ def replayed_in_words(answer: Mapping[str, Any]) -> str:
     if answer["acked_timestamp"] is not None:
         return f"It goes on after event {number(answer['acked_timestamp'])}"
     marked = answer["marked"]
+    if marked is None:
+        return "All of it is told again when its windows are over; it is being looked for, part after part"
     words = f"{number(marked)} {'product is' if marked == 1 else 'products are'} told again when their windows are over"
     left = answer["deltas_left"]
     return f"{words}; {number(left)} deltas are never told twice" if left else words

@@ -18,7 +18,10 @@ from services.console.widgets import address, ago, badge, facts, live, moment, n
 REFRESH_SECONDS = 5
 PRECONDITION_FAILED = 412
 # What changes without anybody changing the endpoint.
-NOT_SETTINGS = {"version", "state", "reason", "failing_since", "failures", "next_call_at", "acked_timestamp", "secrets"}
+NOT_SETTINGS = {
+    *("version", "state", "reason", "failing_since", "failures", "next_call_at", "acked_timestamp", "is_replaying"),
+    "secrets",
+}
 
 
 @page("/webhooks/{endpoint_id:int}", "Webhook endpoint")
@@ -81,6 +84,7 @@ def _head(visit: Visit, endpoint: Mapping[str, Any], actions: EndpointActions) -
             {
                 "Failing": ago(endpoint["failing_since"]) if endpoint["failing_since"] else "no",
                 "Next call": _next_call(endpoint, visit),
+                **({"Replay": "what is told again is being looked for"} if endpoint["is_replaying"] else {}),
                 "Secrets that sign": f"the newest, older ones until {', '.join(until)}" if until else "one",
                 **(
                     {"Told up to event": number(endpoint["acked_timestamp"])}

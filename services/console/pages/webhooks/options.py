@@ -6,6 +6,7 @@ from typing import Any
 from nicegui import ui
 
 from services.console.forms import Form
+from services.console.pages.webhooks.words import ids_in, whole
 from services.console.visits import Visit
 
 CROSSINGS = {
@@ -62,11 +63,11 @@ class EndpointFields:
             if name in values:
                 values[name] = values[name] or None
         if "product_ids" in values:
-            values["product_ids"] = (values["product_ids"] or "").replace(",", " ").split() or None
+            values["product_ids"] = ids_in(values["product_ids"]) or None
         name, value = self._form["auth_header.name"], self._form["auth_header.value"]
         values["auth_header"] = {"name": name, **({"value": value} if value else {})} if name else None
         values["url"] = values["url"] or ""
-        return {name: _whole(value) for name, value in values.items()}
+        return {name: whole(value) for name, value in values.items()}
 
     def changed(self) -> dict[str, Any]:
         """The options that the visitor has changed."""
@@ -105,7 +106,7 @@ class EndpointFields:
         label = "Window, in minutes"
         # The API refuses `window_seconds`; the field is in minutes, and is told what is refused all the same.
         self._names.append(MINUTES)
-        field = ui.number(label, value=_whole(seconds / SECONDS_PER_MINUTE), min=0, max=10_080)
+        field = ui.number(label, value=whole(seconds / SECONDS_PER_MINUTE), min=0, max=10_080)
         self._form.add(MINUTES, field, refused_as="window_seconds").props["hint"] = hint
         self._number("calls_at_once", "Calls at once, at most", "1 to 10 calls under way at the same time", 1, 10, 1)
 
@@ -150,8 +151,3 @@ async def supplier_names(visit: Visit) -> dict[int, str]:
         return {}
     connections = await visit.api.pages("/v1/connections", 1000)
     return {one["supplier_id"]: one["supplier_name"] for one in connections if one["state"] != "ended"}
-
-
-def _whole(value: Any) -> Any:  # noqa: ANN401 - what fields hold
-    """A number of a field without its `.0`."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
