@@ -12,6 +12,7 @@ from nicegui.elements.mixins.validation_element import ValidationElement
 from nicegui.elements.mixins.value_element import ValueElement
 
 from services.console.api import RefusedError
+from services.console.widgets import named
 
 UNAUTHORIZED, VERSION_CHANGED = 401, 412
 COPIED_FIELD = 'outlined dense readonly input-class="mono"'
@@ -151,7 +152,7 @@ def show_secret(heading: str, secret: str, words: str, then: Callable[[], object
         ui.label(heading).classes("heading").props('role="heading" aria-level="2"')
         ui.label(words)
         with ui.row().classes("row nowrap"):
-            field = ui.input(value=secret).props(f'{COPIED_FIELD} aria-label="{heading}"').classes("grow secret")
+            field = named(ui.input(value=secret), heading).props(COPIED_FIELD).classes("grow secret")
             copy_button(secret, field)
         ui.label("It is shown this once: nobody can show it again.").classes("note warn")
         with ui.row().classes("row end"):

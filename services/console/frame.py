@@ -125,7 +125,7 @@ def framed(visit: Visit, title: str) -> Iterator[None]:
         ui.space()
         _search(visit)
         _who(visit, dark)
-    with ui.column().classes("content").props('role="main"') as content:
+    with ui.column().classes("content") as content:
         ui.skip_link("Skip to content", target=content)
         yield
 

@@ -11,7 +11,7 @@ from services.console.pages.orders.order_actions import whole
 from services.console.pages.products.words import attributes_in_words
 from services.console.product_picker import pick_product
 from services.console.visits import Visit
-from services.console.widgets import panel
+from services.console.widgets import named, panel
 from shared import clock
 
 # Inventory mostly decides within milliseconds; after that the order's page shows it.
@@ -119,7 +119,7 @@ class _Line:
                 )
                 self._variant.props("outlined dense options-dense").classes("wide-filter").visible = bool(variants)
                 button = ui.button(icon="delete_outline", on_click=lambda: remove(self)).props("flat dense round")
-                button.props(f'aria-label="Remove {product["sku"]}"')
+                named(button, f"Remove {product['sku']}")
             self.said = ui.label().classes("bad field-error").props('role="alert"')
 
     def body(self) -> dict[str, Any]:
