@@ -113,7 +113,7 @@ class Api:
             if cursor is None or len(items) >= limit:
                 return items
 
-    async def stream(self, path: str, **query: str | int | None) -> AsyncIterator[bytes]:
+    async def stream(self, path: str, query: Query) -> AsyncIterator[bytes]:
         """The body of a long answer, piece by piece."""
         await self.renew_in_time()
         try:

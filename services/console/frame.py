@@ -17,7 +17,7 @@ from services.console.visits import DARK, Door, Role, Visit
 log = structlog.get_logger()
 
 EVERYBODY: tuple[Role, ...] = ("supplier", "retailer", "admin")
-UNAUTHORIZED, NOT_FOUND = 401, 404
+UNAUTHORIZED, FORBIDDEN, NOT_FOUND, FAILED = 401, 403, 404, 500
 # The API answers within 30 s, or says that it does not.
 BUILD_SECONDS = 40
 
@@ -84,6 +84,7 @@ def page(address: str, title: str, roles: Sequence[Role] = EVERYBODY) -> Callabl
 
 async def _fill(build: Build, visit: Visit, roles: Sequence[Role]) -> None:
     if visit.role not in roles:
+        ui.context.client.status_code = FORBIDDEN
         empty("lock", "This page is not for you", f"It is for {' and '.join(_plural(role) for role in roles)}.")
         return
     ui.on_exception(tell_error)
@@ -91,6 +92,10 @@ async def _fill(build: Build, visit: Visit, roles: Sequence[Role]) -> None:
         await build(visit)
     except RefusedError as error:
         _tell_refusal(error)
+    except Exception as error:  # told here, in the frame: NiceGUI's own page of it has neither
+        log.exception("console_page_failed", page=visit.address.partition("?")[0], error=repr(error))
+        ui.context.client.status_code = FAILED
+        empty("error_outline", "Something went wrong here", "It is in the console's log. Load the page again.")
 
 
 def _plural(role: Role) -> str:
@@ -183,6 +188,7 @@ def _who(visit: Visit, dark: ui.dark_mode) -> None:
 
 
 def _tell_refusal(error: RefusedError) -> None:
+    ui.context.client.status_code = error.status
     if error.status == NOT_FOUND:
         empty("search_off", "Nothing is here", str(error))
     else:

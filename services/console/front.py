@@ -14,6 +14,8 @@ FIRST_PARTS = frozenset(
         *("inventory", "products", "orders", "webhooks", "suppliers", "account", "company", "platform"),
     }
 )
+# Numbers in addresses are read: longer ones are no numbers to Python.
+ADDRESS_LIMIT_BYTES = 4_000
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 # NiceGUI compiles templates in the browser and starts with a script in the page.
 CONTENT_SECURITY_POLICY = (
@@ -60,6 +62,10 @@ class Guarded:
             else:
                 answer = PlainTextResponse("This form was sent from another site.", status_code=403)
                 await answer(scope, receive, send)
+            return
+
+        if len(scope["path"]) + len(scope["query_string"]) > ADDRESS_LIMIT_BYTES:
+            await PlainTextResponse("This address is too long.", status_code=414)(scope, receive, send)
             return
 
         async def send_guarded(message: Message) -> None:
