@@ -1,45 +1,38 @@
 """What programs, proxies and people are told about an address: its status, and words in place of a failure."""
 
-import pytest
-
 from tests.integration.console.conftest import ConsoleOfTest
 
 ID = "00000000-0000-0000-0000-000000000000"
 
 
-@pytest.mark.parametrize(
-    "address", ["/inventory/100", f"/orders/{ID}", "/products/0", "/webhooks/1", "/inventory/imports/3"]
-)
-async def test_what_the_api_does_not_show_is_a_page_with_its_status(console: ConsoleOfTest, address: str) -> None:
-    await console.sign_in()
-    answer = await console.browser.get(address)
-    assert (answer.status_code, "Nothing is here" in answer.text) == (404, True)
+async def test_what_the_api_does_not_show_is_a_page_with_its_status(console: ConsoleOfTest) -> None:
+    for address in ["/inventory/100", f"/orders/{ID}", "/products/0", "/webhooks/1", "/inventory/imports/3"]:
+        await console.sign_in()
+        answer = await console.browser.get(address)
+        assert (answer.status_code, "Nothing is here" in answer.text) == (404, True)
 
 
-@pytest.mark.parametrize("address", ["/platform/audit", "/platform/companies/1", "/suppliers"])
-async def test_a_page_of_others_says_403(console: ConsoleOfTest, address: str) -> None:
-    await console.sign_in()
-    answer = await console.browser.get(address)
-    assert (answer.status_code, "This page is not for you" in answer.text) == (403, True)
+async def test_a_page_of_others_says_403(console: ConsoleOfTest) -> None:
+    for address in ["/platform/audit", "/platform/companies/1", "/suppliers"]:
+        await console.sign_in()
+        answer = await console.browser.get(address)
+        assert (answer.status_code, "This page is not for you" in answer.text) == (403, True)
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
+async def test_no_page_has_the_address(console: ConsoleOfTest) -> None:
+    for address in [
         "/inventory/abc",
         "/inventory/-1",
         "/inventory/imports/%2E%2E",
         "/inventory/imports/x%3Fy",
         "/products/abc",
         "/orders/x",
-    ],
-)
-async def test_no_page_has_the_address(console: ConsoleOfTest, address: str) -> None:
-    await console.sign_in()
-    console.api.asked.clear()
-    answer = await console.browser.get(address)
-    assert (answer.status_code, "No page has this address" in answer.text) == (404, True)
-    assert console.api.asked == [], "what is in an address never chooses what is asked of the API"
+    ]:
+        await console.sign_in()
+        console.api.asked.clear()
+        answer = await console.browser.get(address)
+        assert (answer.status_code, "No page has this address" in answer.text) == (404, True)
+        assert console.api.asked == [], "what is in an address never chooses what is asked of the API"
 
 
 async def test_no_page_is_made_for_who_is_not_signed_in(console: ConsoleOfTest) -> None:
@@ -47,11 +40,11 @@ async def test_no_page_is_made_for_who_is_not_signed_in(console: ConsoleOfTest) 
     assert (await console.browser.get("/company/nothing")).status_code == 404
 
 
-@pytest.mark.parametrize("address", [f"/products/{'9' * 5000}", f"/orders/import?id={'9' * 5000}"])
-async def test_an_endless_number_in_an_address_is_refused_in_words(console: ConsoleOfTest, address: str) -> None:
-    await console.sign_in()
-    answer = await console.browser.get(address)
-    assert (answer.status_code, answer.text) == (414, "This address is too long.")
+async def test_an_endless_number_in_an_address_is_refused_in_words(console: ConsoleOfTest) -> None:
+    for address in [f"/products/{'9' * 5000}", f"/orders/import?id={'9' * 5000}"]:
+        await console.sign_in()
+        answer = await console.browser.get(address)
+        assert (answer.status_code, answer.text) == (414, "This address is too long.")
 
 
 async def test_a_dead_letter_is_of_one_of_the_services(console: ConsoleOfTest) -> None:
