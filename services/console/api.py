@@ -57,9 +57,9 @@ class Api:
         """The JSON answer to GET; a parameter that is `None` or empty is left out."""
         return (await self.call("GET", path, query=query)).body
 
-    async def post(self, path: str, body: object = None, **query: str | int | None) -> Any:  # noqa: ANN401 - JSON
-        """The JSON answer to POST of a JSON body."""
-        return (await self.call("POST", path, body, query=query)).body
+    async def post(self, path: str, body: object = None, *, once: str | None = None, **query: str | int | None) -> Any:  # noqa: ANN401 - JSON
+        """The JSON answer to POST of a JSON body; with `once` a second one does no more."""
+        return (await self.call("POST", path, body, query=query, once=once)).body
 
     async def patch(self, path: str, body: object, if_match: str | int | None = None) -> Any:  # noqa: ANN401 - JSON
         """The JSON answer to PATCH; with `if_match` only where that is still the version."""

@@ -89,6 +89,16 @@ document.addEventListener(
   },
   true,
 );
+// A double click is one click, where it would do something twice; going from page to page may be quick.
+document.addEventListener(
+  "click",
+  (event) => {
+    if (event.detail < 2 || !event.target.closest("button, .q-btn") || event.target.closest(".pager, .sorter")) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  },
+  true,
+);
 // Up and down go from row to row in a column of numbers that can be changed.
 document.addEventListener("keydown", (event) => {
   const cell = event.target.closest(".cell-edit");

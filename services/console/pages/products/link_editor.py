@@ -5,6 +5,7 @@ from typing import Any
 
 from nicegui import ui
 
+from services.console.number_field import NumberField, whole
 from services.console.product_names import ProductNames
 from services.console.widgets import named
 
@@ -36,7 +37,7 @@ class LinkEditor:
 
     def _keep(self) -> None:
         ids = [product_id for product_id, _ in self._components]
-        self._components = list(zip(ids, (_whole(field.value) for field in self._quantities), strict=True))
+        self._components = list(zip(ids, (whole(field.value) or 0 for field in self._quantities), strict=True))
 
     def _draw(self) -> None:
         self._box.clear()
@@ -44,7 +45,7 @@ class LinkEditor:
         with self._box:
             for index, (product_id, quantity) in enumerate(self._components):
                 with ui.row().classes("row tight nowrap"):
-                    field = ui.number(value=quantity, min=1, precision=0, format="%d")
+                    field = NumberField(value=quantity, least=1)
                     named(field.props("outlined dense"), f"Units of {self._names.sku(product_id)} in {self._what}")
                     self._quantities.append(field.classes("quantity"))
                     ui.label("x").classes("muted")
@@ -72,7 +73,3 @@ class LinkEditor:
         self._keep()
         del self._components[index]
         self._draw()
-
-
-def _whole(value: float | None) -> int:
-    return 0 if value is None else int(value)
