@@ -12,6 +12,8 @@ from shared import clock
 ANSWER_SECONDS = 30
 # A large file is sent while it is read and kept at the other end.
 UPLOAD_SECONDS = 900
+# No list of the API gives more at once than the shortest of them.
+PAGE_ITEMS = 100
 NO_ANSWER = "Basestock does not answer. Try again in a moment."
 
 Query = Mapping[str, str | int | None]
@@ -107,7 +109,7 @@ class Api:
         items: list[Any] = []
         cursor: str | int | None = None
         while True:
-            page = await self.get(path, **query, cursor=cursor, limit=min(limit - len(items), 200))
+            page = await self.get(path, **query, cursor=cursor, limit=min(limit - len(items), PAGE_ITEMS))
             items += page["items"]
             cursor = page["next_cursor"]
             if cursor is None or len(items) >= limit:
@@ -153,9 +155,12 @@ def _given(query: Query | None) -> dict[str, str | int]:
 
 
 async def _json(response: aiohttp.ClientResponse) -> Any:  # noqa: ANN401 - JSON
-    if response.content_type.endswith("json"):
+    if not response.content_type.endswith("json"):
+        return await response.text(errors="replace") or None
+    try:
         return await response.json(content_type=None)
-    return await response.text() or None
+    except ValueError as error:
+        raise RefusedError(502, "no_answer", NO_ANSWER) from error
 
 
 def _refused(status: int, answer: Any) -> RefusedError:  # noqa: ANN401 - JSON

@@ -36,7 +36,7 @@ async def addresses(console: Console) -> dict[int, list[str]]:
         await made(supplier, f"/v1/stock/{SMALL_STOCK}/adjustments", write)
     return {
         SUPPLIER: [f"/products/{sold['id']}", f"/inventory/{SMALL_STOCK}", f"/inventory/{stock['id']}", "/", "/orders"],
-        RETAILER: [f"/orders/{order['order_id']}", f"/products/{sold['id']}", "/suppliers"],
+        RETAILER: ["/", f"/orders/{order['order_id']}", f"/products/{sold['id']}", "/suppliers"],
         0: ["/platform/audit", f"/orders/{order['order_id']}"],
     }
 
@@ -55,6 +55,8 @@ async def test_what_people_call_things_runs_in_nobodys_browser(
     for company_id, pages in addresses.items():
         page = await open_page(company_id, pages[0])
         for address in pages:
-            await page.goto(address)
+            opened = await page.goto(address)
+            assert opened is not None
+            assert opened.status == 200, address
             hits[company_id, address] = await ran(page)
     assert not {where: hit for where, hit in hits.items() if hit}
