@@ -68,6 +68,7 @@ def _app() -> FastAPI:
         console,
         title="Basestock",
         dark=None,
+        language="en-US",
         tailwind=False,
         reconnect_timeout=RECONNECT_SECONDS,
         show_welcome_message=False,

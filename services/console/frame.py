@@ -74,28 +74,31 @@ def page(address: str, title: str, roles: Sequence[Role] = EVERYBODY) -> Callabl
             if visit is None:
                 return RedirectResponse(sign_in_address(here), status_code=303)
             with framed(visit, title):
-                await _fill(build, visit, roles)
-            return None
+                is_signed_in = await _fill(build, visit, roles)
+            return None if is_signed_in else RedirectResponse(sign_in_address(here), status_code=303)
 
         return build
 
     return register
 
 
-async def _fill(build: Build, visit: Visit, roles: Sequence[Role]) -> None:
+async def _fill(build: Build, visit: Visit, roles: Sequence[Role]) -> bool:
+    """Draw the page, or why it is not drawn; whether the visitor is still signed in."""
     if visit.role not in roles:
         ui.context.client.status_code = FORBIDDEN
         empty("lock", "This page is not for you", f"It is for {' and '.join(_plural(role) for role in roles)}.")
-        return
+        return True
     ui.on_exception(tell_error)
     try:
         await build(visit)
     except RefusedError as error:
         _tell_refusal(error)
+        return error.status != UNAUTHORIZED
     except Exception as error:  # told here, in the frame: NiceGUI's own page of it has neither
         log.exception("console_page_failed", page=visit.address.partition("?")[0], error=repr(error))
         ui.context.client.status_code = FAILED
         empty("error_outline", "Something went wrong here", "It is in the console's log. Load the page again.")
+    return True
 
 
 def _plural(role: Role) -> str:
@@ -137,7 +140,7 @@ def framed(visit: Visit, title: str) -> Iterator[None]:
 
 def _navigation(visit: Visit) -> None:
     with ui.link(target="/").classes("brand"):
-        ui.image("/console/icon.svg").classes("brand-icon").props('no-spinner alt=""')
+        ui.element("img").classes("brand-icon").props('src=/console/icon.svg alt=""')
         ui.label("Basestock")
     path = visit.address.split("?", 1)[0]
     sections = [section for section in SECTIONS if visit.role in section.roles]
@@ -173,9 +176,11 @@ def _who(visit: Visit, dark: ui.dark_mode) -> None:
         ui.run_javascript(f"basestock.keepTheme('{theme}')")
 
     company = visit.me["company"]
-    with ui.button().props('flat no-caps dense aria-label="Account"').classes("who"):
-        ui.icon("account_circle")
-        ui.label(company["name"] if company else "Platform").classes("who-name")
+    name = company["name"] if company else "Platform"
+    with ui.button().props("flat no-caps dense").classes("who") as button:
+        button.props["aria-label"] = f"Account: {name}"
+        ui.icon("account_circle").props('aria-hidden="true"')
+        ui.label(name).classes("who-name")
         with ui.menu().props("auto-close"):
             ui.html(f"<div class='menu-head'>{escape(visit.name)}</div>", sanitize=False)
             ui.menu_item("Account and password", lambda: ui.navigate.to("/account"))
@@ -191,6 +196,9 @@ def _tell_refusal(error: RefusedError) -> None:
     ui.context.client.status_code = error.status
     if error.status == NOT_FOUND:
         empty("search_off", "Nothing is here", str(error))
+    elif error.status >= FAILED:
+        with empty("cloud_off", "Basestock does not answer as it should", str(error)):
+            ui.button("Try again", on_click=ui.navigate.reload).props("unelevated")
     else:
         empty("error_outline", "Basestock refused this", str(error))
 

@@ -22,7 +22,7 @@ async def test_a_clerk_signs_in_goes_on_to_the_page_asked_for_and_signs_out(
     await page.get_by_label("Password").fill(PASSWORD)
     await page.keyboard.press("Enter")
     await expect(page).to_have_url(f"{console.url}/account")
-    await page.get_by_label("Account", exact=True).click()
+    await page.get_by_role("button", name="Account: Supplier A").click()
     await page.get_by_text("Sign out").click()
     await expect(page).to_have_url(f"{console.url}/sign-in")
     await page.goto("/account")

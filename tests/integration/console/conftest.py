@@ -1,6 +1,6 @@
 """The console before an API that answers what a test says."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,8 +27,12 @@ class SaidApi:
     answers: dict[str, tuple[int, Any]] = field(default_factory=lambda: {"/v1/me": (200, KEY)})
     asked: list[web.Request] = field(default_factory=list)
 
+    instead: Callable[[web.Request], Awaitable[web.Response]] | None = None
+
     async def answer(self, request: web.Request) -> web.Response:
         self.asked.append(request)
+        if self.instead is not None:
+            return await self.instead(request)
         missing = (404, {"detail": "There is nothing.", "code": "not_found"})
         status, body = self.answers.get(request.path, missing)
         return web.json_response(body, status=status)
