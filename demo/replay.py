@@ -110,9 +110,12 @@ async def create_products(supplier: Api, assortment: Assortment, progress: Progr
 
 
 def products_of(assortment: Assortment) -> list[dict[str, Any]]:
-    """The assortment as rows of a file to import; a style is called like its first code."""
+    """The assortment as rows of a file to import; a style is called like its first code.
+
+    All of it is shown to the shop, which sells it.
+    """
     codes = [
-        {"type": _type_of(code, assortment), "sku": code, "name": name[:NAME_LIMIT]}
+        {"type": _type_of(code, assortment), "sku": code, "name": name[:NAME_LIMIT], "visibility": "connected"}
         for code, name in assortment.names.items()
     ]
     return codes + [
@@ -120,6 +123,7 @@ def products_of(assortment: Assortment) -> list[dict[str, Any]]:
             "type": "customisable",
             "sku": stem,
             "name": assortment.names[of_style[0]][:NAME_LIMIT],
+            "visibility": "connected",
             "variants": [_variant(code, stem) for code in of_style],
         }
         for stem, of_style in assortment.styles.items()

@@ -105,7 +105,7 @@ class Api:
         return Answer(answer, response.headers.get("ETag"), str(following["url"]) if following else None)
 
     async def pages(self, path: str, limit: int, **query: str | int | None) -> list[Any]:
-        """At most `limit` items of a list that comes in pages."""
+        """At most `limit` items of a list that comes in pages, which every service gives 100 of at once."""
         items: list[Any] = []
         cursor: str | int | None = None
         while True:

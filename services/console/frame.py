@@ -195,7 +195,8 @@ def _who(visit: Visit, dark: ui.dark_mode) -> None:
 def _tell_refusal(error: RefusedError) -> None:
     ui.context.client.status_code = error.status
     if error.status == NOT_FOUND:
-        empty("search_off", "Nothing is here", str(error))
+        with empty("search_off", "Nothing is here", str(error)):
+            ui.link("To the overview", "/")
     elif error.status >= FAILED:
         with empty("cloud_off", "Basestock does not answer as it should", str(error)):
             ui.button("Try again", on_click=ui.navigate.reload).props("unelevated")

@@ -15,17 +15,11 @@ from tests.end_to_end.system import ADMIN_KEY, RETAILER, SUPPLIER, with_seeds
 OTHER_SUPPLIER = 3
 # The platform admin makes them, one for each company.
 PASSWORD = "a password of the tests"
-# Nothing is waited for that long, unless the machine is busy with other tests.
-expect.set_options(timeout=20_000)
-
 # A machine that runs other tests too takes its time.
 EXPECT_MILLISECONDS, ACT_MILLISECONDS = 30_000, 60_000
 expect.set_options(timeout=EXPECT_MILLISECONDS)
 
 Open = Callable[..., Awaitable[Page]]
-
-# Pages take longer where the machine has others to serve.
-expect.set_options(timeout=30_000)
 
 
 @dataclass(frozen=True, slots=True)

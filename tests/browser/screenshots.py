@@ -28,7 +28,10 @@ THEMES = ("light", "dark")
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Somebody with a key, and the pages that are photographed as theirs, by name."""
+    """Somebody with a key, and the pages that are photographed as theirs, by name.
+
+    An address may have buttons behind it that are pressed first: `/webhooks/1 > Replay`.
+    """
 
     role: str
     key: str
@@ -69,14 +72,18 @@ async def _supplier(url: str, key: str) -> Visitor:
                 "inventory": "/inventory",
                 "inventory-backordered": "/inventory?state=backordered",
                 "inventory-nothing-found": "/inventory?q=nothing-is-called-so",
+                "inventory-edit": "/inventory > Change On hand",
                 "item": f"/inventory/{entry['product_id']}",
+                "item-settings": f"/inventory/{entry['product_id']} > Settings",
                 "imports": "/inventory/imports",
                 "products": "/products",
                 "product": f"/products/{product['id']}",
+                "product-duplicate": f"/products/{product['id']} > Duplicate",
                 "new-product": "/products/new",
                 "products-import": "/products/import",
                 "orders": "/orders",
                 "order": f"/orders/{order['items'][0]['order_id']}",
+                "order-send": f"/orders/{order['items'][0]['order_id']} > Send",
                 "new-order": "/orders/new",
                 "orders-import": "/orders/import",
                 "refused-messages": "/orders/dead-letters",
@@ -111,18 +118,35 @@ async def _retailer(url: str, key: str) -> Visitor:
                 "products": "/products",
                 "orders": "/orders",
                 "order": f"/orders/{order['order_id']}",
+                "order-cancel": f"/orders/{order['order_id']} > Cancel the order",
+                "order-return": f"/orders/{order['order_id']} > Take a return",
                 "company": "/company",
                 "webhooks": "/webhooks",
+                "new-endpoint": "/webhooks/new",
                 "endpoint": endpoint,
+                "endpoint-replay": f"{endpoint} > Replay",
+                "endpoint-rotate": f"{endpoint} > Rotate secret",
                 "attempt": f"{endpoint}/attempts/{attempt['id']}",
             },
         )
 
 
 def _platform(company_id: int) -> Visitor:
+    company = f"/platform/companies/{company_id}"
     pages = ("companies", "connections", "operations", "dead-letters", "audit")
-    named = {page: f"/platform/{page}" for page in pages}
-    return Visitor("admin", ADMIN_KEY, {"overview": "/", "company": f"/platform/companies/{company_id}", **named})
+    return Visitor(
+        "admin",
+        ADMIN_KEY,
+        {
+            "overview": "/",
+            "company": company,
+            "company-user": f"{company} > Add a user",
+            "company-key": f"{company} > Make an API key",
+            "new-company": "/platform/companies > Add a company",
+            "new-connection": "/platform/connections > Connect two companies",
+            **{page: f"/platform/{page}" for page in pages},
+        },
+    )
 
 
 async def _photograph(running: Browser, url: str, visitor: Visitor, size: str, theme: str, folder: Path) -> list[str]:
@@ -133,10 +157,17 @@ async def _photograph(running: Browser, url: str, visitor: Visitor, size: str, t
     await context.request.post("/sign-in", form={"key": visitor.key}, headers={"Origin": url})
     page = await context.new_page()
     complaints = Complaints(page)
-    for name, address in visitor.pages.items():
+    for name, way in visitor.pages.items():
+        address, *buttons = way.split(" > ")
         await page.goto(address)
         await page.wait_for_load_state("networkidle")
-        await page.screenshot(path=folder / f"{visitor.role}-{name}-{size}-{theme}.png")
+        for button in buttons:
+            await page.get_by_role("button", name=button).first.click()
+            await page.locator(".q-dialog__inner, .q-menu").first.wait_for()
+        # What is open over a page stays where it is; on a tablet the whole of the page is seen.
+        is_whole = size == "tablet" and not buttons
+        picture = folder / f"{visitor.role}-{name}-{size}-{theme}.png"
+        await page.screenshot(path=picture, full_page=is_whole, animations="disabled")
     await context.close()
     return complaints.said
 

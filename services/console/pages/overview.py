@@ -8,6 +8,8 @@ from services.console.api import RefusedError
 from services.console.frame import empty, page
 from services.console.pages.demo_data import offer_demo_data
 from services.console.pages.inventory.words import KINDS, STATES, reason_in_words
+from services.console.pages.orders.words import STATUS_TONES, STATUS_WORDS, waits_in_words
+from services.console.product_names import ProductNames
 from services.console.visits import Visit
 from services.console.widgets import Tone, address, badge, live, moment, number, panel, tile
 
@@ -29,16 +31,18 @@ async def _of_supplier(visit: Visit) -> None:
         return
     tiles = ui.element("div").classes("tiles")
     recent = ui.column().classes("w-full")
+    names = ProductNames(visit)
 
     async def refresh(stock: dict[str, Any] | None = None) -> None:
         stock = stock or await visit.api.get("/v1/stock/summary")
         entries = (await visit.api.get("/v1/stock/ledger", limit=RECENT))["items"]
+        await names.learn([entry["product_id"] for entry in entries])
         tiles.clear()
         with tiles:
             _stock_tiles(stock)
         recent.clear()
         with recent, panel("What changed last"):
-            _movements(visit, entries)
+            _movements(visit, entries, names)
 
     await refresh(summary)
     live(refresh, SUMMARY_SECONDS)
@@ -53,7 +57,7 @@ def _stock_tiles(stock: dict[str, Any]) -> None:
         tile(number(stock[state]), STATES[state].lower(), target, tone if stock[state] else "")
 
 
-def _movements(visit: Visit, entries: list[dict[str, Any]]) -> None:
+def _movements(visit: Visit, entries: list[dict[str, Any]], names: ProductNames) -> None:
     if not entries:
         ui.label("Nothing yet: a level that is set, an order, or an imported file shows here.").classes("muted")
     with ui.element("div").classes("timeline"):
@@ -62,7 +66,8 @@ def _movements(visit: Visit, entries: list[dict[str, Any]]) -> None:
                 ui.label(moment(entry["occurred_at"], visit.zone)).classes("muted")
                 with ui.row().classes("row tight"):
                     badge(KINDS.get(entry["kind"], entry["kind"]))
-                    ui.link(f"Product {entry['product_id']}", f"/inventory/{entry['product_id']}")
+                    ui.link(names.sku(entry["product_id"]), f"/inventory/{entry['product_id']}")
+                    ui.label(names.name(entry["product_id"]))
                     ui.label(reason_in_words(entry)).classes("muted")
                 ui.label(f"{entry['on_hand_delta']:+,} on hand, now {number(entry['on_hand_after'])}").classes("number")
 
@@ -86,6 +91,8 @@ async def _of_retailer(visit: Visit) -> None:
         tile(number(len(endpoints)), "webhook endpoints", "/webhooks")
         troubled = [one for one in endpoints if one["state"] == "disabled" or one.get("failing_since")]
         tile(number(len(troubled)), "of them failing or disabled", "/webhooks", "bad" if troubled else "ok")
+    if visit.may("orders:read"):
+        await _newest_orders(visit)
     if not active:
         with panel():
             empty("hub", "No supplier yet", "The platform's admin connects suppliers with retailers. Ask for it.")
@@ -95,6 +102,21 @@ async def _of_retailer(visit: Visit) -> None:
             empty("webhook", "No webhook yet", "Be told of each change of the stock that suppliers share with you."),
         ):
             ui.button("Set the URL", on_click=lambda: ui.navigate.to("/company")).props("unelevated")
+
+
+async def _newest_orders(visit: Visit) -> None:
+    orders = (await visit.api.get("/v1/orders", limit=RECENT))["items"]
+    if not orders:
+        return
+    with panel("Your newest orders"), ui.element("div").classes("timeline"):
+        for order in orders:
+            with ui.element("div").classes("moment"):
+                ui.label(moment(order["received_at"], visit.zone)).classes("muted")
+                with ui.row().classes("row tight"):
+                    ui.link(order["external_ref"], f"/orders/{order['order_id']}")
+                    badge(STATUS_WORDS[order["status"]], STATUS_TONES.get(order["status"], ""))
+                    ui.label(waits_in_words(order["lines"])).classes("muted")
+                ui.label(f"{len(order['lines']):,} lines").classes("number muted")
 
 
 async def _of_platform(visit: Visit) -> None:

@@ -8,6 +8,7 @@ from nicegui import ui
 
 from services.console.frame import empty, page
 from services.console.pages.company.connections import connection_list
+from services.console.product_names import ProductNames
 from services.console.visits import Visit
 from services.console.widgets import Asked, Column, Listed, PagedList, address, list_heading, live, number
 
@@ -15,6 +16,7 @@ HERE = "/suppliers"
 COLUMNS = (
     Column("supplier", "Supplier"),
     Column("sku", "Stock product", "link"),
+    Column("name", "Name"),
     Column("sold_as", "Sold as"),
     Column("available", "Available", "number"),
     Column("lead_time", "Lead time", "number"),
@@ -38,11 +40,16 @@ async def shared_stock(visit: Visit) -> None:
 
 async def _stock(visit: Visit, connections: Sequence[Mapping[str, Any]]) -> None:
     chosen = {"q": visit.query.get("q", ""), "supplier": visit.query.get("supplier", "")}
-    names = {"": "All suppliers", **{str(one["supplier_id"]): one["supplier_name"] for one in connections}}
+    suppliers = {"": "All suppliers", **{str(one["supplier_id"]): one["supplier_name"] for one in connections}}
+
+    names = ProductNames(visit)
 
     async def fetch(asked: Asked) -> Listed:
         wanted = [one for one in connections if chosen["supplier"] in {"", str(one["supplier_id"])}]
-        return await _page(visit, wanted, chosen["q"], asked)
+        listed = await _page(visit, wanted, chosen["q"], asked)
+        await names.learn([row["id"] for row in listed.rows])
+        rows = [row | {"name": names.name(row["id"])} | _address(row["id"], names) for row in listed.rows]
+        return Listed(rows, listed.next_cursor)
 
     async def choose(name: str, value: str | None) -> None:
         chosen[name] = (value or "").strip()
@@ -65,10 +72,11 @@ async def _stock(visit: Visit, connections: Sequence[Mapping[str, Any]]) -> None
         field = ui.input(placeholder="Search by SKU", value=chosen["q"]).classes("page-search")
         field.props('outlined dense clearable debounce=300 type=search aria-label="Search by SKU"')
         field.on_value_change(lambda event: choose("q", event.value))
-        value = chosen["supplier"] if chosen["supplier"] in names else ""
-        supplier = ui.select(names, value=value).props('outlined dense options-dense aria-label="Supplier"')
+        value = chosen["supplier"] if chosen["supplier"] in suppliers else ""
+        supplier = ui.select(suppliers, value=value).props('outlined dense options-dense aria-label="Supplier"')
         supplier.classes("filter").on_value_change(lambda event: choose("supplier", event.value))
-    stock = PagedList(COLUMNS, fetch, key="id", when_empty=none_found)
+    columns = [column for column in COLUMNS if column.name != "supplier" or len(connections) > 1]
+    stock = PagedList(columns, fetch, key="id", when_empty=none_found)
     await stock.load()
     live(stock.refresh, REFRESH_SECONDS)
 
@@ -98,6 +106,11 @@ async def _page(visit: Visit, connections: Sequence[Mapping[str, Any]], q: str, 
     return Listed(rows, None)
 
 
+def _address(product_id: int, names: ProductNames) -> dict[str, str]:
+    """Where its page is: of a product that its supplier does not show there is none, though its stock is shared."""
+    return {"sku_address": f"/products/{product_id}"} if names.knows(product_id) else {}
+
+
 def _row(item: Mapping[str, Any], supplier: str) -> dict[str, Any]:
     base, *others = item["linked"]
     available, days = item["quantity_available"], item["lead_time_days"]
@@ -105,12 +118,11 @@ def _row(item: Mapping[str, Any], supplier: str) -> dict[str, Any]:
         "id": base["product"]["id"],
         "supplier": supplier,
         "sku": base["product"]["supplier_sku"],
-        "sku_address": f"/products/{base['product']['id']}",
         "sold_as": _sold_as(others),
         "available": number(available),
         "available_tone": "bad" if available <= 0 else "",
-        "lead_time": "" if days is None else f"{number(days)} {'day' if days == 1 else 'days'}",
-        "capacity": "" if item["daily_capacity"] is None else number(item["daily_capacity"]),
+        "lead_time": "-" if days is None else f"{number(days)} {'day' if days == 1 else 'days'}",
+        "capacity": "-" if item["daily_capacity"] is None else number(item["daily_capacity"]),
     }
 
 

@@ -72,7 +72,8 @@ async def test_codes_become_stock_products_postage_is_untracked_and_a_style_link
         ("customisable", "POST"),
         ("customisable", "84029"),
     }
-    assert bodies["customisable", "POST"].keys() == {"sku", "name", "type"}, "no link: untracked"
+    assert bodies["customisable", "POST"].keys() == {"sku", "name", "type", "visibility"}, "no link: untracked"
+    assert {body["visibility"] for body in bodies.values()} == {"connected"}, "the shop sees what it sells"
     assert bodies["customisable", "84029"]["variants"] == [
         {"sku": code, "attributes": [{"name": "Letter", "value": code[-1]}], "base_stock_sku": code}
         for code in ("84029E", "84029G")

@@ -64,10 +64,10 @@ async def orders_page(visit: Visit) -> None:
 def _actions(visit: Visit) -> None:
     with ui.row().classes("row tight buttons"):
         if visit.may("orders:write") and not visit.is_admin:
-            ui.button("Enter an order", icon="add", on_click=lambda: ui.navigate.to(f"{HERE}/new")).props("unelevated")
+            ui.button("New order", icon="add", on_click=lambda: ui.navigate.to(f"{HERE}/new")).props("unelevated")
             ui.button("Import", on_click=lambda: ui.navigate.to(f"{HERE}/import")).props("outline")
         if not visit.is_admin:
-            ui.button("Refused messages", on_click=lambda: ui.navigate.to(f"{HERE}/dead-letters")).props("outline")
+            ui.link("Refused messages", f"{HERE}/dead-letters").classes("export")
 
 
 def _filters(
@@ -82,7 +82,7 @@ def _filters(
             view.props('unelevated no-caps toggle-color=primary aria-label="Whose orders"').classes("views")
         search = ui.input(placeholder="Reference or id", value=chosen["q"])
         search.props('outlined dense clearable debounce=300 type=search aria-label="Search by reference or id"')
-        search.classes("page-search").on_value_change(lambda event: choose("q", event.value))
+        search.classes("page-search short").on_value_change(lambda event: choose("q", event.value))
         selects: list[tuple[str, Mapping[str, str], str]] = [("status", STATES, "State"), ("waiting", WAITING, "Waits")]
         if visit.is_admin:
             sellers = {"": "Every seller", **{str(one): name for one, name in companies.items()}}
@@ -121,5 +121,5 @@ def _none(visit: Visit, chosen: Mapping[str, str]) -> None:
         words = "They come over HTTP, RabbitMQ, from files, and from this console."
         with empty("receipt_long", "No orders yet", words), ui.row().classes("row tight center"):
             if visit.may("orders:write"):
-                ui.button("Enter an order", on_click=lambda: ui.navigate.to(f"{HERE}/new")).props("unelevated")
+                ui.button("New order", on_click=lambda: ui.navigate.to(f"{HERE}/new")).props("unelevated")
                 ui.button("Import orders", on_click=lambda: ui.navigate.to(f"{HERE}/import")).props("outline")

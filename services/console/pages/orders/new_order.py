@@ -18,7 +18,7 @@ from shared import clock
 WAIT_SECONDS = 1
 
 
-@page("/orders/new", "Enter an order", ("supplier", "retailer"))
+@page("/orders/new", "New order", ("supplier", "retailer"))
 async def new_order(visit: Visit) -> None:
     """Lines are chosen by search; the reference is proposed."""
 

@@ -45,14 +45,14 @@ async def _rest(order: ShownOrder, box: ui.element, more: ui.button) -> None:
 
 def _line(order: ShownOrder, line: Mapping[str, Any]) -> None:
     ui.label(str(line["line_id"])).classes("muted number")
-    with ui.row().classes("row tight"):
+    with ui.row().classes("row tight nowrap"):
         if order.names.knows(line["product_id"]):
             ui.link(order.names.sku(line["product_id"]), f"/products/{line['product_id']}").classes("mono")
         else:
             ui.label(order.names.sku(line["product_id"])).classes("mono")
         if line["variant_sku"]:
             ui.label(line["variant_sku"]).classes("mono")
-        ui.label(order.names.name(line["product_id"])).classes("muted")
+        ui.label(order.names.name(line["product_id"])).classes("muted grow")
     ui.label(f"{line['quantity']:,}").classes("number")
     with ui.row().classes("row tight"):
         badge(STATUS_WORDS[line["status"]], STATUS_TONES.get(line["status"], ""))

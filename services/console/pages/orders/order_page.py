@@ -65,7 +65,7 @@ def _head(order: ShownOrder) -> None:
     body = order.body
     with ui.row().classes("row between"):
         with ui.row().classes("row tight buttons"):
-            ui.label(body["external_ref"]).classes("mono heading").props('role="heading" aria-level="2"')
+            ui.label(body["external_ref"]).classes("item-title").props('role="heading" aria-level="2"')
             badge(STATUS_WORDS[body["status"]], STATUS_TONES.get(body["status"], ""))
             if body["state"] == "cancelled" and body["status"] != "cancelled":
                 badge("the rest was cancelled", "warn")

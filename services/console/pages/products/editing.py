@@ -80,8 +80,8 @@ async def product_page(visit: Visit) -> None:
 def _head(visit: Visit, product: Mapping[str, Any], companies: Mapping[int, str], *, may_change: bool) -> None:
     with ui.row().classes("row between"):
         with ui.row().classes("row tight buttons"):
-            ui.label(product["sku"]).classes("mono heading").props('role="heading" aria-level="2"')
-            ui.label(product["name"])
+            ui.label(product["name"]).classes("item-title").props('role="heading" aria-level="2"')
+            ui.label(product["sku"]).classes("mono muted")
             badge(TYPE_WORDS[product["type"]])
             if is_unlinked(product):
                 badge("untracked", "warn")
