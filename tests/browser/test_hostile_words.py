@@ -1,10 +1,11 @@
 """Names, SKUs, reasons and references that are written to run in somebody else's browser: they are shown, no more."""
 
 import pytest
-from playwright.async_api import Page
+from playwright.async_api import Page, expect
 
 from tests.app import Client
 from tests.browser.conftest import Console, Open
+from tests.browser.test_pages import sticks_out
 from tests.end_to_end.system import RETAILER, SUPPLIER
 
 SMALL_STOCK = 100
@@ -60,3 +61,21 @@ async def test_what_people_call_things_runs_in_nobodys_browser(
             assert opened.status == 200, address
             hits[company_id, address] = await ran(page)
     assert not {where: hit for where, hit in hits.items() if hit}
+
+
+async def test_names_as_long_as_can_be_fit_into_a_tablet(console: Console, open_page: Open) -> None:
+    async with console.client(SUPPLIER) as supplier:
+        named = {"sku": f"LONG{'W' * 196}", "name": "W" * 200, "type": "stock", "visibility": "connected"}
+        product = await made(supplier, "/v1/products", named)
+        lines = [{"product_id": product["id"], "quantity": 1}]
+        order = await made(supplier, "/v1/orders?wait=5", {"external_ref": "R" * 200, "lines": lines})
+    page = await open_page(SUPPLIER, f"/products/{product['id']}", width=820, height=1180)
+    for address in (
+        f"/products/{product['id']}",
+        f"/inventory/{product['id']}",
+        f"/orders/{order['order_id']}",
+        "/products",
+    ):
+        await page.goto(address)
+        await expect(page.get_by_text("WWWWWWWW").first).to_be_visible()
+        assert await sticks_out(page) == [], address
