@@ -117,7 +117,8 @@ def _bare(title: str) -> Iterator[None]:
 def framed(visit: Visit, title: str) -> Iterator[None]:
     """The bar, the navigation, and the content between them."""
     ui.add_head_html(f'<link rel="stylesheet" href="{STYLESHEET}"><link rel="icon" href="/console/icon.svg">')
-    ui.add_body_html('<script src="/console/console.js" defer></script>')
+    holder = visit.api.credential.holder if visit.api.credential else ""
+    ui.add_body_html(f'<script src="/console/console.js" data-holder="{holder}" defer></script>')
     ui.colors(primary="#0f5ea8", positive="#1a6e3c", negative="#b3261e", warning="#8a5a00")
     dark = ui.dark_mode(value=visit.dark)
     # NiceGUI's own way to show it where there is room asks the browser, and fails when that takes a second.

@@ -108,7 +108,7 @@ async def renew(request: Request) -> Response:
         await api.renew_in_time()
     except RefusedError as error:
         return JSONResponse({"signed_in": False, "detail": str(error)}, status_code=error.status)
-    answer = JSONResponse({"signed_in": True})
+    answer = JSONResponse({"signed_in": True, "holder": credential.holder})
     if api.credential and api.credential != credential:
         door.keep(answer, api.credential, request)
     return answer

@@ -61,3 +61,16 @@ async def test_nothing_is_changed_for_another_site(console: Console, open_page: 
         max_redirects=0,
     )
     assert led_away.headers["location"] == "/"
+
+
+async def test_an_open_page_is_not_left_to_who_signs_in_after_it(console: Console, open_page: Open) -> None:
+    page = await open_page(SUPPLIER, "/account")
+    await expect(page.get_by_role("button", name="Account: Supplier A")).to_be_visible()
+    await page.evaluate("basestock.renew()")
+    await page.evaluate("window.isSame = true")
+    await page.context.request.post(
+        "/sign-in", form={"key": console.keys[OTHER_SUPPLIER]}, headers={"Origin": console.url}, max_redirects=0
+    )
+    assert await page.evaluate("window.isSame"), "it is loaded anew where somebody else has signed in, and only there"
+    await page.evaluate("void basestock.renew()")
+    await expect(page.get_by_role("button", name="Account: Supplier B")).to_be_visible()

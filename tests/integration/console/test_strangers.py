@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 
+import jwt
 from pydantic import SecretStr
 
 from services.console.front import FORM_LIMIT_BYTES
@@ -123,3 +124,21 @@ async def test_nobody_fills_the_disk_through_a_form(console: ConsoleOfTest) -> N
     in_chunks = await console.browser.post("/sign-in", content=endless(), headers=headers)
     assert in_chunks.status_code >= 400
     assert "string_type" not in in_chunks.text, "it was read to its end"
+
+
+async def test_a_session_says_whose_it_is_and_nothing_that_signs_in(console: ConsoleOfTest) -> None:
+    await console.sign_in()
+    said = (await console.browser.post("/session/renew", headers={"Origin": URL})).json()
+    page = (await console.browser.get("/account")).text
+    assert said == {"signed_in": True, "holder": KEY.holder}
+    assert f'data-holder="{KEY.holder}"' in page
+    assert KEY.secret not in page
+    others = {Credential("key", "bsk_2").holder, Credential("user", "bsk_1").holder}
+    assert KEY.holder not in others
+
+
+def test_all_tokens_of_a_user_have_one_holder() -> None:
+    secret = "of catalog, which signs the tokens of users"
+    tokens = [jwt.encode({"sub": sub, "iat": iat}, secret) for sub, iat in (("5", 1), ("5", 2), ("6", 1))]
+    first, later, other = (Credential("user", token).holder for token in tokens)
+    assert first == later != other
