@@ -12,6 +12,7 @@ from shared import clock
 ANSWER_SECONDS = 30
 # A large file is sent while it is read and kept at the other end.
 UPLOAD_SECONDS = 900
+# No list of the API gives more at once than the shortest of them.
 PAGE_ITEMS = 100
 NO_ANSWER = "Basestock does not answer. Try again in a moment."
 
@@ -58,9 +59,9 @@ class Api:
         """The JSON answer to GET; a parameter that is `None` or empty is left out."""
         return (await self.call("GET", path, query=query)).body
 
-    async def post(self, path: str, body: object = None, **query: str | int | None) -> Any:  # noqa: ANN401 - JSON
-        """The JSON answer to POST of a JSON body."""
-        return (await self.call("POST", path, body, query=query)).body
+    async def post(self, path: str, body: object = None, *, once: str | None = None, **query: str | int | None) -> Any:  # noqa: ANN401 - JSON
+        """The JSON answer to POST of a JSON body; with `once` a second one does no more."""
+        return (await self.call("POST", path, body, query=query, once=once)).body
 
     async def patch(self, path: str, body: object, if_match: str | int | None = None) -> Any:  # noqa: ANN401 - JSON
         """The JSON answer to PATCH; with `if_match` only where that is still the version."""
@@ -114,7 +115,7 @@ class Api:
             if cursor is None or len(items) >= limit:
                 return items
 
-    async def stream(self, path: str, **query: str | int | None) -> AsyncIterator[bytes]:
+    async def stream(self, path: str, query: Query) -> AsyncIterator[bytes]:
         """The body of a long answer, piece by piece."""
         await self.renew_in_time()
         try:
@@ -154,9 +155,12 @@ def _given(query: Query | None) -> dict[str, str | int]:
 
 
 async def _json(response: aiohttp.ClientResponse) -> Any:  # noqa: ANN401 - JSON
-    if response.content_type.endswith("json"):
+    if not response.content_type.endswith("json"):
+        return await response.text(errors="replace") or None
+    try:
         return await response.json(content_type=None)
-    return await response.text() or None
+    except ValueError as error:
+        raise RefusedError(502, "no_answer", NO_ANSWER) from error
 
 
 def _refused(status: int, answer: Any) -> RefusedError:  # noqa: ANN401 - JSON

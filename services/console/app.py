@@ -14,6 +14,7 @@ from starlette.staticfiles import StaticFiles
 import services.console.pages  # noqa: F401 - registers them
 from services.console import downloads, sign_in
 from services.console.api import ANSWER_SECONDS, Api
+from services.console.no_page import no_page
 from services.console.session import Credential, Sealer
 from services.console.visits import Door
 from shared.settings import Settings
@@ -56,6 +57,8 @@ def _app() -> FastAPI:
     console.include_router(downloads.router)
     console.mount("/console", StaticFiles(directory=STATIC))
 
+    nicegui_app.exception_handler(404)(no_page)
+
     @console.get("/livez")
     async def livez() -> dict[str, str]:
         """The process answers."""
@@ -65,6 +68,7 @@ def _app() -> FastAPI:
         console,
         title="Basestock",
         dark=None,
+        language="en-US",
         tailwind=False,
         reconnect_timeout=RECONNECT_SECONDS,
         show_welcome_message=False,

@@ -30,7 +30,7 @@ async def _passed_on(request: Request, path: str, name: str) -> Response:
     credential = door.credential_of(request)
     if credential is None:
         return RedirectResponse(sign_in_address(request.url.path), status_code=303)
-    pieces = door.new_api(credential).stream(path, **dict(request.query_params))
+    pieces = door.new_api(credential).stream(path, request.query_params)
     try:
         # Refusals come before the first piece: later ones end the download, and browsers say so.
         first = await anext(pieces, b"")

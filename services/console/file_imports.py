@@ -69,7 +69,7 @@ class FileImport:
                 # In the browser alone: it opens a file dialog only for who has just clicked.
                 choose.on("click", js_handler=f"() => getElement({self._picker.id}).pickFiles()")
                 ui.label("Nothing is changed yet: you see first what it would do.").classes("muted")
-            self._wrong = ui.column().classes("note bad").props('role="alert"')
+            self._wrong = ui.label().classes("note bad").props('role="alert"')
             self._wrong.visible = False
         self._result = ui.column().classes("stack")
 
@@ -94,7 +94,7 @@ class FileImport:
                 "POST", self._kind.upload_path, self._file.iterate(), query=query, once=once
             )
         except RefusedError as error:
-            self._tell(error.detail, *(f"{name}: {why}" for name, why in error.errors.items()))
+            self._tell(str(error))
             return
         ui.navigate.history.replace(address(self._kind.here, id=sent.body["id"]))
         await self._follow(sent.body["id"], is_dry_run=is_dry_run)
@@ -122,12 +122,8 @@ class FileImport:
     async def _import(self) -> None:
         await self._send(is_dry_run=False)
 
-    def _tell(self, *lines: str) -> None:
-        self._wrong.clear()
-        self._wrong.visible = True
-        with self._wrong:
-            for line in dict.fromkeys(lines):
-                ui.label(line)
+    def _tell(self, words: str) -> None:
+        self._wrong.text, self._wrong.visible = words, True
 
 
 class _Progress:

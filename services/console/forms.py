@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 from nicegui import ui
@@ -12,6 +13,8 @@ from nicegui.elements.mixins.validation_element import ValidationElement
 from nicegui.elements.mixins.value_element import ValueElement
 
 from services.console.api import RefusedError
+from services.console.number_field import whole
+from services.console.widgets import named
 
 UNAUTHORIZED, VERSION_CHANGED = 401, 412
 COPIED_FIELD = 'outlined dense readonly input-class="mono"'
@@ -28,6 +31,9 @@ class Form:
         self._fields: dict[str, ValueElement[Any]] = {}
         self._refused_as: dict[str, str] = {}
         self._is_sending = False
+        self._keys: dict[str, str] = {}
+        # Of a dialog, which is closing: what is pressed meanwhile is not meant.
+        self.is_over = False
         self.button: ui.button
         self.note: ui.label
         self.anew: ui.button
@@ -52,16 +58,20 @@ class Form:
         value = self._fields[name].value
         if isinstance(value, str):
             value = value.strip() or None
-        return value
+        return whole(value) if isinstance(value, float) else value
 
     @property
     def values(self) -> dict[str, Any]:
         """What is in all fields."""
         return {name: self[name] for name in self._fields}
 
+    def once(self, body: object) -> str:
+        """The idempotency key of what this form sends: the same for the same body, however often that is sent."""
+        return self._keys.setdefault(json.dumps(body, sort_keys=True), uuid4().hex)
+
     async def send(self) -> None:
         """Do what the form is for, once at a time, and tell what is refused."""
-        if self._is_sending:
+        if self._is_sending or self.is_over:
             return
         self._is_sending = True
         self.button.props("loading")
@@ -130,6 +140,7 @@ def form_dialog(
 
         async def send() -> None:
             await submit(shown)
+            shown.is_over = True
             dialog.close()
 
         with form(send, action, cancel=dialog.close) as shown:
@@ -151,7 +162,7 @@ def show_secret(heading: str, secret: str, words: str, then: Callable[[], object
         ui.label(heading).classes("heading").props('role="heading" aria-level="2"')
         ui.label(words)
         with ui.row().classes("row nowrap"):
-            field = ui.input(value=secret).props(f'{COPIED_FIELD} aria-label="{heading}"').classes("grow secret")
+            field = named(ui.input(value=secret), heading).props(COPIED_FIELD).classes("grow secret")
             copy_button(secret, field)
         ui.label("It is shown this once: nobody can show it again.").classes("note warn")
         with ui.row().classes("row end"):

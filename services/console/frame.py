@@ -17,7 +17,7 @@ from services.console.visits import DARK, Door, Role, Visit
 log = structlog.get_logger()
 
 EVERYBODY: tuple[Role, ...] = ("supplier", "retailer", "admin")
-UNAUTHORIZED, NOT_FOUND = 401, 404
+UNAUTHORIZED, FORBIDDEN, NOT_FOUND, FAILED = 401, 403, 404, 500
 # The API answers within 30 s, or says that it does not.
 BUILD_SECONDS = 40
 
@@ -74,23 +74,31 @@ def page(address: str, title: str, roles: Sequence[Role] = EVERYBODY) -> Callabl
             if visit is None:
                 return RedirectResponse(sign_in_address(here), status_code=303)
             with framed(visit, title):
-                await _fill(build, visit, roles)
-            return None
+                is_signed_in = await _fill(build, visit, roles)
+            return None if is_signed_in else RedirectResponse(sign_in_address(here), status_code=303)
 
         return build
 
     return register
 
 
-async def _fill(build: Build, visit: Visit, roles: Sequence[Role]) -> None:
+async def _fill(build: Build, visit: Visit, roles: Sequence[Role]) -> bool:
+    """Draw the page, or why it is not drawn; whether the visitor is still signed in."""
     if visit.role not in roles:
+        ui.context.client.status_code = FORBIDDEN
         empty("lock", "This page is not for you", f"It is for {' and '.join(_plural(role) for role in roles)}.")
-        return
+        return True
     ui.on_exception(tell_error)
     try:
         await build(visit)
     except RefusedError as error:
         _tell_refusal(error)
+        return error.status != UNAUTHORIZED
+    except Exception as error:  # told here, in the frame: NiceGUI's own page of it has neither
+        log.exception("console_page_failed", page=visit.address.partition("?")[0], error=repr(error))
+        ui.context.client.status_code = FAILED
+        empty("error_outline", "Something went wrong here", "It is in the console's log. Load the page again.")
+    return True
 
 
 def _plural(role: Role) -> str:
@@ -109,7 +117,8 @@ def _bare(title: str) -> Iterator[None]:
 def framed(visit: Visit, title: str) -> Iterator[None]:
     """The bar, the navigation, and the content between them."""
     ui.add_head_html(f'<link rel="stylesheet" href="{STYLESHEET}"><link rel="icon" href="/console/icon.svg">')
-    ui.add_body_html('<script src="/console/console.js" defer></script>')
+    holder = visit.api.credential.holder if visit.api.credential else ""
+    ui.add_body_html(f'<script src="/console/console.js" data-holder="{holder}" defer></script>')
     ui.colors(primary="#0f5ea8", positive="#1a6e3c", negative="#b3261e", warning="#8a5a00")
     dark = ui.dark_mode(value=visit.dark)
     # NiceGUI's own way to show it where there is room asks the browser, and fails when that takes a second.
@@ -125,14 +134,14 @@ def framed(visit: Visit, title: str) -> Iterator[None]:
         ui.space()
         _search(visit)
         _who(visit, dark)
-    with ui.column().classes("content").props('role="main"') as content:
+    with ui.column().classes("content") as content:
         ui.skip_link("Skip to content", target=content)
         yield
 
 
 def _navigation(visit: Visit) -> None:
     with ui.link(target="/").classes("brand"):
-        ui.image("/console/icon.svg").classes("brand-icon").props('no-spinner alt=""')
+        ui.element("img").classes("brand-icon").props('src=/console/icon.svg alt=""')
         ui.label("Basestock")
     path = visit.address.split("?", 1)[0]
     sections = [section for section in SECTIONS if visit.role in section.roles]
@@ -168,9 +177,11 @@ def _who(visit: Visit, dark: ui.dark_mode) -> None:
         ui.run_javascript(f"basestock.keepTheme('{theme}')")
 
     company = visit.me["company"]
-    with ui.button().props('flat no-caps dense aria-label="Account"').classes("who"):
-        ui.icon("account_circle")
-        ui.label(company["name"] if company else "Platform").classes("who-name")
+    name = company["name"] if company else "Platform"
+    with ui.button().props("flat no-caps dense").classes("who") as button:
+        button.props["aria-label"] = f"Account: {name}"
+        ui.icon("account_circle").props('aria-hidden="true"')
+        ui.label(name).classes("who-name")
         with ui.menu().props("auto-close"):
             ui.html(f"<div class='menu-head'>{escape(visit.name)}</div>", sanitize=False)
             ui.menu_item("Account and password", lambda: ui.navigate.to("/account"))
@@ -183,9 +194,13 @@ def _who(visit: Visit, dark: ui.dark_mode) -> None:
 
 
 def _tell_refusal(error: RefusedError) -> None:
+    ui.context.client.status_code = error.status
     if error.status == NOT_FOUND:
         with empty("search_off", "Nothing is here", str(error)):
             ui.link("To the overview", "/")
+    elif error.status >= FAILED:
+        with empty("cloud_off", "Basestock does not answer as it should", str(error)):
+            ui.button("Try again", on_click=ui.navigate.reload).props("unelevated")
     else:
         empty("error_outline", "Basestock refused this", str(error))
 

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -28,6 +29,15 @@ class Credential:
 
     kind: Literal["user", "key"]
     secret: str
+
+    @property
+    def holder(self) -> str:
+        """Whose it is, the same for all tokens of a user; nothing can be done with it."""
+        whose = self.secret
+        if self.kind == "user":
+            with suppress(jwt.InvalidTokenError, KeyError):
+                whose = jwt.decode(self.secret, options={"verify_signature": False})["sub"]
+        return hashlib.blake2b(f"{self.kind} {whose}".encode(), digest_size=12).hexdigest()
 
     @property
     def renew_at(self) -> datetime | None:

@@ -1,5 +1,6 @@
 """Signing in and out: plain pages and forms, without a socket."""
 
+import re
 from html import escape
 from string import Template
 from typing import Annotated
@@ -49,6 +50,9 @@ $refusal
 </html>
 """)
 
+
+# What may stand in a header.
+PRINTED = re.compile(r"[!-~]{1,500}")
 
 router = APIRouter(include_in_schema=False)
 
@@ -104,7 +108,7 @@ async def renew(request: Request) -> Response:
         await api.renew_in_time()
     except RefusedError as error:
         return JSONResponse({"signed_in": False, "detail": str(error)}, status_code=error.status)
-    answer = JSONResponse({"signed_in": True})
+    answer = JSONResponse({"signed_in": True, "holder": credential.holder})
     if api.credential and api.credential != credential:
         door.keep(answer, api.credential, request)
     return answer
@@ -138,6 +142,8 @@ async def _token(door: Door, email: str, password: str) -> Credential:
 
 
 async def _checked_key(door: Door, key: str) -> Credential:
+    if not PRINTED.fullmatch(key):
+        raise RefusedError(401, "", "This is no API key: those are bsk_ and letters, digits, - and _.")
     credential = Credential("key", key)
     await door.new_api(credential).get("/v1/me")
     return credential

@@ -22,7 +22,7 @@ async def test_a_clerk_signs_in_goes_on_to_the_page_asked_for_and_signs_out(
     await page.get_by_label("Password").fill(PASSWORD)
     await page.keyboard.press("Enter")
     await expect(page).to_have_url(f"{console.url}/account")
-    await page.get_by_label("Account", exact=True).click()
+    await page.get_by_role("button", name="Account: Supplier A").click()
     await page.get_by_text("Sign out").click()
     await expect(page).to_have_url(f"{console.url}/sign-in")
     await page.goto("/account")
@@ -61,3 +61,16 @@ async def test_nothing_is_changed_for_another_site(console: Console, open_page: 
         max_redirects=0,
     )
     assert led_away.headers["location"] == "/"
+
+
+async def test_an_open_page_is_not_left_to_who_signs_in_after_it(console: Console, open_page: Open) -> None:
+    page = await open_page(SUPPLIER, "/account")
+    await expect(page.get_by_role("button", name="Account: Supplier A")).to_be_visible()
+    await page.evaluate("basestock.renew()")
+    await page.evaluate("window.isSame = true")
+    await page.context.request.post(
+        "/sign-in", form={"key": console.keys[OTHER_SUPPLIER]}, headers={"Origin": console.url}, max_redirects=0
+    )
+    assert await page.evaluate("window.isSame"), "it is loaded anew where somebody else has signed in, and only there"
+    await page.evaluate("void basestock.renew()")
+    await expect(page.get_by_role("button", name="Account: Supplier B")).to_be_visible()

@@ -71,5 +71,5 @@ def _password() -> None:
             ("repeated", "The new password again", "new-password"),
         ):
             field = ui.input(label, password=True, password_toggle_button=True)
-            fields.add(name, field).props(f"autocomplete={purpose}")
+            fields.add(name, field).props["autocomplete"] = purpose
         ui.label("12 to 200 characters.").classes("muted")

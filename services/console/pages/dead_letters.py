@@ -6,7 +6,7 @@ from typing import Any
 from nicegui import events, ui
 
 from services.console.api import RefusedError
-from services.console.frame import empty, page, tell_done
+from services.console.frame import NOT_FOUND, empty, page, tell_done
 from services.console.list_table import Column, ListTable
 from services.console.message_body import show_body
 from services.console.visits import Visit
@@ -73,6 +73,8 @@ async def own_dead_letters(visit: Visit) -> None:
 async def platform_dead_letter(visit: Visit) -> None:
     """One of a service's."""
     service = visit.path["service"]
+    if service not in SERVICES:
+        raise RefusedError(NOT_FOUND, "", f"The services are {', '.join(SERVICES)}.")
     await _letter(visit, f"{PATH}/{service}/{visit.path['letter_id']}", address(PLATFORM, service=service))
 
 

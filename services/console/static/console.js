@@ -59,9 +59,12 @@ window.basestock = {
     };
     requestAnimationFrame(() => begin(0));
   },
+  // A page is of whoever opened it: when somebody else has signed in meanwhile, in another window, it is not theirs.
+  holder: document.currentScript.dataset.holder,
   async renew() {
     const answer = await fetch("/session/renew", { method: "POST" });
-    if (answer.status === 401) location.reload();
+    const isOver = answer.status === 401 || (answer.ok && (await answer.json()).holder !== this.holder);
+    if (isOver) location.reload();
   },
 };
 // A user's token lives for 15 minutes unless set otherwise, for one at least.
@@ -86,6 +89,16 @@ document.addEventListener(
     event.preventDefault();
     event.stopImmediatePropagation();
     held.push(event.key);
+  },
+  true,
+);
+// A double click is one click, where it would do something twice; going from page to page may be quick.
+document.addEventListener(
+  "click",
+  (event) => {
+    if (event.detail < 2 || !event.target.closest("button, .q-btn") || event.target.closest(".pager, .sorter")) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
   },
   true,
 );

@@ -4,12 +4,13 @@ export default {
     <div class="table-box">
       <table class="list-table">
         <thead><tr>
-          <th v-for="column in columns" :key="column.name" scope="col" :class="classOf(column)" :aria-sort="sortOf(column)">
+          <component :is="column.label ? 'th' : 'td'" v-for="column in columns" :key="column.name"
+            :scope="column.label ? 'col' : undefined" :class="classOf(column)" :aria-sort="sortOf(column)">
             <button v-if="column.sortable" type="button" class="sorter" @click="$emit('sort', column.name)">
               {{ column.label }}<span aria-hidden="true">{{ arrowOf(column) }}</span>
             </button>
             <template v-else>{{ column.label }}</template>
-          </th>
+          </component>
         </tr></thead>
         <tbody><tr v-for="row in rows" :key="row[rowKey]">
           <td v-for="column in columns" :key="column.name" :class="[classOf(column), (row.changed || {})[column.name]]">

@@ -74,17 +74,16 @@ def _row(key: dict[str, Any], visit: Visit) -> dict[str, Any]:
 
 def _make(visit: Visit, keys: PagedList, path: str) -> None:
     boxes: dict[str, ui.checkbox] = {}
+    opened_at = clock.utc_now()
 
     async def save(fields: Form) -> None:
         days = fields["expires_at"]
-        made = await visit.api.post(
-            path,
-            {
-                "label": fields["label"],
-                "scopes": [scope for scope in ALL_SCOPES if boxes[scope].value],
-                "expires_at": (clock.utc_now() + timedelta(days=days)).isoformat() if days else None,
-            },
-        )
+        body = {
+            "label": fields["label"],
+            "scopes": [scope for scope in ALL_SCOPES if boxes[scope].value],
+            "expires_at": (opened_at + timedelta(days=days)).isoformat() if days else None,
+        }
+        made = await visit.api.post(path, body, once=fields.once(body))
         await keys.refresh()
         show_secret(
             "The new API key", made["key"], "Programs send it as Authorization: Bearer, then a blank and the key."

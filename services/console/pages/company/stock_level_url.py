@@ -67,7 +67,8 @@ def _form(visit: Visit, endpoint: dict[str, Any] | None, again: Any) -> None:  #
     async def save() -> None:
         url = fields["url"]
         if endpoint is None:
-            made = await visit.api.post(PATH, {"url": url or "", "format": "stock_level"})
+            body = {"url": url or "", "format": "stock_level"}
+            made = await visit.api.post(PATH, body, once=fields.once(body))
             show_secret("The secret of the webhook", made["secret"], SIGNED_WITH)
         elif url is None:
             words = "Stock levels are not sent there any more, and its log of calls is forgotten."

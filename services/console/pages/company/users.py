@@ -79,7 +79,8 @@ async def _act(visit: Visit, users: PagedList, action: str, row: dict[str, Any])
 
 def _add(visit: Visit, users: PagedList, company_id: int | None) -> None:
     async def save(fields: Form) -> None:
-        await visit.api.post("/v1/users", {**fields.values, "company_id": company_id})
+        body = {**fields.values, "company_id": company_id}
+        await visit.api.post("/v1/users", body, once=fields.once(body))
         tell_done(f"{fields['email']} can sign in now: give them the password")
         await users.refresh()
 

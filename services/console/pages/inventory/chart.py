@@ -6,6 +6,7 @@ from nicegui import ui
 
 from services.console.pages.inventory.words import Json
 from services.console.visits import Visit
+from services.console.widgets import named
 
 DAYS = 90
 ALL = "All locations"
@@ -41,7 +42,7 @@ class StockChart:
         days = series["days"]
         self._chart.options.clear()
         self._chart.options.update(_options(days))
-        self._chart.props(f'aria-label="{_in_words(days)}"')
+        named(self._chart, _in_words(days))
         self._chart.update()
 
 

@@ -164,7 +164,7 @@ async def _draw_past(visit: Visit) -> None:
     live(past.refresh, IDLE_SECONDS)
 
 
-@page(PATH + "/{import_id}", "Stock import", ("supplier", "admin"))
+@page(PATH + "/{import_id:int}", "Stock import", ("supplier", "admin"))
 async def show_import(visit: Visit) -> None:
     """What became of a file, or would."""
     ui.link("All imports", PATH)

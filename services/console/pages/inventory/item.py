@@ -5,8 +5,7 @@ from typing import Any
 
 from nicegui import events, ui
 
-from services.console.api import RefusedError
-from services.console.frame import NOT_FOUND, page
+from services.console.frame import page
 from services.console.pages.inventory.around import draw_around
 from services.console.pages.inventory.chart import StockChart
 from services.console.pages.inventory.history import History
@@ -25,13 +24,10 @@ FIGURES = {
 }
 
 
-@page("/inventory/{product_id}", "Item", ("supplier", "admin"))
+@page("/inventory/{product_id:int}", "Item", ("supplier", "admin"))
 async def show_item(visit: Visit) -> None:
     """An item of the inventory."""
-    product_id = str(visit.path["product_id"])
-    if not product_id.isdecimal():
-        raise RefusedError(NOT_FOUND, "", "An item's address ends with its number, like /inventory/100.")
-    item = await visit.api.get(f"/v1/stock/{product_id}")
+    item = await visit.api.get(f"/v1/stock/{visit.path['product_id']}")
     view = ItemView(visit, item, await Names.of(visit))
     await view.draw()
 

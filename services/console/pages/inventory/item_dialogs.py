@@ -1,11 +1,14 @@
 """What is set of an item, and that it is stocked no longer: shown, and changed in dialogs."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 from urllib.parse import urlencode
 
 from nicegui import ui
 
+from services.console.api import RefusedError
 from services.console.forms import Form, form_dialog
+from services.console.number_field import NumberField
 from services.console.pages.inventory.words import Json, level_at
 from services.console.visits import Visit
 from services.console.widgets import facts, number
@@ -45,21 +48,30 @@ def draw_settings(item: Json) -> None:
 
 def ask_settings(visit: Visit, item: Json, after: After) -> None:
     """Have the visitor change the item's settings; what it is then is told to `after`."""
+    path = f"/v1/stock/{item['product_id']}"
     places = [level["location"] for level in item["levels"]]
+    # Several writes: when the second is refused, the first is not made again.
+    saved = item
 
     async def save(asked: Form) -> None:
-        await after(await _save_settings(visit, item, asked))
+        nonlocal saved
+        for write in _writes(saved, asked):
+            try:
+                saved = await visit.api.patch(path, write, if_match=saved["version"])
+            except RefusedError as error:
+                raise _beside(error, write) from error
+        await after(saved)
 
     with form_dialog("Settings", "Save", save) as asked:
         policies = {AS_IT_IS: f"As it is: {POLICIES[item['policy']]}", **POLICIES, COMPANYS: "As the company has it"}
         asked.add("policy", ui.select(policies, label="When there is not enough", value=AS_IT_IS))
         with ui.element("div").classes("grid fields"):
             for name, label in SETTINGS.items():
-                field = ui.number(label, value=item[name], min=0, precision=0).props("clearable")
+                field = NumberField(label, value=item[name], least=0).props("clearable")
                 asked.add(name, field)
             for place in places:
                 units = level_at(item, place)["safety_stock"]
-                asked.add(kept_at(place), ui.number(f"Safety stock at {place}", value=units, min=0, precision=0))
+                asked.add(kept_at(place), NumberField(f"Safety stock at {place}", value=units, least=0))
 
 
 def kept_at(place: str) -> str:
@@ -67,22 +79,23 @@ def kept_at(place: str) -> str:
     return f"safety_stock {place}"
 
 
-async def _save_settings(visit: Visit, item: Json, asked: Form) -> Json:
-    """Save what differs, what holds everywhere first; returns the item as it is then."""
+def _writes(item: Json, asked: Form) -> list[dict[str, Any]]:
+    """What differs, what holds everywhere first."""
     chosen = {AS_IT_IS: {}, COMPANYS: {"policy": None}}.get(asked["policy"], {"policy": asked["policy"]})
-    named = {name: _units(asked[name]) for name in SETTINGS}
-    writes: list[Json] = [{**chosen, **{name: units for name, units in named.items() if units != item[name]}}]
+    differing = {name: asked[name] for name in SETTINGS if asked[name] != item[name]}
+    writes: list[dict[str, Any]] = [{**chosen, **differing}]
     for level in item["levels"]:
-        units = _units(asked[kept_at(level["location"])]) or 0
+        units = asked[kept_at(level["location"])] or 0
         if units != level["safety_stock"]:
             writes.append({"safety_stock": units, "location": level["location"]})
-    for write in filter(None, writes):
-        item = await visit.api.patch(f"/v1/stock/{item['product_id']}", write, if_match=item["version"])
-    return item
+    return [write for write in writes if write]
 
 
-def _units(value: float | None) -> int | None:
-    return None if value is None else int(value)
+def _beside(error: RefusedError, write: Mapping[str, Any]) -> RefusedError:
+    """The refusal, told beside the field of the location that was written."""
+    place = write.get("location")
+    errors = {kept_at(place) if place else field: why for field, why in error.errors.items()}
+    return RefusedError(error.status, error.code, error.detail, errors)
 
 
 def ask_removal(visit: Visit, item: Json, after: After) -> None:

@@ -1,5 +1,6 @@
 """Changing a number in place: a small form beside the cell, for the keyboard first."""
 
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -92,14 +93,14 @@ class LevelEditor:
         self._spot = spot
         item = spot.item
         self._title.text = f"{item['sku']}, {item['title']}" if item["title"] else item["sku"]
-        self._value.props(f'label="{HEADINGS[spot.column]}"')
+        self._value.props["label"] = HEADINGS[spot.column]
         self._place.visible = len(spot.locations) > 1
         self._place.set_options(list(spot.locations), value=spot.location)
         self._show_level()
         self._menu.props["target"] = f'[id="{spot.cell}"]'
         self._menu.open()
         self._mark(is_editing=True)
-        ui.run_javascript(f"basestock.putBeside('{spot.cell}', {self._menu.id}, {self._value.id})")
+        ui.run_javascript(f"basestock.putBeside({json.dumps(spot.cell)}, {self._menu.id}, {self._value.id})")
 
     def close(self) -> None:
         """Leave it as it is."""
@@ -108,13 +109,15 @@ class LevelEditor:
     def _left(self) -> None:
         if self._spot is not None:
             self._mark(is_editing=False)
-            ui.run_javascript(f"basestock.releaseKeys(); document.getElementById('{self._spot.cell}')?.focus()")
+            cell = json.dumps(self._spot.cell)
+            ui.run_javascript(f"basestock.releaseKeys(); document.getElementById({cell})?.focus()")
         self._spot = None
 
     def _mark(self, *, is_editing: bool) -> None:
         if self._spot is not None:
             toggle = "add" if is_editing else "remove"
-            ui.run_javascript(f"document.getElementById('{self._spot.cell}')?.classList.{toggle}('editing')")
+            cell = json.dumps(self._spot.cell)
+            ui.run_javascript(f"document.getElementById({cell})?.classList.{toggle}('editing')")
 
     def _show_level(self) -> None:
         assert self._spot is not None  # noqa: S101 - open

@@ -170,7 +170,7 @@ class InventoryTable:
     def _keep_address(self) -> None:
         here = {**self._filters.query(), "sort": None if self._sort == "sku" else self._sort}
         ui.navigate.history.replace(address(PATH, **here))
-        self._export.props(f'href="{address(f"{PATH}/export.csv", **self._filters.query())}"')
+        self._export.props["href"] = address(f"{PATH}/export.csv", **self._filters.query())
         # A file is of one supplier.
         self._export.visible = not self._visit.is_admin or self._filters.supplier_id is not None
 

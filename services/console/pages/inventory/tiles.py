@@ -46,5 +46,5 @@ class StateTiles:
             figure.text = number(count)
             tone = TONES[state] if state and count else ""
             box.classes(replace=f"tile {tone} {'is-chosen' if state == chosen else ''}")
-            box.props(f'aria-pressed="{"true" if state == chosen else "false"}"')
+            box.props["aria-pressed"] = "true" if state == chosen else "false"
         self._units.text = number(summary["units_available"])

@@ -10,7 +10,7 @@ from services.console.frame import empty, page
 from services.console.list_table import Column
 from services.console.pages.orders.words import STATUS_TONES, STATUS_WORDS, waits_in_words
 from services.console.visits import Visit
-from services.console.widgets import Asked, Listed, PagedList, address, live, moment
+from services.console.widgets import Asked, Listed, PagedList, address, live, moment, named
 
 HERE = "/orders"
 FILTERS = ("view", "q", "status", "waiting", "seller_id")
@@ -89,9 +89,8 @@ def _filters(
             selects.append(("seller_id", sellers, "Seller"))
         for name, choices, label in selects:
             value = chosen[name] if chosen[name] in choices else ""
-            ui.select(dict(choices), value=value, on_change=lambda event, name=name: choose(name, event.value)).props(
-                f'outlined dense options-dense aria-label="{label}"'
-            ).classes("filter")
+            field = ui.select(dict(choices), value=value, on_change=lambda event, name=name: choose(name, event.value))
+            named(field, label).props("outlined dense options-dense").classes("filter")
 
 
 def _row(order: Mapping[str, Any], companies: Mapping[int, str], visit: Visit) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from nicegui import ui
 from services.console.api import RefusedError
 from services.console.forms import Form, form
 from services.console.frame import page, tell_done
-from services.console.pages.orders.order_actions import whole
+from services.console.number_field import NumberField, whole
 from services.console.pages.products.words import attributes_in_words
 from services.console.product_picker import pick_product
 from services.console.visits import Visit
-from services.console.widgets import panel
+from services.console.widgets import named, panel
 from shared import clock
 
 # Inventory mostly decides within milliseconds; after that the order's page shows it.
@@ -25,7 +25,7 @@ async def new_order(visit: Visit) -> None:
     async def save() -> None:
         body = {"external_ref": fields["external_ref"] or "", "source": fields["source"], "lines": lines.body()}
         try:
-            made = await visit.api.post("/v1/orders", body, wait=WAIT_SECONDS)
+            made = await visit.api.post("/v1/orders", body, once=fields.once(body), wait=WAIT_SECONDS)
         except RefusedError as error:
             raise lines.refuse(error) from error
         tell_done(f"Order {made['external_ref']} is taken in")
@@ -50,7 +50,7 @@ class _Lines:
         self._box = ui.column().classes("stack")
         with ui.row().classes("row tight"):
             ui.button("Add a product", icon="add", on_click=self._add).props("flat no-caps dense")
-            by_id = ui.number("or the id of one that is not shown to you", precision=0)
+            by_id = NumberField("or the id of one that is not shown to you")
             by_id.props("outlined dense").classes("id-field")
             ui.button("Add it", on_click=lambda: self._add_id(whole(by_id.value))).props("flat no-caps dense")
         self._said = ui.label().classes("bad field-error").props('role="alert"')
@@ -80,7 +80,7 @@ class _Lines:
         if product is not None:
             await self._add_line(product)
 
-    async def _add_id(self, product_id: int | None) -> None:
+    async def _add_id(self, product_id: float | None) -> None:
         if product_id is not None:
             await self._add_line({"id": product_id, "sku": f"Product {product_id}", "name": "", "variants": []})
 
@@ -107,7 +107,7 @@ class _Line:
         self._product = product
         with ui.column().classes("stack") as self.box:
             with ui.row().classes("row tight"):
-                self._quantity = ui.number("Units", value=1, min=1, precision=0).props("outlined dense")
+                self._quantity = NumberField("Units", value=1, least=1).props("outlined dense")
                 self._quantity.classes("units")
                 ui.label("x").classes("muted")
                 ui.label(product["sku"]).classes("mono")
@@ -119,7 +119,7 @@ class _Line:
                 )
                 self._variant.props("outlined dense options-dense").classes("wide-filter").visible = bool(variants)
                 button = ui.button(icon="delete_outline", on_click=lambda: remove(self)).props("flat dense round")
-                button.props(f'aria-label="Remove {product["sku"]}"')
+                named(button, f"Remove {product['sku']}")
             self.said = ui.label().classes("bad field-error").props('role="alert"')
 
     def body(self) -> dict[str, Any]:

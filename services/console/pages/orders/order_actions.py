@@ -8,22 +8,18 @@ from nicegui import ui
 from services.console.api import RefusedError
 from services.console.forms import Form, form_dialog
 from services.console.frame import tell_done
+from services.console.number_field import NumberField
 from services.console.pages.orders.shown_order import ShownOrder, by_line, units_name
 from services.console.pages.orders.words import open_units
 
 REASON = "Reason"
 
 
-def whole(value: float | None) -> int | None:
-    """The whole number that a field holds."""
-    return None if value is None else int(value)
-
-
 def ask_to_amend(order: ShownOrder, line: Mapping[str, Any]) -> None:
     """Ask for the new quantity of a line, and where it is to be taken from."""
 
     async def amend(fields: Form) -> None:
-        wanted: dict[str, Any] = {"line_id": line["line_id"], "quantity": whole(fields["lines[0].quantity"])}
+        wanted: dict[str, Any] = {"line_id": line["line_id"], "quantity": fields["lines[0].quantity"]}
         if fields["lines[0].location"] != line["location"]:
             wanted["location"] = fields["lines[0].location"]
         body = {"lines": [wanted], "reason": fields["reason"]}
@@ -33,7 +29,7 @@ def ask_to_amend(order: ShownOrder, line: Mapping[str, Any]) -> None:
 
     words = "Inventory takes or gives back the difference. Units that are on their way cannot be amended."
     with order.dialogs, form_dialog(f"Amend {order.line_name(line)}", "Amend", amend, words) as fields:
-        quantity = ui.number("Units, with those cancelled since", value=line["quantity"], min=1, precision=0)
+        quantity = NumberField("Units, with those cancelled since", value=line["quantity"], least=1)
         fields.add("lines[0].quantity", quantity).props("autofocus")
         location = ui.input("Taken at (left empty: as the rules say)", value=line["location"] or "")
         fields.add("lines[0].location", location)
@@ -44,13 +40,13 @@ def ask_to_cancel_line(order: ShownOrder, line: Mapping[str, Any]) -> None:
     """Ask how many units of a line are not wanted any more."""
 
     async def cancel(fields: Form) -> None:
-        wanted = {"line_id": line["line_id"], "quantity": whole(fields["lines[0].quantity"])}
-        await _cancel(order, {"lines": [wanted], "reason": fields["reason"]})
+        wanted = {"line_id": line["line_id"], "quantity": fields["lines[0].quantity"]}
+        await _cancel(order, fields, {"lines": [wanted], "reason": fields["reason"]})
         tell_done(f"Line {line['line_id']}: what was taken for it is given back")
 
     words = "What is still taken for these units is given back. This cannot be undone."
     with order.dialogs, form_dialog(f"Cancel {order.line_name(line)}?", "Cancel these units", cancel, words) as fields:
-        fields.add("lines[0].quantity", ui.number("Units", value=open_units(line), min=1, precision=0))
+        fields.add("lines[0].quantity", NumberField("Units", value=open_units(line), least=1))
         fields.add("reason", ui.input(REASON)).props("autofocus")
 
 
@@ -58,7 +54,7 @@ def ask_to_cancel(order: ShownOrder) -> None:
     """Ask whether the whole order is not wanted any more."""
 
     async def cancel(fields: Form) -> None:
-        await _cancel(order, {"reason": fields["reason"]})
+        await _cancel(order, fields, {"reason": fields["reason"]})
         tell_done("The order is cancelled: what was taken for it is given back")
 
     words = "What is still taken for it is given back to stock. A cancelled order stays cancelled."
@@ -67,8 +63,9 @@ def ask_to_cancel(order: ShownOrder) -> None:
         fields.add("reason", ui.input(REASON)).props("autofocus")
 
 
-async def _cancel(order: ShownOrder, body: object) -> None:
-    await order.visit.api.call("POST", f"{order.path}/cancel", body, if_match=order.body["version"])
+async def _cancel(order: ShownOrder, fields: Form, body: object) -> None:
+    path, version = f"{order.path}/cancel", order.body["version"]
+    await order.visit.api.call("POST", path, body, if_match=version, once=fields.once(body))
     await order.refresh()
 
 
@@ -77,14 +74,14 @@ def take_return(order: ShownOrder) -> None:
     lines = [line for line in order.body["lines"] if line["quantity"] > line["cancelled"]]
 
     async def take(fields: Form) -> None:
-        back = [line for line in lines if whole(fields[units_name(line["line_id"])])]
+        back = [line for line in lines if fields[units_name(line["line_id"])]]
         if not back:
             raise RefusedError(422, "nothing", "Say of which line how many units came back.")
         returned = [
             {
                 "product_id": line["product_id"],
                 "variant_sku": line["variant_sku"],
-                "quantity": whole(fields[units_name(line["line_id"])]),
+                "quantity": fields[units_name(line["line_id"])],
                 "restock": fields["restock"],
                 "location": fields["location"],
             }
@@ -93,7 +90,8 @@ def take_return(order: ShownOrder) -> None:
         body = {"external_ref": fields["external_ref"] or "", "order_id": order.id, "lines": returned}
         seller = {"seller_id": order.body["seller_id"]} if order.visit.is_admin else {}
         try:
-            await order.visit.api.post("/v1/returns", {**body, "source": "console", **seller})
+            said = {**body, "source": "console", **seller}
+            await order.visit.api.post("/v1/returns", said, once=fields.once(said))
         except RefusedError as error:
             raise by_line(error, [line["line_id"] for line in back]) from error
         await order.refresh()
@@ -105,6 +103,6 @@ def take_return(order: ShownOrder) -> None:
         fields.add("external_ref", ui.input("Your reference of the return, used once", value=proposed))
         for line in lines:
             label = f"{order.line_name(line)}: units that came back"
-            fields.add(units_name(line["line_id"]), ui.number(label, value=0, min=0, precision=0))
+            fields.add(units_name(line["line_id"]), NumberField(label, value=0, least=0))
         fields.add("restock", ui.checkbox("They go into stock again", value=True))
         fields.add("location", ui.input("Into the location (left empty: where it was taken)"))

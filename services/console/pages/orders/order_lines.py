@@ -14,7 +14,7 @@ from services.console.pages.orders.words import (
     line_in_words,
     open_units,
 )
-from services.console.widgets import address, badge, panel
+from services.console.widgets import address, badge, named, panel
 
 LINES_AT_FIRST = 100
 
@@ -81,6 +81,6 @@ def _buttons(order: ShownOrder, line: Mapping[str, Any]) -> None:
         return
     name = order.line_name(line)
     amend = ui.button("Amend", on_click=lambda: ask_to_amend(order, line)).props("flat dense no-caps")
-    amend.props(f'aria-label="Amend line {line["line_id"]}: {name}"')
+    named(amend, f"Amend line {line['line_id']}: {name}")
     cancel = ui.button("Cancel", on_click=lambda: ask_to_cancel_line(order, line)).props("flat dense no-caps")
-    cancel.props(f'aria-label="Cancel line {line["line_id"]}: {name}"')
+    named(cancel, f"Cancel line {line['line_id']}: {name}")

@@ -116,9 +116,8 @@ def _history(order: ShownOrder, history: list[dict[str, Any]]) -> None:
     with panel("What happened"), ui.element("div").classes("timeline"):
         for change in reversed(history):
             with ui.element("div").classes("moment"):
-                ui.label(moment(change["changed_at"], order.visit.zone)).classes("muted").props(
-                    f'title="{change["changed_at"]}"'
-                )
+                when = ui.label(moment(change["changed_at"], order.visit.zone)).classes("muted")
+                when.props["title"] = change["changed_at"]
                 with ui.row().classes("row tight"):
                     badge(CHANGE_WORDS.get(change["kind"], change["kind"]), CHANGE_TONES.get(change["kind"], ""))
                     ui.label(_changed_lines(change)).classes("muted")

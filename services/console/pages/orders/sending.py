@@ -9,7 +9,8 @@ from services.console.api import RefusedError
 from services.console.company_names import company_name
 from services.console.forms import Form, form_dialog
 from services.console.frame import tell_done
-from services.console.pages.orders.order_actions import REASON, whole
+from services.console.number_field import NumberField
+from services.console.pages.orders.order_actions import REASON
 from services.console.pages.orders.shown_order import ShownOrder, by_line, units_name
 from services.console.pages.orders.words import REQUEST_TONES, REQUEST_WORDS, open_units
 from services.console.widgets import badge, moment, panel
@@ -98,17 +99,18 @@ def _units(order: ShownOrder, fields: Form, units: Mapping[int, int]) -> None:
     lines = {line["line_id"]: line for line in order.body["lines"]}
     for line_id, count in units.items():
         label = f"{order.line_name(lines[line_id])}: units, of {count:,}"
-        fields.add(units_name(line_id), ui.number(label, value=count, min=0, max=count, precision=0))
+        fields.add(units_name(line_id), NumberField(label, value=count, least=0, most=count))
 
 
 async def _with_items(order: ShownOrder, path: str, fields: Form, line_ids: list[int], body: Mapping[str, Any]) -> None:
     """POST the body with the units that the fields hold."""
-    named = [line_id for line_id in line_ids if whole(fields[units_name(line_id)])]
+    named = [line_id for line_id in line_ids if fields[units_name(line_id)]]
     if not named:
         raise RefusedError(422, "nothing", "Say of which line how many units.")
-    items = [{"line_id": line_id, "quantity": whole(fields[units_name(line_id)])} for line_id in named]
+    items = [{"line_id": line_id, "quantity": fields[units_name(line_id)]} for line_id in named]
     try:
-        await order.visit.api.post(path, {**body, "items": items})
+        said = {**body, "items": items}
+        await order.visit.api.post(path, said, once=fields.once(said))
     except RefusedError as error:
         raise by_line(error, named) from error
     await order.refresh()

@@ -6,6 +6,7 @@ from nicegui import ui
 
 from services.console.forms import Form, form_dialog
 from services.console.frame import empty, page, tell_done
+from services.console.number_field import NumberField
 from services.console.pages.company.api_keys import api_keys_panel
 from services.console.pages.company.connections import connection_list
 from services.console.pages.company.settings import OVERSELL_WORDS, settings_panel
@@ -98,7 +99,7 @@ def _row(company: dict[str, Any]) -> dict[str, Any]:
 def _add(visit: Visit) -> None:
     async def save(fields: Form) -> None:
         given = {name: value for name, value in fields.values.items() if value is not None}
-        company = await visit.api.post(PATH, given)
+        company = await visit.api.post(PATH, given, once=fields.once(given))
         tell_done(f"{company['name']} is added")
         ui.navigate.to(f"{HERE}/{company['id']}")
 
@@ -111,5 +112,5 @@ def _add(visit: Visit) -> None:
             "oversell_policy", ui.select(OVERSELL_WORDS, label="When a product is sold out", value="backorder")
         )
         policy.bind_visibility_from(role, "value", value="supplier")
-        number = fields.add("id", ui.number("Id", precision=0))
+        number = fields.add("id", NumberField("Id"))
         number.props('hint="Empty: it is given one. An id of an older system otherwise"')

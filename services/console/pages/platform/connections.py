@@ -54,7 +54,7 @@ async def new_connection(
 
     async def save(fields: Form) -> None:
         given = {name: value for name, value in fields.values.items() if value is not None}
-        made = await visit.api.post(PATH, given)
+        made = await visit.api.post(PATH, given, once=fields.once(given))
         tell_done(f"{made['supplier_name']} and {made['retailer_name']} are connected")
         await refresh()
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from nicegui import ui
 
+from services.console.number_field import NumberField, whole
 from services.console.product_names import ProductNames
 from services.console.product_picker import pick_product
 from services.console.visits import Visit
@@ -20,7 +21,7 @@ class BaseField:
         self._box = ui.row().classes("row tight")
         if visit.role == "retailer":
             # What is not shown may be sold all the same, by whoever knows its id (docs/visibility.md).
-            by_id = ui.number("Or the id of one that is not shown to you", precision=0, on_change=self._take_id)
+            by_id = NumberField("Or the id of one that is not shown to you", on_change=self._take_id)
             by_id.props("outlined dense").classes("id-field")
         self._error = ui.label().classes("bad field-error").props('role="alert"')
         self.refuse("")
@@ -50,5 +51,6 @@ class BaseField:
 
     def _take_id(self, event: object) -> None:
         given = getattr(event, "value", None)
-        self.value = None if given is None else int(given)
+        value = whole(given)
+        self.value = value if isinstance(value, int) else None
         self._draw()

@@ -46,7 +46,8 @@ async def new_product(visit: Visit) -> None:
     async def save() -> None:
         draft.accept()
         try:
-            made = await visit.api.post(PATH, draft.body())
+            body = draft.body()
+            made = await visit.api.post(PATH, body, once=fields.once(body))
         except RefusedError as error:
             raise draft.refuse(error) from error
         tell_done(f"{made['sku']} is there")
@@ -124,7 +125,8 @@ def _of_form(error: RefusedError) -> RefusedError:
 
 def _duplicate(visit: Visit, product: Mapping[str, Any]) -> None:
     async def make(fields: Form) -> None:
-        made = await visit.api.post(f"{PATH}/{product['id']}/duplicate", fields.values)
+        once = fields.once(fields.values)
+        made = await visit.api.post(f"{PATH}/{product['id']}/duplicate", fields.values, once=once)
         if made["warnings"]:
             _warn(made)
         else:

@@ -5,7 +5,9 @@ from typing import Any
 
 from nicegui import ui
 
+from services.console.number_field import NumberField, whole
 from services.console.product_names import ProductNames
+from services.console.widgets import named
 
 Pick = Callable[[], Awaitable[dict[str, Any] | None]]
 
@@ -35,7 +37,7 @@ class LinkEditor:
 
     def _keep(self) -> None:
         ids = [product_id for product_id, _ in self._components]
-        self._components = list(zip(ids, (_whole(field.value) for field in self._quantities), strict=True))
+        self._components = list(zip(ids, (whole(field.value) or 0 for field in self._quantities), strict=True))
 
     def _draw(self) -> None:
         self._box.clear()
@@ -43,20 +45,20 @@ class LinkEditor:
         with self._box:
             for index, (product_id, quantity) in enumerate(self._components):
                 with ui.row().classes("row tight nowrap"):
-                    field = ui.number(value=quantity, min=1, precision=0, format="%d")
-                    field.props(f'outlined dense aria-label="Units of {self._names.sku(product_id)} in {self._what}"')
+                    field = NumberField(value=quantity, least=1)
+                    named(field.props("outlined dense"), f"Units of {self._names.sku(product_id)} in {self._what}")
                     self._quantities.append(field.classes("quantity"))
                     ui.label("x").classes("muted")
                     ui.link(self._names.sku(product_id), f"/products/{product_id}", new_tab=True).classes("mono")
                     ui.label(self._names.name(product_id)).classes("muted ellipsis")
                     remove = ui.button(icon="close", on_click=lambda index=index: self._remove(index))
-                    remove.props(f'flat dense round size=sm aria-label="Unlink {self._names.sku(product_id)}"')
+                    named(remove.props("flat dense round size=sm"), f"Unlink {self._names.sku(product_id)}")
                     if index == len(self._components) - 1:
                         kit = ui.button(icon="add_link", on_click=self._add).props("flat dense round size=sm")
-                        kit.props(f'aria-label="Add another to {self._what}: a kit"').tooltip("Add another: a kit")
+                        named(kit, f"Add another to {self._what}: a kit").tooltip("Add another: a kit")
             if not self._components:
                 link = ui.button("Link to stock", icon="add_link", on_click=self._add).props("flat dense no-caps")
-                link.props(f'aria-label="Link to stock: {self._what}"')
+                named(link, f"Link to stock: {self._what}")
 
     async def _add(self) -> None:
         product = await self._pick()
@@ -71,7 +73,3 @@ class LinkEditor:
         self._keep()
         del self._components[index]
         self._draw()
-
-
-def _whole(value: float | None) -> int:
-    return 0 if value is None else int(value)

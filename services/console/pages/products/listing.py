@@ -17,7 +17,7 @@ from services.console.pages.products.words import (
 )
 from services.console.product_names import ProductNames
 from services.console.visits import Visit
-from services.console.widgets import Asked, Column, Listed, PagedList, address, live
+from services.console.widgets import Asked, Column, Listed, PagedList, address, live, named
 
 HERE = "/products"
 FILTERS = ("q", "type", "unlinked", "owner_id", "linked_to")
@@ -84,9 +84,8 @@ async def _filters(visit: Visit, chosen: dict[str, str], choose: Any, companies:
             selects.append(("owner_id", owners, "Owner"))
         for name, choices, label in selects:
             value = chosen[name] if chosen[name] in choices else ""
-            ui.select(choices, value=value, on_change=lambda event, name=name: choose(name, event.value)).props(
-                f'outlined dense options-dense aria-label="{label}"'
-            ).classes("filter")
+            field = ui.select(choices, value=value, on_change=lambda event, name=name: choose(name, event.value))
+            named(field, label).props("outlined dense options-dense").classes("filter")
         if chosen["linked_to"].isdecimal():
             await _linked_to(visit, int(chosen["linked_to"]), choose)
 

@@ -6,6 +6,7 @@ from typing import Any
 from nicegui import ui
 
 from services.console.pages.products.link_editor import LinkEditor
+from services.console.widgets import named
 
 # More than that make a page slow; they are there, and shown on demand.
 ROWS_AT_FIRST = 60
@@ -60,7 +61,7 @@ class VariantsGrid:
             for number, row in enumerate(self._rows[: self._limit], 1):
                 row.draw(number, self._names, self._new_link)
                 remove = ui.button(icon="delete_outline", on_click=lambda row=row: self._remove(row))
-                remove.props(f'flat dense round aria-label="Remove variant {number}"')
+                named(remove.props("flat dense round"), f"Remove variant {number}")
         more = len(self._rows) - self._limit
         self._all.visible = more > 0
         self._all.text = f"Show {more:,} more"
@@ -103,10 +104,10 @@ class _Row:
     def draw(
         self, number: int, names: Sequence[str], new_link: Callable[[Sequence[Mapping[str, Any]], str], LinkEditor]
     ) -> None:
-        self._sku_field = ui.input(value=self._sku).props(f'outlined dense aria-label="SKU of variant {number}"')
+        self._sku_field = named(ui.input(value=self._sku), f"SKU of variant {number}").props("outlined dense")
         self._attribute_fields = {
-            name: ui.input(value=self._attributes.get(name, "")).props(
-                f'outlined dense aria-label="{name} of variant {number}"'
+            name: named(ui.input(value=self._attributes.get(name, "")), f"{name} of variant {number}").props(
+                "outlined dense"
             )
             for name in names
         }

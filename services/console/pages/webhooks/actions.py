@@ -7,7 +7,8 @@ from nicegui import ui
 
 from services.console.forms import Form, form_dialog, moment_in, show_secret
 from services.console.frame import tell_done
-from services.console.pages.webhooks.words import PATH, SIGNED_WITH, ids_in, outcome_in_words, whole
+from services.console.number_field import NumberField
+from services.console.pages.webhooks.words import PATH, SIGNED_WITH, ids_in, outcome_in_words
 from services.console.visits import Visit
 from services.console.widgets import confirmed, number
 
@@ -74,8 +75,8 @@ class EndpointActions:
 
     def _rotate(self) -> None:
         async def rotate(fields: Form) -> None:
-            body = {"overlap_hours": whole(fields["overlap_hours"])}
-            rotated = await self._visit.api.post(f"{self._path}/rotate-secret", body)
+            body = {"overlap_hours": fields["overlap_hours"]}
+            rotated = await self._visit.api.post(f"{self._path}/rotate-secret", body, once=fields.once(body))
             show_secret("The new secret", rotated["secret"], SIGNED_WITH)
             await self._refresh()
 
@@ -84,7 +85,7 @@ class EndpointActions:
             "while your receivers change over."
         )
         with form_dialog("Rotate the secret", "Rotate", rotate, words) as fields:
-            hours = ui.number("Older secrets sign for, in hours", value=24, min=0, max=168, precision=0)
+            hours = NumberField("Older secrets sign for, in hours", value=24, least=0, most=168)
             fields.add("overlap_hours", hours).props('hint="0 to 168; 0 ends them at once, for one that has leaked"')
 
     def _replay(self) -> None:
@@ -112,11 +113,11 @@ class EndpointActions:
 
     def _replay_feed(self) -> None:
         async def replay(fields: Form) -> None:
-            await self._tell_again({"after": whole(fields["after"])})
+            await self._tell_again({"after": fields["after"]})
 
         words = "It goes on after this logical timestamp; a later one than it has reached leaves out what lies between."
         with form_dialog("Tell again", "Replay", replay, words) as fields:
-            after = ui.number("After the logical timestamp", value=self._endpoint["acked_timestamp"] or 0, precision=0)
+            after = NumberField("After the logical timestamp", value=self._endpoint["acked_timestamp"] or 0)
             fields.add("after", after)
 
     async def _tell_again(self, body: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from nicegui import ui
 from services.console.frame import empty
 from services.console.pages.webhooks.words import KIND_WORDS, outcome, outcome_in_words, told
 from services.console.visits import Visit
-from services.console.widgets import Asked, Column, Listed, PagedList, address, live, moment, number
+from services.console.widgets import Asked, Column, Listed, PagedList, address, live, moment, named, number
 from shared import clock
 
 COLUMNS = (
@@ -61,9 +61,8 @@ async def attempt_list(visit: Visit, path: str, here: str) -> None:
             ("hours", SPANS, "Time"),
         ):
             value = chosen[name] if chosen[name] in choices else ""
-            ui.select(choices, value=value, on_change=lambda event, name=name: choose(name, event.value)).props(
-                f'outlined dense options-dense aria-label="{label}"'
-            ).classes("filter")
+            field = ui.select(choices, value=value, on_change=lambda event, name=name: choose(name, event.value))
+            named(field, label).props("outlined dense options-dense").classes("filter")
         product = ui.input(placeholder="Id of a base stock product", value=chosen["product_id"])
         product.props('outlined dense clearable debounce=400 aria-label="Id of a base stock product"').classes("filter")
         product.on_value_change(lambda event: choose("product_id", event.value))

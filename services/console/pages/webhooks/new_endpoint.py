@@ -52,7 +52,7 @@ def _form(visit: Visit, format_: str, suppliers: Mapping[int, str], companies: M
         body: dict[str, Any] = {"format": format_, **options.stated()}
         if visit.is_admin:
             body["company_id"] = fields["company_id"]
-        made = await visit.api.post(PATH, body)
+        made = await visit.api.post(PATH, body, once=fields.once(body))
         ui.navigate.history.replace(f"/webhooks/{made['id']}")
         show_secret(
             "The secret of the endpoint",

@@ -6,7 +6,8 @@ from typing import Any
 from nicegui import ui
 
 from services.console.forms import Form
-from services.console.pages.webhooks.words import ids_in, whole
+from services.console.number_field import NumberField, whole
+from services.console.pages.webhooks.words import ids_in
 from services.console.visits import Visit
 
 CROSSINGS = {
@@ -67,7 +68,7 @@ class EndpointFields:
         name, value = self._form["auth_header.name"], self._form["auth_header.value"]
         values["auth_header"] = {"name": name, **({"value": value} if value else {})} if name else None
         values["url"] = values["url"] or ""
-        return {name: whole(value) for name, value in values.items()}
+        return values
 
     def changed(self) -> dict[str, Any]:
         """The options that the visitor has changed."""
@@ -81,7 +82,7 @@ class EndpointFields:
         self._form.add(name, field).props["hint"] = hint
 
     def _number(self, name: str, label: str, hint: str, least: float, most: float, value: float | None = None) -> None:
-        self._add(name, ui.number(label, value=self._was(name, value), min=least, max=most), hint)
+        self._add(name, NumberField(label, value=self._was(name, value), least=least, most=most), hint)
 
     def _check(self, name: str, label: str, hint: str) -> None:
         with ui.column().classes("check"):
@@ -106,7 +107,7 @@ class EndpointFields:
         label = "Window, in minutes"
         # The API refuses `window_seconds`; the field is in minutes, and is told what is refused all the same.
         self._names.append(MINUTES)
-        field = ui.number(label, value=whole(seconds / SECONDS_PER_MINUTE), min=0, max=10_080)
+        field = NumberField(label, value=whole(seconds / SECONDS_PER_MINUTE), least=0, most=10_080)
         self._form.add(MINUTES, field, refused_as="window_seconds").props["hint"] = hint
         self._number("calls_at_once", "Calls at once, at most", "1 to 10 calls under way at the same time", 1, 10, 1)
 
@@ -134,7 +135,7 @@ class EndpointFields:
         self._check("dotted_names", "Dotted names", "fulfillment_request.items_completed and the like")
         if self._endpoint is None:
             hint = "Tell what comes after this logical timestamp; empty: what comes from now on"
-            self._add("after", ui.number("Begin after", min=0, precision=0), hint)
+            self._add("after", NumberField("Begin after", least=0), hint)
 
     def _header(self) -> None:
         name = self._was("auth_header_name", None) or ""

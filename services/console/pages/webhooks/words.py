@@ -115,11 +115,6 @@ def told(attempt: Mapping[str, Any]) -> str:
     return ", ".join(map(str, names[:TEXTS_SHOWN])) + (f" and {more} more" if more > 0 else "")
 
 
-def whole(value: Any) -> Any:  # noqa: ANN401 - what fields hold
-    """A number of a field without its `.0`."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 def ids_in(written: str | None) -> list[int | str]:
     """The ids in a field, between commas or blanks; what is no number is left for the API to refuse."""
     return [int(one) if one.isdecimal() else one for one in (written or "").replace(",", " ").split()]
