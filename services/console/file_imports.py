@@ -11,7 +11,18 @@ from nicegui.elements.upload_files import FileUpload
 from services.console.api import RefusedError
 from services.console.list_table import Column
 from services.console.visits import Visit
-from services.console.widgets import Asked, Listed, PagedList, Tone, address, badge, moment, number, panel
+from services.console.widgets import (
+    Asked,
+    Listed,
+    PagedList,
+    Tone,
+    address,
+    badge,
+    moment,
+    number,
+    panel,
+    told_meanwhile,
+)
 
 FILE_LIMIT_BYTES = 256 * 1024 * 1024
 TOO_LARGE = "This file is larger than 256 MiB. Split it, and import one after the other."
@@ -90,9 +101,10 @@ class FileImport:
         query["dry_run"] = "true" if is_dry_run else "false"
         once = uuid4().hex if is_dry_run else self._once
         try:
-            sent = await self._visit.api.call(
-                "POST", self._kind.upload_path, self._file.iterate(), query=query, once=once
-            )
+            with told_meanwhile("The file is being read ..."):
+                sent = await self._visit.api.call(
+                    "POST", self._kind.upload_path, self._file.iterate(), query=query, once=once
+                )
         except RefusedError as error:
             self._tell(str(error))
             return

@@ -311,6 +311,16 @@ def list_heading(words: str, *actions: tuple[str, Callable[[], object]]) -> None
                 ui.button(label, on_click=act).props("outline dense no-caps")
 
 
+@contextmanager
+def told_meanwhile(words: str) -> Iterator[None]:
+    """Say what is waited for, as long as it takes."""
+    waiting = ui.notification(words, spinner=True, timeout=None)
+    try:
+        yield
+    finally:
+        waiting.dismiss()
+
+
 async def confirmed(question: str, words: str, action: str, *, is_dangerous: bool = False) -> bool:
     """Ask before something is done; whether the visitor said yes."""
     with ui.dialog() as dialog, ui.card().classes("panel dialog"):

@@ -12,7 +12,7 @@ from services.console.frame import empty, page, tell_done
 from services.console.pages.inventory.import_view import ImportView, of_import
 from services.console.pages.inventory.words import locations_of
 from services.console.visits import Visit
-from services.console.widgets import Asked, Column, Listed, PagedList, live, panel
+from services.console.widgets import Asked, Column, Listed, PagedList, live, panel, told_meanwhile
 
 PATH = "/inventory/imports"
 API_PATH = "/v1/stock/imports"
@@ -129,7 +129,8 @@ class Upload:
             "supplier_id": self._supplier.value,
         }
         try:
-            answer = await self._visit.api.call("POST", API_PATH, self._file.iterate(), query=query, once=once)
+            with told_meanwhile("The file is being read ..."):
+                answer = await self._visit.api.call("POST", API_PATH, self._file.iterate(), query=query, once=once)
         except RefusedError as error:
             self._tell(str(error))
             return None
