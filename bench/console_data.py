@@ -155,12 +155,13 @@ async def fill_by_calls(url: str, shop: str, dsn: str) -> Filled:
         endpoint = await caller.ask(RETAILER, "POST", "/v1/webhook-endpoints", {"url": shop})
         await _tell_all(dsn, endpoint["id"])
         for number in range(ORDERS):
-            lines = [
-                {"product_id": PRINTED + 1 + number, "variant_sku": "V1", "quantity": 2},
-                {"product_id": PRINTED + 1 + 7 * number % ORDERS, "variant_sku": "V2", "quantity": 1},
-            ]
+            wanted = {PRINTED + 1 + number: "V1", PRINTED + 1 + 7 * number % ORDERS: "V2"}
             # Every twentieth has no variants.
-            lines = [line for line in lines if int(line["product_id"]) % 20]
+            lines = [
+                {"product_id": product_id, "variant_sku": variant_sku, "quantity": 2}
+                for product_id, variant_sku in wanted.items()
+                if product_id % 20
+            ]
             await caller.ask(RETAILER, "POST", "/v1/orders", {"external_ref": f"R-{number}", "lines": lines})
         attempts = await caller.until(RETAILER, f"/v1/webhook-endpoints/{endpoint['id']}/attempts")
         [order] = await caller.until(SUPPLIER, f"/v1/orders?supplier_id={SUPPLIER}&limit=1")

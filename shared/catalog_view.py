@@ -212,20 +212,14 @@ async def keep_connections(session: Session, events: Sequence[ConnectionChanged]
     ]
 
 
-async def keep_products(session: Session, events: Sequence[ProductChanged | ProductRemoved]) -> list[ProductChanged]:
-    """Copy products and their links, and mark those that are removed; returns the changes that were news, by id.
-
-    News too is a product that is known to be removed, and nothing else of it.
-    Their rows stay locked until the transaction ends: whoever wants to wait for one of them waits for it here.
-    """
-    news, _ = await keep_products_and_see(session, events)
-    return news
-
-
-async def keep_products_and_see(
+async def keep_products(
     session: Session, events: Sequence[ProductChanged | ProductRemoved]
 ) -> tuple[list[ProductChanged], set[int]]:
-    """`keep_products`, which also says which base stock products those that were news drew on before."""
+    """Copy products and their links, mark those that are removed; returns the changes that were news, by id.
+
+    And which base stock products these drew on before. News too is a product of which only its removal is known.
+    Their rows stay locked until the transaction ends: whoever wants to wait for one of them waits for it here.
+    """
     changed = [event for event in events if isinstance(event, ProductChanged)]
     removed = [event for event in events if isinstance(event, ProductRemoved)]
     if changed and removed:  # each kind goes through the rows by itself, so they are all locked before

@@ -16,7 +16,7 @@ from services.inventory.store import reservations as reservation_store
 from services.inventory.store import stock as stock_store
 from services.inventory.store.fulfillment import ItemKey
 from services.inventory.store.listing import renew_listings
-from shared.catalog_view import keep_api_keys, keep_companies, keep_connections, keep_products_and_see
+from shared.catalog_view import keep_api_keys, keep_companies, keep_connections, keep_products
 from shared.database import Session
 from shared.events.catalog import ApiKeyChanged, CompanyChanged, ConnectionChanged, ProductChanged, ProductRemoved
 from shared.events.orders import (
@@ -67,7 +67,7 @@ async def learn_catalog(session: Session, events: Sequence[CompanyChanged | Prod
         return
     await pending_store.share_locks(session, {event.owner_id for event in products})
     await lock_with_what_they_need(session, products)
-    kept, drawn_on_before = await keep_products_and_see(session, products)
+    kept, drawn_on_before = await keep_products(session, products)
     news = {event.product_id: event for event in kept}
     await stock_store.add_items(session, {id_: event.owner_id for id_, event in news.items() if event.is_tracked_stock})
     await deciding.go_on(session, news)
