@@ -140,7 +140,8 @@ async def _running(dsn: str, calls_file: str) -> AsyncIterator[str]:
     try:
         yield said.split()[-1]
     finally:
-        process.terminate()
+        if process.returncode is None:
+            process.terminate()
         await process.wait()
         print((await rest).decode(), end="", file=sys.stderr)
 
