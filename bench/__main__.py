@@ -1,13 +1,15 @@
 """`make bench`: measure on private servers with real durability, and print each figure beside its ceiling.
 
 `ARGS=catalog_import` (or `orders_queue`, `webhooks`, `fan_out`, `stock_files`) measures only that; `ARGS=catalog_lists`
-the lists of products, `ARGS=order_lists` those of orders, `ARGS=stock_lists` those of stock, in tables of their own.
+the lists of products, `ARGS=order_lists` those of orders, `ARGS=stock_lists` those of stock, `ARGS=console_pages` the
+pages of the console, in tables of their own.
 """
 
 import asyncio
 import sys
 from collections.abc import Sequence
 from itertools import chain
+from types import ModuleType
 
 from rich.console import Console
 from rich.table import Table
@@ -15,6 +17,7 @@ from rich.table import Table
 from bench import (
     catalog_import,
     catalog_lists,
+    console_pages,
     fan_out,
     order_lists,
     orders_queue,
@@ -28,6 +31,13 @@ from shared.private_rabbitmq import RabbitNode
 from shared.serve import tune_garbage_collection
 
 MEASUREMENTS = ("orders_queue", "webhooks", "fan_out", "catalog_import", "stock_files")
+# How many of what each measures may be given.
+ALONE = {
+    "catalog_lists": catalog_lists,
+    "order_lists": order_lists,
+    "stock_lists": stock_lists,
+    "console_pages": console_pages,
+}
 
 
 async def measure(names: Sequence[str]) -> dict[str, Sequence[report.Row]]:
@@ -86,41 +96,23 @@ def _orders(bar: str, figure: float, ceiling: float, ceiling_is: str, beside: st
     }
 
 
-async def measure_lists(products: int) -> list[catalog_lists.Measured]:
-    """The lists of products, on a database of their own."""
+async def measure_alone(what: ModuleType, count: int | None) -> None:
+    """What has a table of its own, on a database of its own; printed, not kept."""
     async with private_postgres() as server:
-        return await catalog_lists.measure(await orders_queue.fresh_database(server, "lists"), products)
-
-
-async def measure_order_lists(orders: int) -> list[order_lists.Measured]:
-    """The lists of orders, on a database of their own."""
-    async with private_postgres() as server:
-        return await order_lists.measure(await orders_queue.fresh_database(server, "order_lists"), orders)
-
-
-async def measure_stock_lists(items: int) -> list[stock_lists.Measured]:
-    """The lists of stock, on a database of their own."""
-    async with private_postgres() as server:
-        return await stock_lists.measure(await orders_queue.fresh_database(server, "stock_lists"), items)
+        dsn = await orders_queue.fresh_database(server, what.__name__.rpartition(".")[2])
+        measured = await (what.measure(dsn) if count is None else what.measure(dsn, count))
+    what.show(measured)
 
 
 def main() -> None:
     """Print the table, and keep it."""
-    if sys.argv[1:2] == ["catalog_lists"]:
-        products = int(sys.argv[2]) if len(sys.argv) > 2 else catalog_lists.PRODUCTS
-        catalog_lists.show(asyncio.run(measure_lists(products)))
-        return
-    if sys.argv[1:2] == ["order_lists"]:
-        orders = int(sys.argv[2]) if len(sys.argv) > 2 else order_lists.ORDERS
-        order_lists.show(asyncio.run(measure_order_lists(orders)))
-        return
-    if sys.argv[1:2] == ["stock_lists"]:
-        items = int(sys.argv[2]) if len(sys.argv) > 2 else stock_lists.ITEMS
-        stock_lists.show(asyncio.run(measure_stock_lists(items)))
+    if sys.argv[1:] and sys.argv[1] in ALONE:
+        count = int(sys.argv[2]) if len(sys.argv) > 2 else None
+        asyncio.run(measure_alone(ALONE[sys.argv[1]], count))
         return
     names = sys.argv[1:] or MEASUREMENTS
     if unknown := set(names) - set(MEASUREMENTS):
-        known = ", ".join([*MEASUREMENTS, "catalog_lists", "order_lists", "stock_lists"])
+        known = ", ".join([*MEASUREMENTS, *ALONE])
         sys.exit(f"There is no measurement {min(unknown)!r}; there are: {known}.")
     measured = asyncio.run(measure(names))
     table = Table("bar", "figure", "ceiling", "ratio", "beside")

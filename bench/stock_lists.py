@@ -61,6 +61,7 @@ FILL = """
                 sum(safety_stock) safety_stock, count(*) stocked_locations
             from stock_levels where removed_at is null group by 1) n where n.product_id = i.product_id;
     update stock_items set stocked_locations = 0 where product_id % 200 = 1;
+    update stock_items set is_unlinked = true where product_id % 20 = 0;
     analyze
 """
 

@@ -163,7 +163,9 @@ KEEP_PRODUCTS = text("""
     where products.state_version < excluded.state_version
     returning product_id
 """)
-CLEAR_PARTS = text("delete from product_parts where product_id = any(cast(:product_ids as bigint[]))")
+CLEAR_PARTS = text("""
+    delete from product_parts where product_id = any(cast(:product_ids as bigint[])) returning component_ids
+""")
 KEEP_PARTS = text("""
     insert into product_parts (product_id, variant_sku, variant_id, attributes, component_ids, quantities)
     select p.product_id, p.variant_sku, p.variant_id, p.attributes,
@@ -210,22 +212,24 @@ async def keep_connections(session: Session, events: Sequence[ConnectionChanged]
     ]
 
 
-async def keep_products(session: Session, events: Sequence[ProductChanged | ProductRemoved]) -> list[ProductChanged]:
-    """Copy products and their links, and mark those that are removed; returns the changes that were news, by id.
+async def keep_products(
+    session: Session, events: Sequence[ProductChanged | ProductRemoved]
+) -> tuple[list[ProductChanged], set[int]]:
+    """Copy products and their links, mark those that are removed; returns the changes that were news, by id.
 
-    News too is a product that is known to be removed, and nothing else of it.
+    And which base stock products these drew on before. News too is a product of which only its removal is known.
     Their rows stay locked until the transaction ends: whoever wants to wait for one of them waits for it here.
     """
     changed = [event for event in events if isinstance(event, ProductChanged)]
     removed = [event for event in events if isinstance(event, ProductRemoved)]
     if changed and removed:  # each kind goes through the rows by itself, so they are all locked before
         await wait_for_products(session, (event.product_id for event in events))
-    news = await _keep_changed(session, changed) if changed else []
+    news, drawn_on_before = await _keep_changed(session, changed) if changed else ([], set())
     await _mark_removed(session, removed)
-    return news
+    return news, drawn_on_before
 
 
-async def _keep_changed(session: Session, events: Sequence[ProductChanged]) -> list[ProductChanged]:
+async def _keep_changed(session: Session, events: Sequence[ProductChanged]) -> tuple[list[ProductChanged], set[int]]:
     newest = _newest(events)
     products = [
         event.model_dump(include={"product_id", "owner_id", "type", "sku", "title", "barcode", "base_product_id"})
@@ -238,9 +242,9 @@ async def _keep_changed(session: Session, events: Sequence[ProductChanged]) -> l
     ]
     kept = {row.product_id for row in await session.execute(KEEP_PRODUCTS, {"products": json.dumps(products)})}
     news = [event for event in newest if event.product_id in kept]
-    await session.execute(CLEAR_PARTS, {"product_ids": sorted(kept)})
+    cleared = (await session.execute(CLEAR_PARTS, {"product_ids": sorted(kept)})).scalars()
     await session.execute(KEEP_PARTS, {"parts": json.dumps([part for event in news for part in _parts(event)])})
-    return news
+    return news, {product_id for component_ids in cleared for product_id in component_ids}
 
 
 async def _mark_removed(session: Session, events: Sequence[ProductRemoved]) -> None:

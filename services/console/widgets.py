@@ -215,9 +215,13 @@ class Feed:
 def live(refresh: Callable[[], Awaitable[None]], seconds: float = 2.0) -> ui.timer:
     """Call `refresh` every so often while the page is open; a failure is told once, not each time."""
     has_failed = False
+    client = ui.context.client
 
     async def again() -> None:
         nonlocal has_failed
+        # A page that was left is kept for a while, should its browser come back; nobody looks at it meanwhile.
+        if not client.has_socket_connection:
+            return
         try:
             await refresh()
         except Exception as error:  # told, and tried again

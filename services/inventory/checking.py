@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 import structlog
 from prometheus_client import Counter, Gauge
 
-from services.inventory.domain.checking import Drift, drifts_of, total_drifts, version_drift
+from services.inventory.domain.checking import Drift, drifts_of, listing_drifts, total_drifts, version_drift
 from services.inventory.domain.stock import DEFAULT_LOCATION, Cause, Stock
 from services.inventory.record import record
 from services.inventory.store import checking as store
 from services.inventory.store import stock as stock_store
+from services.inventory.store.listing import find_wrong_listings, renew_listings
 from shared import clock
 from shared.database import Database, Session
 from shared.faults import is_infrastructure
@@ -30,6 +31,8 @@ ORDERS_NAMED = 20
 # For so many drifts of a chunk: each is a search of its own, and who has more will not look at them one by one.
 DRIFTS_WITH_ORDERS = 100
 DRIFTS_LOGGED = 20
+# What items keep for their lists, and for nothing else: nobody is told of it.
+FOR_LISTS = frozenset({"total", "listing"})
 DRIFT_ITEMS = Gauge("basestock_stock_drift_items", "Items that did not add up in the last whole check of this process")
 ROUNDS = Counter("basestock_stock_checks_total", "Checks of all items that this process has ended")
 
@@ -56,8 +59,8 @@ async def repair(database: Database, drifts: Sequence[Drift], actor: str) -> lis
     """Make levels and versions anew from the ledger where these drifts say so; returns what was changed.
 
     What is found is looked at again under the lock of its item. Each repaired level gets an entry that changes no
-    quantity and says what was and what is, so that it has a version of its own, which is told like any change. A total
-    is a sum over the levels and no more than that: it is set, and there is nothing to tell.
+    quantity and says what was and what is, so that it has a version of its own, which is told like any change. What is
+    kept for lists follows from the levels and from the products: it is set, and there is nothing to tell.
     """
     repaired: list[Drift] = []
     for product_id in sorted({drift.product_id for drift in drifts if drift.repairable}):
@@ -69,14 +72,14 @@ async def repair(database: Database, drifts: Sequence[Drift], actor: str) -> lis
 async def check_all_the_time(context: Context) -> None:
     """Worker: check all items, chunk after chunk, with a pause after each; says what it found as a metric and a log.
 
-    Totals it makes right: those that a process of a version before them has left behind.
+    What is kept for lists it makes right: that which a process of a version before has left behind.
     """
     after, drifting = 0, set[int]()
     while True:
         await clock.sleep(PAUSE_SECONDS)
         try:
             checked = await check_some(context.database, None, after, CHUNK_ITEMS)
-            await repair(context.database, [one for one in checked.drifts if one.kind == "total"], "system")
+            await repair(context.database, [one for one in checked.drifts if one.kind in FOR_LISTS], "system")
         except Exception as error:
             if not is_infrastructure(error):
                 raise
@@ -103,6 +106,7 @@ async def _find(session: Session, product_ids: Sequence[int]) -> list[Drift]:
     levels = {drift.product_id for drift in drifts if drift.kind == "level"}
     totals = [row for row in await store.find_totals(session, product_ids) if row[0] not in levels]
     drifts += [drift for row in totals for drift in total_drifts(*row)]
+    drifts += [drift for row in await find_wrong_listings(session, product_ids) for drift in listing_drifts(*row)]
     versions = (version_drift(*row) for row in await store.find_versions(session, product_ids))
     return sorted(
         [*drifts, *(drift for drift in versions if drift is not None)],
@@ -118,6 +122,8 @@ async def _repair_item(session: Session, product_id: int, actor: str) -> list[Dr
     drifts = [drift for drift in found if drift.repairable and drift.location in places]
     if any(drift.kind == "total" for drift in drifts):
         await store.set_totals(session, product_id, item.totals())
+    if any(drift.kind == "listing" for drift in drifts):
+        await renew_listings(session, [product_id])
     for drift in drifts:
         if drift.kind == "version":
             # Never back: what was told under the higher one would stay for ever.
@@ -125,7 +131,7 @@ async def _repair_item(session: Session, product_id: int, actor: str) -> list[Dr
             await store.set_versions(session, {product_id: item.version})
     by_location: dict[str, list[Drift]] = {}
     for drift in drifts:
-        if drift.kind != "total":
+        if drift.kind not in FOR_LISTS:
             by_location.setdefault(drift.location or DEFAULT_LOCATION, []).append(drift)
     for code, some in by_location.items():
         _restate(stock, product_id, code, some, actor)

@@ -15,6 +15,7 @@ from services.inventory.store import pending_values as pending_store
 from services.inventory.store import reservations as reservation_store
 from services.inventory.store import stock as stock_store
 from services.inventory.store.fulfillment import ItemKey
+from services.inventory.store.listing import renew_listings
 from shared.catalog_view import keep_api_keys, keep_companies, keep_connections, keep_products
 from shared.database import Session
 from shared.events.catalog import ApiKeyChanged, CompanyChanged, ConnectionChanged, ProductChanged, ProductRemoved
@@ -66,9 +67,11 @@ async def learn_catalog(session: Session, events: Sequence[CompanyChanged | Prod
         return
     await pending_store.share_locks(session, {event.owner_id for event in products})
     await lock_with_what_they_need(session, products)
-    news = {event.product_id: event for event in await keep_products(session, products)}
+    kept, drawn_on_before = await keep_products(session, products)
+    news = {event.product_id: event for event in kept}
     await stock_store.add_items(session, {id_: event.owner_id for id_, event in news.items() if event.is_tracked_stock})
     await deciding.go_on(session, news)
+    await renew_listings(session, drawn_on_before.union(event.product_id for event in products))
 
 
 async def move_stock(session: Session, events: Sequence[StockMover]) -> None:

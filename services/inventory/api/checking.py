@@ -30,7 +30,8 @@ class OrderThatDrifts(BaseModel):
 class StockDrift(BaseModel):
     """One thing that does not add up: `what` says in words what is `stored` and what was `expected`.
 
-    `level` and `version` are repairable. `location` is null where it is the item's; `orders` are the first in question.
+    `level`, `version`, `total` and `listing` (1 or 0) are repairable. `location` is null where it is the item's;
+    `orders` are the first in question.
     """
 
     product_id: int

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from services.inventory.domain.stock import Totals
 
-DriftKind = Literal["level", "version", "ledger", "takings", "allocated", "reserved", "total"]
+DriftKind = Literal["level", "version", "ledger", "takings", "allocated", "reserved", "total", "listing"]
 
 
 class Quantities(NamedTuple):
@@ -15,6 +15,13 @@ class Quantities(NamedTuple):
     on_hand: int
     allocated: int
     reserved: int
+
+
+class Listing(NamedTuple):
+    """What an item keeps for lists: whether it is listed, and whether nothing draws on it."""
+
+    is_listed: bool
+    is_unlinked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +110,15 @@ def total_drifts(product_id: int, kept: Totals, sums: Totals) -> list[Drift]:
     return [
         Drift(product_id, None, "total", f"{name} in lists, and the sum of the levels", one, two, repairable=True)
         for name, one, two in zip(Totals._fields, kept, sums, strict=True)
+        if one != two
+    ]
+
+
+def listing_drifts(product_id: int, kept: Listing, expected: Listing) -> list[Drift]:
+    """Which of what an item keeps for lists, 1 or 0, is not what its product and the links to it say."""
+    return [
+        Drift(product_id, None, "listing", f"{name}, and what the products say", one, two, repairable=True)
+        for name, one, two in zip(("in lists", "unlinked"), kept, expected, strict=True)
         if one != two
     ]
 

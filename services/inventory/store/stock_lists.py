@@ -1,7 +1,7 @@
 """Lists of stock: filtered, sorted, page by page, and counted.
 
-Filters and orders go by the totals that each item keeps (`stock_items`): added up anew, 200,000 levels cost four times
-as much. What is shown is added up from the levels of the page.
+Filters and orders go by what each item keeps (`stock_items`): its totals, whether it is listed, whether anything draws
+on it. Added up and looked up anew, that cost ten times as much. What is shown is added up from the levels of the page.
 """
 
 from collections.abc import Mapping
@@ -15,39 +15,29 @@ from shared.database import Session
 
 StockState = Literal["low", "out", "backordered", "unlinked", "removed"]
 
-PRODUCTS_OF_ITEMS = "stock_items i join products p on p.product_id = i.product_id"
 AVAILABLE = "(i.on_hand - i.allocated - i.reserved - i.safety_stock)"
-# A list is what is stocked now.
 TRACKED = "not p.removed and p.type in ('stock', 'stock_customisable')"
-STOCKED, NOT_STOCKED = f"{TRACKED} and i.stocked_locations > 0", f"{TRACKED} and i.stocked_locations = 0"
-# What draws on stock is of the same supplier (rule 7); a `stock_customisable` product is sold as it is.
-DRAWN_ON = """
-    select unnest(part.component_ids) from products q join product_parts part on part.product_id = q.product_id
-    where (cast(:supplier_id as bigint) is null or q.owner_id = :supplier_id) and not q.removed
-      and q.type in ('customisable', 'configurable_stock')
-"""
+# A list is what is stocked now.
+STOCKED, NOT_STOCKED = "i.is_listed and i.stocked_locations > 0", "i.is_listed and i.stocked_locations = 0"
 LOW, OUT, BACKORDERED = f"{AVAILABLE} <= i.low_stock_threshold", f"{AVAILABLE} <= 0", f"{AVAILABLE} < 0"
-STATES: Mapping[StockState, str] = {
-    "low": LOW,
-    "out": OUT,
-    "backordered": BACKORDERED,
-    "unlinked": f"p.type = 'stock' and not exists (select from ({DRAWN_ON}) d (product_id) "
-    "where d.product_id = i.product_id)",
-}
+STATES: Mapping[StockState, str] = {"low": LOW, "out": OUT, "backordered": BACKORDERED, "unlinked": "i.is_unlinked"}
 # Words have no line ends in them: none is found across two of the texts.
 FILTERS: Mapping[str, str] = {
     "supplier_id": "i.supplier_id = cast(:supplier_id as bigint)",
     "sku": "p.sku = cast(:sku as text)",
     "patterns": "lower(p.sku || chr(10) || p.title || chr(10) || coalesce(p.barcode, '')) "
     "like all (array(select lower(pattern) from unnest(cast(:patterns as text[])) as pattern))",
-    "location": "exists (select from stock_levels v join locations l on l.location_id = v.location_id "
-    "where v.product_id = i.product_id and l.code = cast(:location as text) and (v.removed_at is null or :removed))",
+    "location": "i.product_id in (select v.product_id from stock_levels v where v.location_id = any(array("
+    "select location_id from locations where code = cast(:location as text) "
+    "and (cast(:supplier_id as bigint) is null or supplier_id = :supplier_id))) "
+    "and (v.removed_at is null or :removed))",
 }
-# Without regard to case, as catalog sorts.
+OF_PRODUCTS = {"sku", "patterns"}
+# Texts without regard to case, as catalog sorts, and as their indexes have them (`tables/__init__.py`).
 KEYS: Mapping[str, str] = {
     "product_id": "i.product_id",
-    "sku": 'lower(p.sku) collate "C"',
-    "title": 'lower(p.title) collate "C"',
+    "sku": "((lower(p.sku) collate \"C\") || '')",
+    "title": "((lower(p.title) collate \"C\") || '')",
     "on_hand": "i.on_hand",
     "allocated": "i.allocated",
     "reserved": "i.reserved",
@@ -56,6 +46,8 @@ KEYS: Mapping[str, str] = {
     "lead_time_days": "i.lead_time_days",
 }
 TEXTS = {"sku", "title"}
+# All others have a value in each row.
+NULLABLE = {"lead_time_days"}
 # Which plan is best depends on how much matches: never one plan for all values.
 PLAN_ANEW = text("set local plan_cache_mode = force_custom_plan")
 
@@ -74,17 +66,34 @@ class StockFilter:
     location: str | None = None
     state: StockState | None = None
 
+    def given(self) -> dict[str, object]:
+        """The values of those of `FILTERS` that it has."""
+        patterns = [f"%{_plain(word)}%" for word in (self.q or "").split()]
+        values = {"supplier_id": self.supplier_id, "sku": self.sku, "patterns": patterns, "location": self.location}
+        return {name: value for name, value in values.items() if value}
+
     def conditions(self) -> tuple[str, dict[str, object]]:
         """What a row must meet, and the values of that."""
-        patterns = [f"%{_plain(word)}%" for word in (self.q or "").split()]
         removed = self.state == "removed"
-        values = {"supplier_id": self.supplier_id, "sku": self.sku, "patterns": patterns, "location": self.location}
-        given = {name: value for name, value in values.items() if value}
+        given = self.given()
         met = [NOT_STOCKED if removed else STOCKED, *(FILTERS[name] for name in given)]
         if self.state is not None and not removed:
             met.append(STATES[self.state])
-        more = {"removed": removed} if self.location else {}
-        return " and ".join(met), given | more | {"supplier_id": self.supplier_id}
+        more = {"removed": removed, "supplier_id": self.supplier_id} if self.location else {}
+        return " and ".join(met), given | more
+
+    def source(self, *, with_products: bool = False) -> str:
+        """What its conditions are of: items, with their products only where these are asked for."""
+        if not with_products and not OF_PRODUCTS & self.given().keys():
+            return "stock_items i"
+        # An item is its product's owner's, and what is listed is tracked: said again for the indexes of products.
+        own = "" if self.supplier_id is None else " and p.owner_id = cast(:supplier_id as bigint)"
+        return f"stock_items i join products p on p.product_id = i.product_id and {TRACKED}{own}"
+
+    @property
+    def is_of_some(self) -> bool:
+        """Whether it leaves out some of a supplier's items."""
+        return self.state is not None or bool(self.given().keys() - {"supplier_id"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +121,16 @@ class Order:
         if after.key is None:
             return f"{self.key} is null and i.product_id > :after_id"
         key = f"cast(:after_key as {'text' if self.is_by_text else 'bigint'})"
-        return f"({self.key} {sign} {key} or {self.key} = {key} and i.product_id > :after_id or {self.key} is null)"
+        # The first part alone is a range of an index.
+        behind = f"{self.key} {sign}= {key} and ({self.key} {sign} {key} or i.product_id > :after_id)"
+        return f"({behind} or {self.key} is null)" if self.column in NULLABLE else behind
 
-    def clause(self, key: str) -> str:
-        """The `order by` of rows that have this key."""
+    def clause(self, key: str, product_id: str) -> str:
+        """The `order by` of rows that have this key and id."""
         direction = "desc" if self.descending else "asc"
-        return f"{key} {direction}" if self.column == "product_id" else f"{key} {direction} nulls last, i.product_id"
+        if self.column == "product_id":
+            return f"{key} {direction}"
+        return f"{key} {direction}{' nulls last' if self.column in NULLABLE else ''}, {product_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +151,16 @@ def page_statement(
         values["after_id"] = after.product_id
         if ":after_key" in conditions:
             values["after_key"] = after.key
-    if ":supplier_id" not in conditions:
-        del values["supplier_id"]
+    source = wanted.source(with_products=order.is_by_text)
+    found = f"select i.product_id, {order.key} as sort_key from {source} where {conditions}"  # noqa: S608 - of pieces
+    if order.is_by_text and wanted.is_of_some:
+        # Whatever matches may lie at the end of the order's index: it is found first, and sorted.
+        found = f"select product_id, sort_key from ({found} offset 0) found"  # noqa: S608 - likewise
     # The page is found by its keys alone: with all that is shown, the rows to be sorted would not fit into memory.
     statement = text(f"""
         select {ITEM_COLUMNS}, page.sort_key from (
-            select i.product_id, {order.key} as sort_key
-            from {PRODUCTS_OF_ITEMS} where {conditions} order by {order.clause(order.key)} limit :limit) page
-        join ({ITEMS}) on i.product_id = page.product_id order by {order.clause("page.sort_key")}
+            {found} order by {order.clause("sort_key", "product_id")} limit :limit) page
+        join ({ITEMS}) on i.product_id = page.product_id order by {order.clause("page.sort_key", "i.product_id")}
     """)  # noqa: S608 - of the pieces above
     return statement, values | {"limit": limit}
 
@@ -172,12 +187,10 @@ def summary_statement(wanted: StockFilter) -> tuple[TextClause, dict[str, object
     statement = text(f"""
         select count(*) as items, count(*) filter (where {LOW}) as low, count(*) filter (where {OUT}) as out,
             count(*) filter (where {BACKORDERED}) as backordered,
-            count(*) filter (where p.type = 'stock' and d.product_id is null) as unlinked,
+            count(*) filter (where i.is_unlinked) as unlinked,
             cast(coalesce(sum(i.on_hand), 0) as bigint) as units_on_hand,
             cast(coalesce(sum({AVAILABLE}), 0) as bigint) as units_available
-        from {PRODUCTS_OF_ITEMS}
-        left join (select distinct * from ({DRAWN_ON}) as drawn_on (product_id)) d on d.product_id = i.product_id
-        where {conditions}
+        from {wanted.source()} where {conditions}
     """)  # noqa: S608 - of the pieces above
     return statement, values
 

@@ -100,6 +100,10 @@ class StockItem(Table, table=True):
     safety_stock: int = Field(sa_type=BigInteger, sa_column_kwargs=ZERO)
     # Every item begins in `main`.
     stocked_locations: int = Field(sa_column_kwargs={"server_default": text("1")})
+    # What lists would have to ask of products and their links: that the product is tracked stock and not removed; and
+    # that it is of the type `stock`, and nothing draws on it. Kept with each change of a product (`store/listing.py`).
+    is_listed: bool = Field(sa_column_kwargs={"server_default": text("true")})
+    is_unlinked: bool = Field(sa_column_kwargs={"server_default": text("false")})
     # When its version rose last. No index: one more entry for each change costs more than reading it beside the rest.
     changed_at: datetime = Field(sa_type=MOMENT, sa_column_kwargs={"server_default": text("clock_timestamp()")})
 

@@ -100,6 +100,10 @@ async def test_what_adds_up_is_no_drift(busy: World, limit: int) -> None:
             "update stock_items set on_hand = 9, stocked_locations = 0 where product_id = 202",
             [(202, None, "total", 9, 8), (202, None, "total", 0, 1)],
         ),
+        (
+            "update stock_items set is_listed = false, is_unlinked = true where product_id = 202",
+            [(202, None, "listing", 0, 1), (202, None, "listing", 1, 0)],
+        ),
         ("update takings set quantity = 1 where product_id = 202", [(202, "main", "takings", 1, 2)]),
         ("delete from takings where product_id = 202", [(202, "main", "takings", 0, 2)]),
         (

@@ -14,7 +14,7 @@ from shared import clock
 from shared.catalog_view import wait_for_products
 from shared.database import Session
 from shared.events import Event
-from shared.events.catalog import ProductChanged, ProductRemoved
+from shared.events.catalog import Component, ProductChanged, ProductRemoved
 from shared.events.inventory import OrderAllocated, OrderShort
 from shared.events.orders import FulfillmentItem, OrderCreated
 from tests.integration.inventory.world import (
@@ -27,6 +27,7 @@ from tests.integration.inventory.world import (
     World,
     cancelled,
     completed,
+    link,
     order,
     returned,
     stock_product,
@@ -230,6 +231,15 @@ async def test_an_item_and_its_order_at_the_same_time(world: World, *, order_fir
     await overlap(world, *((placed, item) if order_first else (item, placed)))
     assert await world.stock_at("main") == (9, 3)
     await world.assert_the_ledger_explains_every_level()
+
+
+async def test_who_links_to_an_item_and_who_lets_go_of_it_at_the_same_time(world: World) -> None:
+    def printed(product_id: int, version: int, *components: Component) -> ProductChanged:
+        return stock_product(product_id, f"P-{product_id}", version, type="customisable", components=components)
+
+    await world.hear(stock_product(500, "MUG"), printed(501, 1, link(500)))
+    await overlap(world, printed(502, 1, link(500)), printed(501, 2))
+    assert await world.rows("select is_unlinked from stock_items where product_id = 500") == [(False,)]
 
 
 async def test_one_item_on_two_connections_leaves_once(world: World) -> None:

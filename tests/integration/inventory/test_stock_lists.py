@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from services.inventory import checking
 from services.inventory.store.stock_lists import KEYS
-from shared.events.catalog import ProductRemoved
+from shared.events.catalog import ProductChanged, ProductRemoved
 from tests.app import Client
 from tests.integration.inventory.callers import OTHER_SUPPLIER, Callers
 from tests.integration.inventory.test_reservations import reserve
@@ -245,6 +246,39 @@ async def drifted(world: World) -> list[Any]:
         where (i.on_hand, i.allocated, i.reserved, i.safety_stock, i.stocked_locations) <> (coalesce(l.on_hand, 0),
             coalesce(l.allocated, 0), coalesce(l.reserved, 0), coalesce(l.safety_stock, 0), coalesce(l.places, 0))
     """)
+
+
+class TestUnlinked:
+    """What items keep of products and their links: that they are in lists, and that nothing draws on them."""
+
+    async def test_it_follows_every_change_of_a_link(self, world: World, shelves: Callers) -> None:
+        async def unlinked(*events: ProductChanged | ProductRemoved) -> list[int]:
+            await world.hear(*events)
+            assert (await checking.check_some(world.database, None, 0)).drifts == []
+            return await ids(shelves.supplier, state="unlinked", q="mug")
+
+        assert await unlinked() == [501]
+        assert await unlinked(print_on(503, 501)) == [500]
+        both = print_on(504, 500, 501)
+        assert await unlinked(both) == []
+        assert await unlinked(gone(503)) == []
+        assert await unlinked(gone(504)) == [500, 501]
+        # The link was known before the stock was; and stock goes, and comes back.
+        assert await unlinked(print_on(505, 506)) == [500, 501]
+        assert await unlinked(stock_product(506, "MUG-506")) == [500, 501]
+        assert await unlinked(gone(501)) == [500]
+        assert await unlinked(stock_product(501, "MUG_200", title="Small mug, red", version=4)) == [500, 501]
+        assert await unlinked(print_on(505, version=3)) == [500, 501, 506]
+
+
+def print_on(product_id: int, *drawn_on: int, version: int = 2) -> ProductChanged:
+    """A product that draws on these."""
+    links = tuple(stock_link(one) for one in drawn_on)
+    return stock_product(product_id, f"PRINTED-{product_id}", version=version, type="customisable", components=links)
+
+
+def gone(product_id: int, version: int = 3) -> ProductRemoved:
+    return ProductRemoved(product_id=product_id, owner_id=SUPPLIER, version=version)
 
 
 class TestExport:
