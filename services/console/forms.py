@@ -121,7 +121,7 @@ def form(
         shown.note.visible = False
         with ui.row().classes("row end"):
             if cancel is not None:
-                ui.button("Cancel", on_click=cancel).props("flat")
+                ui.button("Back", on_click=cancel).props("flat")
             shown.anew = ui.button("Load it anew", on_click=ui.navigate.reload).props("outline")
             shown.anew.visible = False
             shown.button = ui.button(action).props("type=submit unelevated")

@@ -47,7 +47,7 @@ async def pick_product(
         search.on("keydown.enter", take_first, js_handler="(event) => emit(event.target.value)")
         results = ui.column().classes("picks").props('aria-live="polite"')
         with ui.row().classes("row end"):
-            ui.button("Cancel", on_click=dialog.close).props("flat")
+            ui.button("Back", on_click=dialog.close).props("flat")
     await look()
     chosen: dict[str, Any] | None = await dialog
     dialog.delete()

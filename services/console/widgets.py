@@ -331,7 +331,7 @@ async def confirmed(question: str, words: str, action: str, *, is_dangerous: boo
         ui.label(question).classes("heading")
         ui.label(words).classes("muted")
         with ui.row().classes("row end"):
-            ui.button("Cancel", on_click=lambda: dialog.submit("no")).props("flat")
+            ui.button("Back", on_click=lambda: dialog.submit("no")).props("flat")
             yes = ui.button(action, on_click=lambda: dialog.submit("yes")).props("unelevated autofocus")
             if is_dangerous:
                 yes.props("color=negative")

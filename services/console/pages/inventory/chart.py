@@ -9,6 +9,8 @@ from services.console.visits import Visit
 from services.console.widgets import named
 
 DAYS = 90
+# An item that is new has a chart of these, in which its first days can be told apart.
+LEAST_DAYS = 14
 ALL = "All locations"
 # SVG takes the page's own colours, so that the chart is light and dark as the page is.
 INK, MUTED, LINE, ACCENT, OK, SURFACE = (
@@ -41,9 +43,16 @@ class StockChart:
         series = await self._visit.api.get(path, days=DAYS, location=place)
         days = series["days"]
         self._chart.options.clear()
-        self._chart.options.update(_options(days))
+        self._chart.options.update(_options(drawn_days(days)))
         named(self._chart, _in_words(days))
         self._chart.update()
+
+
+def drawn_days(days: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The days from the first one on which there was anything of the item; the last `LEAST_DAYS` at least."""
+    figures = ("closing_available", "units_sold", "units_received")
+    first = next((at for at, day in enumerate(days) if any(day[name] for name in figures)), len(days))
+    return days[max(0, min(first, len(days) - LEAST_DAYS)) :]
 
 
 def _in_words(days: list[dict[str, Any]]) -> str:

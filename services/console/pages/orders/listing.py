@@ -80,7 +80,7 @@ def _filters(
         if visit.role == "supplier":
             view = ui.toggle(VIEWS, value=chosen["view"], on_change=lambda event: choose("view", event.value))
             view.props('unelevated no-caps toggle-color=primary aria-label="Whose orders"').classes("views")
-        search = ui.input(placeholder="Reference or id", value=chosen["q"])
+        search = ui.input(placeholder="Reference, id", value=chosen["q"])
         search.props('outlined dense clearable debounce=300 type=search aria-label="Search by reference or id"')
         search.classes("page-search short").on_value_change(lambda event: choose("q", event.value))
         selects: list[tuple[str, Mapping[str, str], str]] = [("status", STATES, "State"), ("waiting", WAITING, "Waits")]

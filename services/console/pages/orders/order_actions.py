@@ -104,5 +104,5 @@ def take_return(order: ShownOrder) -> None:
         for line in lines:
             label = f"{order.line_name(line)}: units that came back"
             fields.add(units_name(line["line_id"]), NumberField(label, value=0, least=0))
-        fields.add("restock", ui.checkbox("They go into stock again", value=True))
+        fields.add("restock", ui.checkbox("They go into stock again"))
         fields.add("location", ui.input("Into the location (left empty: where it was taken)"))
