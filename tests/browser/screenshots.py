@@ -8,11 +8,15 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID, uuid4
 
 from playwright.async_api import Browser
 from rich.progress import Progress
 
 from demo.run import fill
+from shared.database import Database
+from shared.messaging import dead_letters
+from shared.messaging.bus import Message
 from tests.app import Client
 from tests.browser.chromium import Complaints, browser
 from tests.browser.running import ROOT, running_basestock
@@ -131,7 +135,18 @@ async def _retailer(url: str, key: str) -> Visitor:
         )
 
 
-def _platform(company_id: int) -> Visitor:
+async def _dead_letter(dsn: str) -> UUID | None:
+    """Something for the pages of what cannot be handled."""
+    database = Database("inventory", dsn, pool_size=1)
+    try:
+        async with database.transaction() as session:
+            message = Message(str(uuid4()), "orders.order_created", "application/json", b'{"order_id": "C-1"}')
+            return await dead_letters.bury(session, "inventory.orders", message, "lines: Field required")
+    finally:
+        await database.close()
+
+
+def _platform(company_id: int, letter_id: UUID | None) -> Visitor:
     company = f"/platform/companies/{company_id}"
     pages = ("companies", "connections", "operations", "dead-letters", "audit")
     return Visitor(
@@ -145,6 +160,7 @@ def _platform(company_id: int) -> Visitor:
             "new-company": "/platform/companies > Add a company",
             "new-connection": "/platform/connections > Connect two companies",
             **{page: f"/platform/{page}" for page in pages},
+            "dead-letter": f"/platform/dead-letters/inventory/{letter_id}",
         },
     )
 
@@ -184,7 +200,7 @@ async def _empty(running: Browser, url: str, folder: Path) -> None:
     await page.close()
 
 
-async def photograph_all(url: str, folder: Path) -> list[str]:
+async def photograph_all(url: str, dsn: str, folder: Path) -> list[str]:
     """Fill the system at `url` and save pictures of all pages; gives what the pages' scripts complained of."""
     complaints: list[str] = []
     async with browser() as running, Client(url, ADMIN_KEY) as admin:
@@ -196,7 +212,7 @@ async def photograph_all(url: str, folder: Path) -> list[str]:
         visitors = [
             await _supplier(url, await _key(url, admin, ids["gift-wholesale"])),
             await _retailer(url, await _key(url, admin, ids["gift-shop"])),
-            _platform(ids["gift-shop"]),
+            _platform(ids["gift-shop"], await _dead_letter(dsn)),
         ]
         for visitor in visitors:
             for size in SIZES:
@@ -210,7 +226,7 @@ def main() -> None:
     folder = Path(sys.argv[1]) if sys.argv[1:] else FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     with postgres_server() as server, running_basestock(server.dsn) as url:
-        complaints = asyncio.run(photograph_all(url, folder))
+        complaints = asyncio.run(photograph_all(url, server.dsn, folder))
     print(f"{len(list(folder.glob('*.png')))} pictures in {folder}")  # noqa: T201 - what the command says
     if complaints:
         raise SystemExit("\n".join(["Scripts complained:", *sorted(set(complaints))]))

@@ -93,9 +93,9 @@ SERIES = text("""
     from closed order by day
 """)
 
-# Entries are read from the newest back, in windows that double until a page is full: a supplier with little in them
+# Entries are read from the newest back, in windows that grow until a page is full: a supplier with little in them
 # costs a few more, and nobody an index that each order would pay for.
-FIRST_WINDOW_ENTRIES = 50_000
+FIRST_WINDOW_ENTRIES, WINDOW_GROWTH = 2_000, 4
 
 Row = dict[str, Any]
 
@@ -133,7 +133,7 @@ async def list_all_entries(
         first = max(1, end - window)
         asked = parameters | {"first": first, "before": end, "limit": limit - len(rows)}
         rows += [dict(row) for row in (await session.execute(LIST_WINDOW, asked)).mappings()]
-        end, window = first, 2 * window
+        end, window = first, WINDOW_GROWTH * window
     return rows
 
 
