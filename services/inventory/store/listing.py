@@ -10,13 +10,15 @@ from sqlalchemy import text
 from services.inventory.domain.checking import Listing
 from shared.database import Session
 
-# What draws on stock is of the same supplier (rule 7); a `stock_customisable` product is sold as it is.
+# What draws on stock is of the same supplier (rule 7); a `stock_customisable` product is sold as it is. Counted, and each
+# part's product asked for by itself: while a catalog is taken in nothing is known of the tables yet, and for `exists`, or
+# for a join, all parts or all products of the supplier would be read for each item.
 LISTINGS = """
     select i.product_id, coalesce(not p.removed and p.type in ('stock', 'stock_customisable'), false) as is_listed,
-        coalesce(not p.removed and p.type = 'stock', false) and not exists (
-            select from product_parts part join products q on q.product_id = part.product_id
-            where part.component_ids @> array[i.product_id] and q.owner_id = i.supplier_id and not q.removed
-              and q.type in ('customisable', 'configurable_stock')) as is_unlinked
+        coalesce(not p.removed and p.type = 'stock', false) and 0 = (
+            select count(*) from product_parts part where part.component_ids @> array[i.product_id] and (
+                select q.owner_id = i.supplier_id and not q.removed and q.type in ('customisable', 'configurable_stock')
+                from products q where q.product_id = part.product_id)) as is_unlinked
     from stock_items i join products p on p.product_id = i.product_id
     where i.product_id = any(cast(:product_ids as bigint[]))
 """
@@ -26,6 +28,7 @@ LOCK_ITEMS = text("""
         select unnest(component_ids) from product_parts where product_id = any(cast(:product_ids as bigint[]))))
     order by product_id for update
 """)
+PLAN_ANEW = text("set local plan_cache_mode = force_custom_plan")
 # A statement of its own, after the locks: it sees what was committed by those that it waited for.
 RENEW_LISTINGS = text(f"""
     update stock_items i set is_listed = n.is_listed, is_unlinked = n.is_unlinked from ({LISTINGS}) n
@@ -47,6 +50,8 @@ async def renew_listings(session: Session, product_ids: Collection[int]) -> None
         return
     locked = (await session.execute(LOCK_ITEMS, {"product_ids": sorted(product_ids)})).scalars().all()
     if locked:
+        # While a catalog is taken in, a plan that is kept would still be that for the few links there were at first.
+        await session.execute(PLAN_ANEW)
         await session.execute(RENEW_LISTINGS, {"product_ids": list(locked)})
 
 
