@@ -10,9 +10,9 @@ from sqlalchemy import text
 from services.inventory.domain.checking import Listing
 from shared.database import Session
 
-# What draws on stock is of the same supplier (rule 7); a `stock_customisable` product is sold as it is. Counted, and each
-# part's product asked for by itself: while a catalog is taken in nothing is known of the tables yet, and for `exists`, or
-# for a join, all parts or all products of the supplier would be read for each item.
+# What draws on stock is of the same supplier (rule 7); a `stock_customisable` product is sold as it is. Counted, and
+# each part's product asked for by itself: while a catalog is taken in nothing is known of the tables yet, and for
+# `exists`, or for a join, all parts or all products of the supplier would be read for each item.
 LISTINGS = """
     select i.product_id, coalesce(not p.removed and p.type in ('stock', 'stock_customisable'), false) as is_listed,
         coalesce(not p.removed and p.type = 'stock', false) and 0 = (
