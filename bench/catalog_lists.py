@@ -16,7 +16,6 @@ from sqlalchemy.sql.expression import ClauseElement, Executable
 
 from bench.servers import filled
 from services.catalog.store.product_lists import (
-    PLAN_ANEW,
     Position,
     ProductFilter,
     SortBy,
@@ -25,7 +24,7 @@ from services.catalog.store.product_lists import (
     page_of,
 )
 from shared import clock
-from shared.database import Database, Session
+from shared.database import Database, Session, plan_anew
 
 SUPPLIER, RETAILER, OTHER_RETAILER, ADMIN = 1, 1001, 1002, None
 PRODUCTS, LIMIT, ROUNDS = 1_000_000, 50, 9
@@ -126,7 +125,7 @@ async def plan_of(
     session: Session, case: Case, after: Position | None = None, limit: int = LIMIT
 ) -> list[dict[str, Any]]:
     """The nodes of a page's plan, outermost first."""
-    await session.execute(PLAN_ANEW)
+    await plan_anew(session)
     reader = await find_reader(session, case.company_id)
     statement, values = page_of(reader, case.wanted, sort=case.sort, after=after, limit=limit)
     (explained,) = (await session.execute(_Explain(statement), values)).scalar_one()

@@ -35,6 +35,17 @@ STATEMENT_TIMEOUT_MILLISECONDS = 60_000
 IDLE_TIMEOUT_MILLISECONDS = 60_000
 
 
+PLAN_ANEW = text("set local plan_cache_mode = force_custom_plan")
+
+
+async def plan_anew(session: Session) -> None:
+    """Plan each statement of this transaction for its own values and for the tables as they are, never as once before.
+
+    For statements whose best plan depends on how much matches, or that also run while tables are being filled.
+    """
+    await session.execute(PLAN_ANEW)
+
+
 def registry_in(schema: str) -> registry:
     """A registry of its own for the tables of one service, so that services may use the same names.
 

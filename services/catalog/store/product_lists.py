@@ -34,7 +34,7 @@ from sqlalchemy import (
 from services.catalog.domain import Product
 from services.catalog.store.products import find_products
 from services.catalog.tables import METADATA, WORD_ENDS, name_in_words
-from shared.database import Session
+from shared.database import Session, plan_anew
 from shared.events.catalog import ProductType
 
 SortBy = Literal["id", "sku", "name"]
@@ -47,8 +47,6 @@ KEYS: dict[SortBy, ColumnElement[str]] = {"id": literal("", Text), "sku": COLUMN
 LAST_CHARACTER = "\U0010ffff"
 
 FIND_SUPPLIERS = text("select supplier_id from connections where retailer_id = :company_id and state = 'active'")
-# Which plan is best depends on how much matches: never one plan for all values.
-PLAN_ANEW = text("set local plan_cache_mode = force_custom_plan")
 
 WORDS_OF_NAME = f"to_tsvector('simple'::regconfig, {name_in_words('p.title')})"
 WORDS = text(f"{WORDS_OF_NAME} @@ to_tsquery('simple'::regconfig, :words)")
@@ -144,7 +142,7 @@ async def list_products(
     limit: int,
 ) -> Page:
     """At most `limit` products that this company (or the admin, `None`) may see, behind the position `after`."""
-    await session.execute(PLAN_ANEW)
+    await plan_anew(session)
     statement, values = page_of(await find_reader(session, company_id), wanted, sort=sort, after=after, limit=limit + 1)
     rows = (await session.execute(statement, values)).all()
     shown = rows[:limit]

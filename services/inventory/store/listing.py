@@ -8,7 +8,7 @@ from collections.abc import Collection
 from sqlalchemy import text
 
 from services.inventory.domain.checking import Listing
-from shared.database import Session
+from shared.database import Session, plan_anew
 
 # What draws on stock is of the same supplier (rule 7); a `stock_customisable` product is sold as it is. Counted, and
 # each part's product asked for by itself: while a catalog is taken in nothing is known of the tables yet, and for
@@ -28,7 +28,6 @@ LOCK_ITEMS = text("""
         select unnest(component_ids) from product_parts where product_id = any(cast(:product_ids as bigint[]))))
     order by product_id for update
 """)
-PLAN_ANEW = text("set local plan_cache_mode = force_custom_plan")
 # A statement of its own, after the locks: it sees what was committed by those that it waited for.
 RENEW_LISTINGS = text(f"""
     update stock_items i set is_listed = n.is_listed, is_unlinked = n.is_unlinked from ({LISTINGS}) n
@@ -51,7 +50,7 @@ async def renew_listings(session: Session, product_ids: Collection[int]) -> None
     locked = (await session.execute(LOCK_ITEMS, {"product_ids": sorted(product_ids)})).scalars().all()
     if locked:
         # While a catalog is taken in, a plan that is kept would still be that for the few links there were at first.
-        await session.execute(PLAN_ANEW)
+        await plan_anew(session)
         await session.execute(RENEW_LISTINGS, {"product_ids": list(locked)})
 
 

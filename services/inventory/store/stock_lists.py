@@ -11,7 +11,7 @@ from typing import Literal
 from sqlalchemy import TextClause, text
 
 from services.inventory.store.reading import ITEM_COLUMNS, ITEMS, Row, with_levels
-from shared.database import Session
+from shared.database import Session, plan_anew
 
 StockState = Literal["low", "out", "backordered", "unlinked", "removed"]
 
@@ -48,8 +48,6 @@ KEYS: Mapping[str, str] = {
 TEXTS = {"sku", "title"}
 # All others have a value in each row.
 NULLABLE = {"lead_time_days"}
-# Which plan is best depends on how much matches: never one plan for all values.
-PLAN_ANEW = text("set local plan_cache_mode = force_custom_plan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +170,7 @@ async def find_page(
 
     One of which none counts, as it may be removed between the two statements, has all its levels.
     """
-    await session.execute(PLAN_ANEW)
+    await plan_anew(session)
     statement, values = page_statement(wanted, order, after, limit)
     rows = (await session.execute(statement, values)).mappings().all()
     items = await with_levels(session, rows)
@@ -197,7 +195,7 @@ def summary_statement(wanted: StockFilter) -> tuple[TextClause, dict[str, object
 
 async def summarize(session: Session, wanted: StockFilter) -> Row:
     """How many items a list has, how many of them are in which state, and how many units they have."""
-    await session.execute(PLAN_ANEW)
+    await plan_anew(session)
     statement, values = summary_statement(wanted)
     return dict((await session.execute(statement, values)).mappings().one())
 

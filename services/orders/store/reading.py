@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from shared.database import Session
+from shared.database import Session, plan_anew
 
 SELECT_ORDERS = """
     select o.order_id, o.seller_id, o.external_ref, o.source, o.state, {status} as status, o.placed_at, o.received_at,
@@ -56,10 +56,6 @@ FILTERS = {
 BOUNDS = {"before": "<", "below_id": "<", "from_id": ">="}
 
 
-# Nobody's plan fits another's filters: a status that all orders have, and one that hardly any has.
-PLAN_ANEW = text("set local plan_cache_mode = force_custom_plan")
-
-
 def page_statement(filters: Collection[str]) -> str:
     """The statement for a page of orders that meet these `FILTERS` and `BOUNDS`; it takes their values and `limit`."""
     select, key, own_lines = (PART, "part", OWN_LINES) if "part_of" in filters else (WHOLE, "o", "")
@@ -85,8 +81,9 @@ async def find_orders(session: Session, filters: Mapping[str, object], limit: in
 
     With `part_of` as that supplier sees them.
     """
+    # Nobody's plan fits another's filters: a status that all orders have, and one that hardly any has.
     if "order_id" not in filters:
-        await session.execute(PLAN_ANEW)
+        await plan_anew(session)
     rows = await session.execute(text(page_statement(filters)), {**filters, "limit": limit})
     return [dict(row) for row in rows.mappings()]
 
