@@ -10,14 +10,14 @@ import os
 import random
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import asyncpg
 
-from bench.servers import private_postgres
+from bench.servers import private_postgres, system_in_process
 from shared import clock
 
 ADMIN_KEY = "bsk_the-bench"
@@ -104,27 +104,9 @@ def _row(what: str, figure: float, target: float, unit: str, beside: str) -> dic
     }
 
 
-@asynccontextmanager
-async def running_system(dsn: str) -> AsyncIterator[tuple[int, str]]:
-    """`basestock up` in a process of its own; yields its process id and URL."""
-    command = [sys.executable, "-m", "services", "up", "--port", "0", "--dsn", dsn]
-    environment = {"BASESTOCK_ADMIN_KEY": ADMIN_KEY, "BASESTOCK_LOG_LEVEL": "warning", "PATH": "/usr/bin:/bin"}
-    process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=asyncio.subprocess.PIPE)
-    assert process.stderr is not None
-    said = ""
-    while "answers at" not in said:
-        line = (await process.stderr.readline()).decode()
-        assert line, f"it did not start: {said}"
-        said += line
-    rest = asyncio.create_task(process.stderr.read())
-    try:
-        yield process.pid, next(word for word in said.split() if word.startswith("http"))
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-        assert process.returncode == 0, (await rest).decode()
-        rest.cancel()
+def running_system(dsn: str) -> AbstractAsyncContextManager[tuple[int, str]]:
+    """`basestock up` in a process of its own; gives its process id and URL."""
+    return system_in_process("services", "up", "--port", "0", "--dsn", dsn, BASESTOCK_ADMIN_KEY=ADMIN_KEY)
 
 
 @asynccontextmanager

@@ -6,14 +6,13 @@ panel is on the screen and the server has taken the handshake of its socket, so 
 was open before: scripts and styles are cached. A page of nothing is measured beside them: no page can be quicker.
 """
 
-import asyncio
 import json
 import os
 import statistics
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from rich.table import Table
 
 from bench.catalog_import import ADMIN_KEY
 from bench.console_data import PRINTED, RETAILER, SUPPLIER, Filled, fill_by_calls, fill_tables, receiver
+from bench.servers import system_in_process
 from bench.timed_console import BLANK
 from shared import clock
 from tests.browser.chromium import browser
@@ -104,7 +104,7 @@ async def measure(dsn: str, items: int = ITEMS) -> list[Measured]:
     """Every page, with an empty database's tables filled."""
     await fill_tables(dsn, items)
     with tempfile.NamedTemporaryFile("r", encoding="utf-8") as calls:
-        async with _running(dsn, calls.name) as url, receiver() as shop, browser() as chromium:
+        async with _running(dsn, calls.name) as (_, url), receiver() as shop, browser() as chromium:
             data = await fill_by_calls(url, shop, dsn)
             windows = {company_id: await _window(chromium, url, key) for company_id, key in data.keys.items()}
             measured = []
@@ -115,35 +115,18 @@ async def measure(dsn: str, items: int = ITEMS) -> list[Measured]:
             return measured
 
 
-@asynccontextmanager
-async def _running(dsn: str, calls_file: str) -> AsyncIterator[str]:
-    """`timed_console` in a process of its own; yields its URL."""
-    environment = {
-        "BASESTOCK_DSN": dsn,
-        "BASESTOCK_PORT": "0",
-        "BASESTOCK_ADMIN_KEY": ADMIN_KEY,
-        "BASESTOCK_TOKEN_SECRET": "t" * 32,
-        "BASESTOCK_WEBHOOK_ENCRYPTION_KEY": "k" * 32,
-        "BASESTOCK_WEBHOOK_ALLOW_NETWORKS": "127.0.0.0/8",
-        "BASESTOCK_LOG_LEVEL": "warning",
-        "PATH": "/usr/bin:/bin",
-    }
-    command = [sys.executable, "-m", "bench.timed_console", calls_file]
-    process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=asyncio.subprocess.PIPE)
-    assert process.stderr is not None
-    said = ""
-    while "answers at" not in said:
-        line = (await process.stderr.readline()).decode()
-        assert line, f"it did not start: {said}"
-        said += line
-    rest = asyncio.create_task(process.stderr.read())
-    try:
-        yield said.split()[-1]
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-        print((await rest).decode(), end="", file=sys.stderr)
+def _running(dsn: str, calls_file: str) -> AbstractAsyncContextManager[tuple[int, str]]:
+    """`timed_console` in a process of its own; gives its process id and URL."""
+    return system_in_process(
+        "bench.timed_console",
+        calls_file,
+        BASESTOCK_DSN=dsn,
+        BASESTOCK_PORT="0",
+        BASESTOCK_ADMIN_KEY=ADMIN_KEY,
+        BASESTOCK_TOKEN_SECRET="t" * 32,
+        BASESTOCK_WEBHOOK_ENCRYPTION_KEY="k" * 32,
+        BASESTOCK_WEBHOOK_ALLOW_NETWORKS="127.0.0.0/8",
+    )
 
 
 async def _window(chromium: Browser, url: str, key: str) -> Page:

@@ -1,5 +1,7 @@
 """The PostgreSQL that is measured: private, durable, gone with all its data afterwards; services filled with rows."""
 
+import asyncio
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -41,3 +43,29 @@ async def filled(service: str, statements: str, dsn: str, count: int) -> AsyncIt
         yield database
     finally:
         await database.close()
+
+
+@asynccontextmanager
+async def system_in_process(*module: str, **settings: str) -> AsyncIterator[tuple[int, str]]:
+    """Run `python -m module ...`, which says where it answers, with these settings; gives its process id and URL.
+
+    It must end well when it is asked to; what it said meanwhile is passed on.
+    """
+    environment = {"BASESTOCK_LOG_LEVEL": "warning", "PATH": "/usr/bin:/bin"} | settings
+    command = [sys.executable, "-m", *module]
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=asyncio.subprocess.PIPE)
+    assert process.stderr is not None
+    said = ""
+    while "answers at" not in said:
+        line = (await process.stderr.readline()).decode()
+        assert line, f"it did not start: {said}"
+        said += line
+    rest = asyncio.create_task(process.stderr.read())
+    try:
+        yield process.pid, next(word for word in said.split() if word.startswith("http"))
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        status = await process.wait()
+        print((await rest).decode(), end="", file=sys.stderr)
+        assert status == 0, f"it ended with {status}"
