@@ -3,9 +3,12 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from services.inventory import checking
+from services.inventory.store.listing import RENEW_LISTINGS
 from services.inventory.store.stock_lists import KEYS
+from shared.database import plan_anew
 from shared.events.catalog import ProductChanged, ProductRemoved
 from tests.app import Client
 from tests.integration.inventory.callers import OTHER_SUPPLIER, Callers
@@ -351,3 +354,19 @@ class TestTakings:
         assert (await callers.supplier.get("/v1/reservations", params={"product_id": "100"})).body["items"] == []
         await callers.retailer.delete(f"/v1/reservations/{of_small}")
         assert (await callers.retailer.get("/v1/reservations", params={"product_id": "100"})).body["items"] == []
+
+
+async def test_what_draws_on_an_item_is_found_by_its_links_also_where_nothing_is_known_of_the_tables(
+    world: World,
+) -> None:
+    """While a catalog is taken in nobody has analysed it: read otherwise, each item would cost all products."""
+    await world.hear(*(stock_product(number, f"NEW-{number}") for number in range(1_000, 3_000)))
+    async with world.database.transaction() as session:
+        await plan_anew(session)
+        plan = await session.execute(text(f"explain {RENEW_LISTINGS.text}"), {"product_ids": list(range(1_000, 1_500))})
+        nodes = [row[0] for row in plan]
+    looked_up = [node for node in nodes if " on product_parts" in node]
+    assert looked_up
+    assert all("Bitmap Heap Scan" in node for node in looked_up), nodes
+    assert any("ix_product_parts_component_ids" in node for node in nodes), nodes
+    assert not [node for node in nodes if "owner_id = i" in node], nodes
