@@ -31,12 +31,12 @@ test: .venv/ready-dev ## Set everything up and run all tests (ARGS="tests/unit -
 soak: .venv/ready-dev ## Run the tests that are too long for `make test`
 	@$(PY) -m pytest -m soak $(ARGS)
 
-check: .venv/ready-dev ## Lint, formatting, types, the rules between modules, the house rules
+check: .venv/ready-dev ## Lint, formatting, types, the rules between modules, the house rules, that guards apply
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
 	@.venv/bin/lint-imports --no-cache
-	@$(PY) -m pytest -q tests/test_tidy.py
+	@$(PY) -m pytest -q tests/test_tidy.py tests/fault/test_guards.py
 
 format: .venv/ready-dev ## Format the code
 	@$(PY) -m ruff format .
