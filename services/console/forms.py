@@ -13,6 +13,7 @@ from nicegui.elements.mixins.validation_element import ValidationElement
 from nicegui.elements.mixins.value_element import ValueElement
 
 from services.console.api import RefusedError
+from services.console.frame import show_what_came
 from services.console.number_field import whole
 from services.console.widgets import named
 
@@ -129,9 +130,18 @@ def form(
 
 @contextmanager
 def form_dialog(
-    heading: str, action: str, submit: Callable[[Form], Awaitable[object]], words: str = ""
+    heading: str,
+    action: str,
+    submit: Callable[[Form], Awaitable[object]],
+    words: str = "",
+    *,
+    then: Callable[[], Awaitable[None]] | None = None,
 ) -> Iterator[Form]:
-    """A form in a dialog that opens at once; it closes when `submit` has done what it is for, or with Esc."""
+    """A form in a dialog that opens at once; it closes when `submit` has done what it is for, or with Esc.
+
+    `then` shows on the page what has come of it.
+    """
+    content = ui.context.client.content
     with ui.dialog() as dialog, ui.card().classes("panel dialog"):
         dialog.on("hide", dialog.delete)
         ui.label(heading).classes("heading").props('role="heading" aria-level="2"')
@@ -142,6 +152,9 @@ def form_dialog(
             await submit(shown)
             shown.is_over = True
             dialog.close()
+            if then is not None:
+                with content:  # the dialog is taken away meanwhile
+                    await show_what_came(then)
 
         with form(send, action, cancel=dialog.close) as shown:
             yield shown

@@ -214,21 +214,32 @@ def empty(icon: str, headline: str, words: str) -> ui.column:
     return box
 
 
-def tell_error(error: Exception) -> None:
-    """Tell the visitor of an error of what was just done on the page."""
+def tell_error(error: Exception, what: str = "") -> None:
+    """Tell the visitor of an error of what was just done on the page; `what` goes before its own words."""
     if isinstance(error, RefusedError):
         if error.status == UNAUTHORIZED:
             ui.navigate.reload()
             return
-        ui.notify(str(error), type="negative", multi_line=True, close_button="OK", timeout=12_000)
+        ui.notify(f"{what}{error}", type="negative", multi_line=True, close_button="OK", timeout=12_000)
         return
     log.error("console_failed", error=repr(error), exc_info=error)
     ui.notify(
-        "Something went wrong here; it is in the console's log. Load the page again.",
+        f"{what}Something went wrong here; it is in the console's log. Load the page again.",
         type="negative",
         close_button="OK",
         timeout=12_000,
     )
+
+
+async def show_what_came(show: Callable[[], Awaitable[None]]) -> None:
+    """Show on the page what has come of what is done.
+
+    It is done, whether or not it can be shown: that it cannot is told, and nothing invites to do it once more.
+    """
+    try:
+        await show()
+    except Exception as error:  # told
+        tell_error(error, "It is done, but cannot be shown here. Load the page again. ")
 
 
 def tell_done(words: str) -> None:

@@ -84,12 +84,11 @@ def _make(visit: Visit, keys: PagedList, path: str) -> None:
             "expires_at": (opened_at + timedelta(days=days)).isoformat() if days else None,
         }
         made = await visit.api.post(path, body, once=fields.once(body))
-        await keys.refresh()
         show_secret(
             "The new API key", made["key"], "Programs send it as Authorization: Bearer, then a blank and the key."
         )
 
-    with form_dialog("Make an API key", "Make the key", save) as fields:
+    with form_dialog("Make an API key", "Make the key", save, then=keys.refresh) as fields:
         fields.add("label", ui.input("What it is for", placeholder="warehouse, order system, ..."))
         fields.add("expires_at", ui.select(LIFETIMES, label="Expires", value=0))
         ui.label("It may").classes("muted")

@@ -113,9 +113,8 @@ def _change(visit: Visit, connections: PagedList, row: dict[str, Any]) -> None:
     async def save(fields: Form) -> None:
         await visit.api.patch(f"{PATH}/{row['id']}", fields.values)
         tell_done("Saved")
-        await connections.refresh()
 
-    with form_dialog("Change the connection", "Save", save, row["do_of"]) as fields:
+    with form_dialog("Change the connection", "Save", save, row["do_of"], then=connections.refresh) as fields:
         connection_settings(fields, row["external_ref"], row["default_location"])
 
 

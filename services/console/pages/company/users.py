@@ -82,10 +82,9 @@ def _add(visit: Visit, users: PagedList, company_id: int | None) -> None:
         body = {**fields.values, "company_id": company_id}
         await visit.api.post("/v1/users", body, once=fields.once(body))
         tell_done(f"{fields['email']} can sign in now: give them the password")
-        await users.refresh()
 
     words = "Basestock sends no mail: tell them the address of this page and the password; they can change it."
-    with form_dialog("Add a user", "Add", save, words) as fields:
+    with form_dialog("Add a user", "Add", save, words, then=users.refresh) as fields:
         fields.add("email", ui.input("E-mail address")).props("type=email autocomplete=off")
         password = ui.input("First password", password=True, password_toggle_button=True)
         fields.add("password", password).props(TWELVE_OR_MORE)
@@ -97,10 +96,9 @@ def _change(visit: Visit, users: PagedList, row: dict[str, Any]) -> None:
         changes = {name: value for name, value in fields.values.items() if value}
         await visit.api.patch(f"/v1/users/{row['id']}", changes)
         tell_done("Saved")
-        await users.refresh()
 
     words = "Your own password is changed on the page of your account." if row["is_oneself"] else ""
-    with form_dialog(f"Change {row['address']}", "Save", save, words) as fields:
+    with form_dialog(f"Change {row['address']}", "Save", save, words, then=users.refresh) as fields:
         fields.add("email", ui.input("E-mail address", value=row["address"])).props("type=email")
         fields.add("role", ui.select(dict(ROLE_WORDS), label="Role", value=row["user_role"]))
         if not row["is_oneself"]:

@@ -60,9 +60,8 @@ def ask_settings(visit: Visit, item: Json, after: After) -> None:
                 saved = await visit.api.patch(path, write, if_match=saved["version"])
             except RefusedError as error:
                 raise _beside(error, write) from error
-        await after(saved)
 
-    with form_dialog("Settings", "Save", save) as asked:
+    with form_dialog("Settings", "Save", save, then=lambda: after(saved)) as asked:
         policies = {AS_IT_IS: f"As it is: {POLICIES[item['policy']]}", **POLICIES, COMPANYS: "As the company has it"}
         asked.add("policy", ui.select(policies, label="When there is not enough", value=AS_IT_IS))
         with ui.element("div").classes("grid fields"):
@@ -106,9 +105,12 @@ def ask_removal(visit: Visit, item: Json, after: After) -> None:
     async def remove(asked: Form) -> None:
         query = {name: asked[name] for name in ("location", "reason") if asked[name]}
         await visit.api.delete(f"{path}?{urlencode(query)}" if query else path, if_match=item["version"])
+
+    async def show() -> None:
         await after(await visit.api.get(path))
 
-    with form_dialog(f"Stock {item['sku']} no longer?", "No longer stocked", remove, REMOVAL) as asked:
+    heading = f"Stock {item['sku']} no longer?"
+    with form_dialog(heading, "No longer stocked", remove, REMOVAL, then=show) as asked:
         where = ui.select({"": ANYWHERE, **{one: f"at {one}" for one in places}}, label="Where", value="")
         asked.add("location", where).visible = len(places) > 1
         asked.add("reason", ui.input("Reason")).props("maxlength=200 autofocus")

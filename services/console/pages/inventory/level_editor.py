@@ -9,6 +9,7 @@ from uuid import uuid4
 from nicegui import ui
 
 from services.console.api import RefusedError
+from services.console.frame import show_what_came
 from services.console.pages.inventory.words import (
     Column,
     Json,
@@ -196,7 +197,7 @@ class LevelEditor:
         finally:
             self._button.props(remove="loading")
         self._sent = (None, "")
-        await self._after_save(answer.body)
+        await show_what_came(lambda: self._after_save(answer.body))
         if self._spot == spot:
             self._go_on(spot)
 

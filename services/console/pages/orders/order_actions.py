@@ -24,11 +24,11 @@ def ask_to_amend(order: ShownOrder, line: Mapping[str, Any]) -> None:
             wanted["location"] = fields["lines[0].location"]
         body = {"lines": [wanted], "reason": fields["reason"]}
         await order.visit.api.patch(order.path, body, if_match=order.body["version"])
-        await order.refresh()
         tell_done(f"Line {line['line_id']} is amended; inventory takes or gives back the difference")
 
     words = "Inventory takes or gives back the difference. Units that are on their way cannot be amended."
-    with order.dialogs, form_dialog(f"Amend {order.line_name(line)}", "Amend", amend, words) as fields:
+    heading = f"Amend {order.line_name(line)}"
+    with order.dialogs, form_dialog(heading, "Amend", amend, words, then=order.refresh) as fields:
         quantity = NumberField("Units, with those cancelled since", value=line["quantity"], least=1)
         fields.add("lines[0].quantity", quantity).props("autofocus")
         location = ui.input("Taken at (left empty: as the rules say)", value=line["location"] or "")
@@ -45,7 +45,8 @@ def ask_to_cancel_line(order: ShownOrder, line: Mapping[str, Any]) -> None:
         tell_done(f"Line {line['line_id']}: what was taken for it is given back")
 
     words = "What is still taken for these units is given back. This cannot be undone."
-    with order.dialogs, form_dialog(f"Cancel {order.line_name(line)}?", "Cancel these units", cancel, words) as fields:
+    heading = f"Cancel {order.line_name(line)}?"
+    with order.dialogs, form_dialog(heading, "Cancel these units", cancel, words, then=order.refresh) as fields:
         fields.add("lines[0].quantity", NumberField("Units", value=open_units(line), least=1))
         fields.add("reason", ui.input(REASON)).props("autofocus")
 
@@ -59,14 +60,13 @@ def ask_to_cancel(order: ShownOrder) -> None:
 
     words = "What is still taken for it is given back to stock. A cancelled order stays cancelled."
     heading = f"Cancel order {order.body['external_ref']}?"
-    with order.dialogs, form_dialog(heading, "Cancel the order", cancel, words) as fields:
+    with order.dialogs, form_dialog(heading, "Cancel the order", cancel, words, then=order.refresh) as fields:
         fields.add("reason", ui.input(REASON)).props("autofocus")
 
 
 async def _cancel(order: ShownOrder, fields: Form, body: object) -> None:
     path, version = f"{order.path}/cancel", order.body["version"]
     await order.visit.api.call("POST", path, body, if_match=version, once=fields.once(body))
-    await order.refresh()
 
 
 def take_return(order: ShownOrder) -> None:
@@ -94,11 +94,10 @@ def take_return(order: ShownOrder) -> None:
             await order.visit.api.post("/v1/returns", said, once=fields.once(said))
         except RefusedError as error:
             raise by_line(error, [line["line_id"] for line in back]) from error
-        await order.refresh()
         tell_done("The return is noted" + (", and its items go into stock" if fields["restock"] else ""))
 
     words = "Items that came back go into stock again only if you say so. A return cannot be undone."
-    with order.dialogs, form_dialog("Take a return", "Take it", take, words) as fields:
+    with order.dialogs, form_dialog("Take a return", "Take it", take, words, then=order.refresh) as fields:
         proposed = f"RET-{order.body['external_ref']}"
         fields.add("external_ref", ui.input("Your reference of the return, used once", value=proposed))
         for line in lines:

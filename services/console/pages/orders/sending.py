@@ -45,7 +45,8 @@ def _assign(order: ShownOrder, lines: list[Mapping[str, Any]]) -> None:
         tell_done("It is asked for; say so here when it has left")
 
     words = "What is sent together, from one location. Until it has left, nothing of stock changes."
-    with order.dialogs, form_dialog("Send items of this order", "Ask for it", assign, words) as fields:
+    heading = "Send items of this order"
+    with order.dialogs, form_dialog(heading, "Ask for it", assign, words, then=order.refresh) as fields:
         _units(order, fields, {line["line_id"]: open_units(line) for line in lines})
         fields.add("location", ui.input("From the location (left empty: where it was taken)"))
         fields.add("external_ref", ui.input("Your own reference, like a parcel's number"))
@@ -89,7 +90,7 @@ def _settle(order: ShownOrder, request: Mapping[str, Any], action: str) -> None:
         "fail": ("It is not sent?", "Not sent", "The order has no claim on these units any more; they are given back."),
     }
     heading, button, words = headings[action]
-    with order.dialogs, form_dialog(heading, button, settle, words) as fields:
+    with order.dialogs, form_dialog(heading, button, settle, words, then=order.refresh) as fields:
         _units(order, fields, assigned)
         if action == "fail":
             fields.add("reason", ui.input(REASON)).props("autofocus")
@@ -113,4 +114,3 @@ async def _with_items(order: ShownOrder, path: str, fields: Form, line_ids: list
         await order.visit.api.post(path, said, once=fields.once(said))
     except RefusedError as error:
         raise by_line(error, named) from error
-    await order.refresh()

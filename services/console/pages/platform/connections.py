@@ -56,10 +56,9 @@ async def new_connection(
         given = {name: value for name, value in fields.values.items() if value is not None}
         made = await visit.api.post(PATH, given, once=fields.once(given))
         tell_done(f"{made['supplier_name']} and {made['retailer_name']} are connected")
-        await refresh()
 
     words = "The retailer sees the supplier's products and stock, and may order them. Its webhooks are told at once."
-    with form_dialog("Connect two companies", "Connect", save, words) as fields:
+    with form_dialog("Connect two companies", "Connect", save, words, then=refresh) as fields:
         for role, label in (("supplier", "Supplier"), ("retailer", "Retailer")):
             value = company["id"] if company and company["role"] == role else None
             fields.add(f"{role}_id", ui.select(names[role], label=label, value=value, with_input=True))

@@ -78,13 +78,12 @@ class EndpointActions:
             body = {"overlap_hours": fields["overlap_hours"]}
             rotated = await self._visit.api.post(f"{self._path}/rotate-secret", body, once=fields.once(body))
             show_secret("The new secret", rotated["secret"], SIGNED_WITH)
-            await self._refresh()
 
         words = (
             "From now on calls are signed with a new secret. The old one signs too for a while, so that none is lost "
             "while your receivers change over."
         )
-        with form_dialog("Rotate the secret", "Rotate", rotate, words) as fields:
+        with form_dialog("Rotate the secret", "Rotate", rotate, words, then=self._refresh) as fields:
             hours = NumberField("Older secrets sign for, in hours", value=24, least=0, most=168)
             fields.add("overlap_hours", hours).props('hint="0 to 168; 0 ends them at once, for one that has leaked"')
 
@@ -104,7 +103,7 @@ class EndpointActions:
             await self._tell_again(body)
 
         words = "What comes is the state of then, never an old one, and windows hold. Deltas are never told twice."
-        with form_dialog("Tell again", "Replay", replay, words) as fields:
+        with form_dialog("Tell again", "Replay", replay, words, then=self._refresh) as fields:
             what = ui.radio(REPLAYED, value="since").props("dense")
             since = fields.add("since", ui.input("Since").props("type=datetime-local stack-label"))
             products = fields.add("product_ids", ui.input("Ids of base stock products", placeholder="100, 101"))
@@ -116,13 +115,12 @@ class EndpointActions:
             await self._tell_again({"after": fields["after"]})
 
         words = "It goes on after this logical timestamp; a later one than it has reached leaves out what lies between."
-        with form_dialog("Tell again", "Replay", replay, words) as fields:
+        with form_dialog("Tell again", "Replay", replay, words, then=self._refresh) as fields:
             after = NumberField("After the logical timestamp", value=self._endpoint["acked_timestamp"] or 0)
             fields.add("after", after)
 
     async def _tell_again(self, body: Mapping[str, Any]) -> None:
         tell_done(replayed_in_words(await self._visit.api.post(f"{self._path}/replay", dict(body))))
-        await self._refresh()
 
 
 def replayed_in_words(answer: Mapping[str, Any]) -> str:
