@@ -116,6 +116,8 @@ async def serve_app(
         port=port,
         # The parser that the services' limits were tried with; others come along with the console.
         http="h11",
+        # Whoever made the app runs it: started and ended twice, the console would end with an error.
+        lifespan="off",
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,

@@ -4,11 +4,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
+from secrets import token_urlsafe
 
 import aiohttp
+import structlog
 from fastapi import FastAPI
 from nicegui import app as nicegui_app
 from nicegui import ui
+from pydantic import SecretStr
 from starlette.staticfiles import StaticFiles
 
 import services.console.pages  # noqa: F401 - registers them
@@ -18,6 +21,8 @@ from services.console.no_page import no_page
 from services.console.session import Credential, Sealer
 from services.console.visits import Door
 from shared.settings import Settings
+
+log = structlog.get_logger()
 
 STATIC = Path(__file__).parent / "static"
 # A laptop that sleeps for so long finds its page as it was.
@@ -30,11 +35,14 @@ KEEP_ALIVE_SECONDS = 1
 async def console_app(settings: Settings, api_url: Callable[[], str]) -> AsyncIterator[FastAPI]:
     """The console's app, running until the block ends; `api_url` tells where the API answers.
 
-    One in a process at a time. Raises `RuntimeError`, in words, when there is no secret to seal cookies with.
+    One in a process at a time. Without a secret of the settings' it seals cookies with one of its own, which ends with
+    it: whoever tries Basestock out signs in with an API key, and needs nothing set.
     """
-    if not settings.token_secret:
-        message = "The console needs BASESTOCK_TOKEN_SECRET, the same as catalog's: it seals its cookies with it."
-        raise RuntimeError(message)
+    secrets = settings.token_secret
+    if not secrets:
+        hint = "until it ends, API keys alone can sign in: set BASESTOCK_TOKEN_SECRET, the same as catalog's, for users"
+        log.warning("console_seals_with_a_secret_of_its_own", hint=hint)
+        secrets = (SecretStr(token_urlsafe(32)),)
     connector = aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE_SECONDS)
     timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as http:
@@ -43,7 +51,7 @@ async def console_app(settings: Settings, api_url: Callable[[], str]) -> AsyncIt
             return Api(http, api_url(), credential)
 
         console = _app()
-        console.state.door = nicegui_app.state.door = Door(Sealer(settings.token_secret), new_api)
+        console.state.door = nicegui_app.state.door = Door(Sealer(secrets), new_api)
         async with console.router.lifespan_context(console):
             yield console
 

@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import structlog
 from starlette.types import ASGIApp
 
 from services.console.app import console_app
 from services.console.front import Front, Guarded
-from shared.serve import OnReady, serve_app
+from shared.serve import serve_app
 from shared.settings import Settings
+
+log = structlog.get_logger()
 
 
 class ConsoleBefore:
@@ -33,7 +36,7 @@ class ConsoleBefore:
         return Front(self._console, api)
 
 
-async def serve_console(settings: Settings, stop: asyncio.Event, *, on_ready: OnReady = lambda _: None) -> None:
+async def serve_console(settings: Settings, stop: asyncio.Event) -> None:
     """Serve the console alone until `stop` is set.
 
     Raises `RuntimeError`, in words, when a setting is missing.
@@ -43,4 +46,8 @@ async def serve_console(settings: Settings, stop: asyncio.Event, *, on_ready: On
         raise RuntimeError(message)
     url = settings.console_api_url
     async with console_app(settings, lambda: url) as console:
-        await serve_app(console, settings.host, settings.port, stop, on_ready=on_ready, front=Guarded)
+        await serve_app(console, settings.host, settings.port, stop, on_ready=_tell, front=Guarded)
+
+
+def _tell(url: str) -> None:
+    log.info("console_running", url=url)

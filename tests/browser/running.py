@@ -1,6 +1,5 @@
 """A whole Basestock in a process of its own, as `basestock up` starts it."""
 
-import os
 import re
 import signal
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from tests.app import ENCRYPTION_KEY
 from tests.end_to_end.system import ADMIN_KEY, TOKEN_SECRET
+from tests.environment import environment_of_a_user
 
 ROOT = Path(__file__).parent.parent.parent
 START_SECONDS = 60
@@ -19,7 +19,7 @@ START_SECONDS = 60
 @contextmanager
 def running_basestock(dsn: str) -> Iterator[str]:
     """Run `basestock up` on this database; yields its base URL."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("BASESTOCK_")}
+    inherited = environment_of_a_user()
     settings = {
         "BASESTOCK_DSN": dsn,
         "BASESTOCK_ADMIN_KEY": ADMIN_KEY,

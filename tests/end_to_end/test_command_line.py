@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 import signal
 import socket
@@ -17,13 +16,14 @@ import pytest
 
 from shared.embedded_postgres import EmbeddedPostgres
 from tests.app import Client
+from tests.environment import environment_of_a_user
 
 ROOT = Path(__file__).parent.parent.parent
 ORDER_LINES = ROOT / "demo" / "data" / "online-retail.csv"
 
 
 async def launched(*arguments: str, **environment: str) -> asyncio.subprocess.Process:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("BASESTOCK_")}
+    inherited = environment_of_a_user()
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *arguments,

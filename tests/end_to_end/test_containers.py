@@ -3,7 +3,9 @@
 import json
 import re
 import shutil
+import signal
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from services.all_in_one import SERVICES
 from services.command_line import app
 from shared.http import OPEN_PATHS
 from shared.settings import Settings
+from tests.environment import environment_of_a_user
 
 ROOT = Path(__file__).parent.parent.parent
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
@@ -129,6 +132,29 @@ def test_every_setting_can_be_given_and_no_other_is_made_up(containers: dict[str
         assert fixed == servers | own, "only these have a default of their own here"
     for name in SET_BY_THE_IMAGE:
         assert f"${{{name}:-{Settings.model_fields[name.removeprefix('BASESTOCK_').lower()].default}}}" in COMPOSE
+
+
+def test_the_console_runs_on_what_it_is_given_by_default_and_ends_in_order(containers: dict[str, Container]) -> None:
+    given = {name: value for name, value in containers["console"]["environment"].items() if value is not None}
+    where = {"BASESTOCK_HOST": "127.0.0.1", "BASESTOCK_PORT": "0"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "services", *containers["console"]["command"]],
+        cwd=ROOT,
+        env=environment_of_a_user() | given | where,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    said = ""
+    try:
+        assert process.stderr is not None
+        while "console_running" not in said:
+            line = process.stderr.readline()
+            assert line, f"it ended:\n{said}"
+            said += line
+    finally:
+        process.send_signal(signal.SIGTERM)
+        said += process.communicate(timeout=DRAIN_SECONDS)[1]
+    assert (process.returncode, "Traceback" in said) == (0, False), said
 
 
 def test_database_and_broker_are_those_beside_the_services_unless_others_are_named(

@@ -25,6 +25,7 @@ from tests.app import Client
 from tests.conftest import GivenBroker
 from tests.end_to_end.system import SUPPLIER, System, delete_queues, eventually, with_seeds
 from tests.end_to_end.test_story import order
+from tests.environment import environment_of_a_user
 
 ROOT = Path(__file__).parent.parent.parent
 ADMIN_KEY = "bsk_the-admin-of-the-processes"
@@ -65,7 +66,7 @@ class Program:
 
 @asynccontextmanager
 async def program(log: Path, *arguments: str, **environment: str) -> AsyncIterator[Program]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("BASESTOCK_")}
+    inherited = environment_of_a_user()
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", *arguments, cwd=ROOT, env=inherited | environment, stdout=output, stderr=output

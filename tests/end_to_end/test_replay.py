@@ -1,7 +1,6 @@
 """Catalog tells all again: lost copies become whole, healthy ones stay as they are, waiting lines go through."""
 
 import asyncio
-import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -11,6 +10,7 @@ from shared.database import Database
 from tests.end_to_end.copies import COPIES, differences, until_whole
 from tests.end_to_end.system import System, eventually
 from tests.end_to_end.test_story import order
+from tests.environment import environment_of_a_user
 
 TABLES = ("companies", "api_keys", "connections", "products", "product_parts")
 
@@ -98,7 +98,7 @@ async def test_healthy_copies_stay_as_they_are_and_since_tells_only_what_was_cha
 async def test_the_command_replays_a_database_and_refuses_other_services(embedded_system: System) -> None:
     system = embedded_system
     await empty(system, "orders")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("BASESTOCK_")}
+    environment = environment_of_a_user()
 
     def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "services", "replay", *arguments]

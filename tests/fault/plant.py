@@ -1,7 +1,6 @@
 """The system as a platform team runs it: real servers, one process per service, and any of them can be killed."""
 
 import asyncio
-import os
 import signal
 import socket
 import tempfile
@@ -20,6 +19,7 @@ from shared import clock
 from shared.private_rabbitmq import RabbitNode
 from shared.settings import Settings
 from tests.app import ENCRYPTION_KEY, Answer, Client
+from tests.environment import environment_of_a_user
 from tests.fault.forked import Fork, serve
 from tests.servers.postgres import PostgresServer, postgres_server
 
@@ -194,7 +194,7 @@ def running_plant(
             **settings,
         }
         asyncio.run(migrate(Settings(dsn=postgres.dsn, _env_file=None)))
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("BASESTOCK_")}
+        inherited = environment_of_a_user()
         environment = inherited | {f"BASESTOCK_{name.upper()}": value for name, value in given.items()}
         processes = tuple(
             process_type(service.name, number, folder, environment)
