@@ -9,6 +9,7 @@ import aiohttp
 from services.console.session import Credential
 from shared import clock
 
+UNAUTHORIZED = 401
 ANSWER_SECONDS = 30
 # A large file is sent while it is read and kept at the other end.
 UPLOAD_SECONDS = 900
@@ -133,10 +134,21 @@ class Api:
             raise RefusedError(503, "no_answer", NO_ANSWER) from error
 
     async def renew_in_time(self) -> None:
-        """Take a new token for a user's when half of its time is over."""
-        renew_at = self.credential and self.credential.renew_at
-        if not renew_at or clock.utc_now() < renew_at:
+        """Take a new token for a user's when half of its time is over.
+
+        Until all of it is over, the old one goes on where none is to be had: catalog may be away, others need not be.
+        """
+        renew_at, ends_at = (self.credential.renew_at, self.credential.ends_at) if self.credential else (None, None)
+        now = clock.utc_now()
+        if not renew_at or not ends_at or now < renew_at:
             return
+        try:
+            self.credential = await self._renewed()
+        except RefusedError as error:
+            if error.status == UNAUTHORIZED or now >= ends_at:
+                raise
+
+    async def _renewed(self) -> Credential:
         try:
             async with self._http.post(f"{self.base_url}/v1/sessions/refresh", headers=self._headers()) as response:
                 answer = await _json(response)
@@ -144,7 +156,7 @@ class Api:
             raise RefusedError(503, "no_answer", NO_ANSWER) from error
         if not response.ok:
             raise _refused(response.status, answer)
-        self.credential = Credential("user", answer["token"])
+        return Credential("user", answer["token"])
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.credential.secret}"} if self.credential else {}

@@ -9,6 +9,7 @@ from nicegui import events, ui
 from nicegui.elements.upload_files import FileUpload
 
 from services.console.api import RefusedError
+from services.console.frame import show_what_came
 from services.console.list_table import Column
 from services.console.visits import Visit
 from services.console.widgets import (
@@ -18,6 +19,7 @@ from services.console.widgets import (
     Tone,
     address,
     badge,
+    live,
     moment,
     number,
     panel,
@@ -62,8 +64,6 @@ class FileImport:
     def __init__(self, visit: Visit, kind: FileKind) -> None:
         """Know no file yet. `options` (to be filled by the page) are asked for with each upload."""
         self._visit, self._kind = visit, kind
-        self._file: FileUpload | None = None
-        self._once = ""
         self.options: dict[str, Callable[[], str | int | None]] = {}
         with panel(f"Import {kind.things} from a file"):
             ui.label(kind.explained).classes("muted prose")
@@ -86,53 +86,73 @@ class FileImport:
 
     async def show(self, import_id: int) -> None:
         """Show what came of an import that the address names."""
-        await self._follow(import_id, is_dry_run=None)
-
-    async def _uploaded(self, event: events.UploadEventArguments) -> None:
-        self._file, self._once = event.file, uuid4().hex
-        self._picker.reset()
-        await self._send(is_dry_run=True)
-
-    async def _send(self, *, is_dry_run: bool) -> None:
-        if self._file is None:
-            return
-        self._wrong.visible = False
-        query = {**self._kind.query, **{name: value() for name, value in self.options.items()}}
-        query["dry_run"] = "true" if is_dry_run else "false"
-        once = uuid4().hex if is_dry_run else self._once
-        try:
-            with told_meanwhile("The file is being read ..."):
-                sent = await self._visit.api.call(
-                    "POST", self._kind.upload_path, self._file.iterate(), query=query, once=once
-                )
-        except RefusedError as error:
-            self._tell(str(error))
-            return
-        ui.navigate.history.replace(address(self._kind.here, id=sent.body["id"]))
-        await self._follow(sent.body["id"], is_dry_run=is_dry_run)
-
-    async def _follow(self, import_id: int, *, is_dry_run: bool | None) -> None:
-        """Show the import until it is done; `is_dry_run` is `None` where it is not of this visit."""
-        self._result.clear()
         with self._result:
             progress = _Progress(self._visit, self._kind, import_id)
             await progress.load()
-            if is_dry_run:
-                with progress.actions:
-                    go = ui.button(f"Import these {self._kind.things}", on_click=self._import).props("unelevated")
-                    go.bind_enabled_from(progress, "is_done")
-                    ui.button("Discard", on_click=lambda: ui.navigate.to(self._kind.here)).props("flat")
-            elif progress.is_dry_run:
-                with progress.actions:
+            with progress.actions:
+                if progress.is_dry_run:
                     ui.label("To import it, choose the file again.").classes("muted")
-            else:
-                with progress.actions:
-                    ui.button(
-                        f"To the {self._kind.things}", on_click=lambda: ui.navigate.to(self._kind.leads_to)
-                    ).props("outline")
+                else:
+                    self._draw_way_on(progress)
 
-    async def _import(self) -> None:
-        await self._send(is_dry_run=False)
+    async def _uploaded(self, event: events.UploadEventArguments) -> None:
+        self._picker.reset()
+        await self._look_at(event.file)
+
+    def _options(self) -> dict[str, str | int | None]:
+        return {**self._kind.query, **{name: value() for name, value in self.options.items()}}
+
+    async def _look_at(self, file: FileUpload) -> None:
+        """Show what the file would do with the options of now; the button below that does this, and nothing else."""
+        options, once = self._options(), uuid4().hex
+
+        async def do_it() -> None:
+            if self._options() != options:
+                ui.notify("The options have changed: this is what it would do now.", type="warning")
+                await self._look_at(file)
+            elif (import_id := await self._send(file, options, once, is_dry_run=False)) is not None:
+                await self._follow(import_id, self._draw_way_on)
+
+        def draw(progress: "_Progress") -> None:
+            go = ui.button(f"Import these {self._kind.things}", on_click=do_it).props("unelevated")
+            go.bind_enabled_from(progress, "is_done")
+            ui.button("Discard", on_click=lambda: ui.navigate.to(self._kind.here)).props("flat")
+
+        # What another file would do must not stand above this one's button.
+        self._result.clear()
+        if (import_id := await self._send(file, options, uuid4().hex, is_dry_run=True)) is not None:
+            await self._follow(import_id, draw)
+
+    async def _send(
+        self, file: FileUpload, options: Mapping[str, str | int | None], once: str, *, is_dry_run: bool
+    ) -> int | None:
+        """Send the file; the import's id, or `None` when it was refused, which is shown."""
+        self._wrong.visible = False
+        query = {**options, "dry_run": "true" if is_dry_run else "false"}
+        try:
+            with told_meanwhile("The file is being read ..."):
+                sent = await self._visit.api.call(
+                    "POST", self._kind.upload_path, file.iterate(), query=query, once=once
+                )
+        except RefusedError as error:
+            self._tell(str(error))
+            return None
+        import_id: int = sent.body["id"]
+        ui.navigate.history.replace(address(self._kind.here, id=import_id))
+        return import_id
+
+    async def _follow(self, import_id: int, draw_actions: Callable[["_Progress"], None]) -> None:
+        """Show the import, which was sent, until it is done."""
+        self._result.clear()
+        with self._result:
+            progress = _Progress(self._visit, self._kind, import_id)
+            with progress.actions:
+                draw_actions(progress)
+        await show_what_came(progress.load)
+
+    def _draw_way_on(self, _: "_Progress") -> None:
+        way = ui.button(f"To the {self._kind.things}", on_click=lambda: ui.navigate.to(self._kind.leads_to))
+        way.props("outline")
 
     def _tell(self, words: str) -> None:
         self._wrong.text, self._wrong.visible = words, True
@@ -151,15 +171,17 @@ class _Progress:
             self._note = ui.label().classes("note")
             self.actions = ui.row().classes("row")
         self._rows = ui.column().classes("stack")
+        self._timer = live(self.load, POLL_SECONDS)
 
     async def load(self) -> None:
         found = await self._visit.api.get(self._path)
-        self.is_dry_run = found["dry_run"]
-        is_over = found["state"] in {"done", "failed"}
-        self._show(found)
-        if not is_over:
-            ui.timer(POLL_SECONDS, self.load, once=True)
+        if not self._timer.active:  # shown whole meanwhile
             return
+        self.is_dry_run = found["dry_run"]
+        self._show(found)
+        if found["state"] not in {"done", "failed"}:
+            return
+        self._timer.deactivate()
         self.is_done = found["state"] == "done"
         if found["rows"]:
             with self._rows:

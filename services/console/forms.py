@@ -12,12 +12,12 @@ from nicegui import ui
 from nicegui.elements.mixins.validation_element import ValidationElement
 from nicegui.elements.mixins.value_element import ValueElement
 
-from services.console.api import RefusedError
+from services.console.api import UNAUTHORIZED, RefusedError
 from services.console.frame import show_what_came
 from services.console.number_field import whole
 from services.console.widgets import named
 
-UNAUTHORIZED, VERSION_CHANGED = 401, 412
+VERSION_CHANGED = 412
 COPIED_FIELD = 'outlined dense readonly input-class="mono"'
 
 Field = TypeVar("Field", bound=ValueElement[Any])
@@ -31,6 +31,8 @@ class Form:
         self._submit = submit
         self._fields: dict[str, ValueElement[Any]] = {}
         self._refused_as: dict[str, str] = {}
+        # What is secret is sent as it was typed, with the blanks around it.
+        self._verbatim: set[str] = set()
         self._is_sending = False
         self._keys: dict[str, str] = {}
         # Of a dialog, which is closing: what is pressed meanwhile is not meant.
@@ -46,6 +48,8 @@ class Form:
         """
         self._fields[name] = field
         self._refused_as[refused_as or name] = name
+        if field.props.get("type") == "password":
+            self._verbatim.add(name)
         if isinstance(field, ValidationElement):
             field.props("outlined dense bottom-slots")
         return field
@@ -55,10 +59,10 @@ class Form:
         next(iter(self._fields.values())).props("autofocus")
 
     def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - what fields hold
-        """What is in a field: text without blanks around it, `None` where there is none."""
+        """What is in a field: text without blanks around it, but for a password; `None` where there is none."""
         value = self._fields[name].value
         if isinstance(value, str):
-            value = value.strip() or None
+            value = (value if name in self._verbatim else value.strip()) or None
         return whole(value) if isinstance(value, float) else value
 
     @property
@@ -141,7 +145,6 @@ def form_dialog(
 
     `then` shows on the page what has come of it.
     """
-    content = ui.context.client.content
     with ui.dialog() as dialog, ui.card().classes("panel dialog"):
         dialog.on("hide", dialog.delete)
         ui.label(heading).classes("heading").props('role="heading" aria-level="2"')
@@ -153,8 +156,7 @@ def form_dialog(
             shown.is_over = True
             dialog.close()
             if then is not None:
-                with content:  # the dialog is taken away meanwhile
-                    await show_what_came(then)
+                await show_what_came(then)
 
         with form(send, action, cancel=dialog.close) as shown:
             yield shown

@@ -1,7 +1,7 @@
 """What all pages have in common: who may open them, the bar and the navigation, and how errors are told."""
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from html import escape
 
@@ -10,16 +10,18 @@ from fastapi import Request
 from nicegui import app, ui
 from starlette.responses import RedirectResponse, Response
 
-from services.console.api import RefusedError
+from services.console.api import UNAUTHORIZED, RefusedError
 from services.console.sign_in import STYLESHEET, sign_in_address
 from services.console.visits import DARK, Door, Role, Visit
 
 log = structlog.get_logger()
 
 EVERYBODY: tuple[Role, ...] = ("supplier", "retailer", "admin")
-UNAUTHORIZED, FORBIDDEN, NOT_FOUND, FAILED = 401, 403, 404, 500
+FORBIDDEN, NOT_FOUND, FAILED = 403, 404, 500
 # The API answers within 30 s, or says that it does not.
 BUILD_SECONDS = 40
+# As often as the browser has its cookie renewed (static/console.js).
+RENEW_SECONDS = 25.0
 
 Build = Callable[[Visit], Awaitable[None]]
 
@@ -134,9 +136,21 @@ def framed(visit: Visit, title: str) -> Iterator[None]:
         ui.space()
         _search(visit)
         _who(visit, dark)
+    keep_signed_in(visit)
     with ui.column().classes("content") as content:
         ui.skip_link("Skip to content", target=content)
         yield
+
+
+def keep_signed_in(visit: Visit) -> None:
+    """Renew a user's token while the page is open: where somebody types for long, nothing else calls the API."""
+
+    async def renew() -> None:
+        with suppress(RefusedError):  # told when something is asked of the API, and the browser sees it for itself
+            await visit.api.renew_in_time()
+
+    if visit.me["user"]:
+        ui.timer(RENEW_SECONDS, renew, immediate=False)
 
 
 def _navigation(visit: Visit) -> None:
@@ -236,10 +250,11 @@ async def show_what_came(show: Callable[[], Awaitable[None]]) -> None:
 
     It is done, whether or not it can be shown: that it cannot is told, and nothing invites to do it once more.
     """
-    try:
-        await show()
-    except Exception as error:  # told
-        tell_error(error, "It is done, but cannot be shown here. Load the page again. ")
+    with ui.context.client.content:  # where it was done, a dialog perhaps, may be taken away meanwhile
+        try:
+            await show()
+        except Exception as error:  # told
+            tell_error(error, "It is done, but cannot be shown here. Load the page again. ")
 
 
 def tell_done(words: str) -> None:

@@ -42,13 +42,24 @@ class Credential:
     @property
     def renew_at(self) -> datetime | None:
         """When half of a token's time is over; `None` of a key, and of what is no token."""
+        times = self._times()
+        return times and datetime.fromtimestamp(sum(times) / 2, UTC)
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """When all of a token's time is over; `None` likewise."""
+        times = self._times()
+        return times and datetime.fromtimestamp(times[1], UTC)
+
+    def _times(self) -> tuple[float, float] | None:
+        """From when and until when a token is good."""
         if self.kind == "key":
             return None
         try:
             # Not ours to verify: each service does, with each call.
             claims = jwt.decode(self.secret, options={"verify_signature": False})
-            return datetime.fromtimestamp((claims["iat"] + claims["exp"]) / 2, UTC)
-        except (jwt.InvalidTokenError, KeyError, TypeError):
+            return float(claims["iat"]), float(claims["exp"])
+        except (jwt.InvalidTokenError, KeyError, TypeError, ValueError):
             return None
 
 

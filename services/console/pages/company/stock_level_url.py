@@ -5,7 +5,7 @@ from typing import Any
 from nicegui import ui
 
 from services.console.forms import form, show_secret
-from services.console.frame import tell_done
+from services.console.frame import show_what_came, tell_done
 from services.console.pages.webhooks.words import PATH, SIGNED_WITH, health, health_in_words, outcome, window
 from services.console.visits import Visit
 from services.console.widgets import ago, badge, confirmed, panel
@@ -79,7 +79,7 @@ def _form(visit: Visit, endpoint: dict[str, Any] | None, again: Any) -> None:  #
         else:
             await visit.api.patch(f"{PATH}/{endpoint['id']}", {"url": url}, if_match=endpoint["version"])
             tell_done("Saved: calls go there from now on, signed with the same secret")
-        await again()
+        await show_what_came(again)
 
     with form(save, "Save") as fields:
         value = endpoint["url"] if endpoint else ""

@@ -1,5 +1,6 @@
 """Stock files: a file is looked at first, then imported; and what became of those before."""
 
+from collections.abc import Mapping
 from uuid import uuid4
 
 from nicegui import events, ui
@@ -8,7 +9,7 @@ from nicegui.elements.upload_files import FileUpload
 from services.console.api import RefusedError
 from services.console.company_names import company_names
 from services.console.forms import moment_in
-from services.console.frame import empty, page, tell_done
+from services.console.frame import empty, page, show_what_came, tell_done
 from services.console.pages.inventory.import_view import ImportView, of_import
 from services.console.pages.inventory.words import locations_of
 from services.console.visits import Visit
@@ -39,8 +40,6 @@ class Upload:
     def __init__(self, visit: Visit) -> None:
         """Know no file yet."""
         self._visit = visit
-        self._file: FileUpload | None = None
-        self._once = ""
 
     async def draw(self) -> None:
         """Draw the form, and the place for what the file would change."""
@@ -89,48 +88,57 @@ class Upload:
             self._whole.tooltip("When one row is bad, nothing is changed.")
 
     async def _uploaded(self, event: events.UploadEventArguments) -> None:
-        self._file, self._once = event.file, uuid4().hex
         self._picker.reset()
-        await self._look()
+        await self._look_at(event.file)
 
-    async def _look(self) -> None:
-        """What the file would change."""
-        self._wrong.visible = False
-        self._preview.clear()
-        sent = await self._send(is_dry_run=True, once=uuid4().hex)
-        if sent is None or self._file is None:
-            return
-        ui.navigate.history.replace(f"{PATH}/{sent}")
-        with self._preview:
-            view = ImportView(self._visit, sent, title=f"What {self._file.name} would change")
-            with view.actions:
-                self._go = ui.button("Import these changes", on_click=self._import).props("unelevated")
-                ui.button("Look again", on_click=self._look).props("flat")
-                ui.button("Discard", on_click=lambda: ui.navigate.to(PATH)).props("flat")
-            await view.load()
-
-    async def _import(self) -> None:
-        self._go.disable()
-        sent = await self._send(is_dry_run=False, once=self._once)
-        if sent is None:
-            self._go.enable()
-            return
-        tell_done("The file is being imported.")
-        ui.navigate.to(f"{PATH}/{sent}")
-
-    async def _send(self, *, is_dry_run: bool, once: str) -> int | None:
-        """Send the file; the import's id, or `None` when it was refused, which is shown."""
-        assert self._file is not None  # noqa: S101 - one was chosen
-        query = {
-            "dry_run": "true" if is_dry_run else "false",
+    def _options(self) -> dict[str, str | int | None]:
+        return {
             "mode": "all" if self._whole.value else "rows",
             "location": self._place.value,
             "as_of": moment_in(self._counted.value, self._visit.zone),
             "supplier_id": self._supplier.value,
         }
+
+    async def _look_at(self, file: FileUpload) -> None:
+        """Show what the file would change with the options of now; the button below does this, and nothing else."""
+        options, once = self._options(), uuid4().hex
+
+        async def do_it() -> None:
+            if self._options() != options:
+                ui.notify("The options have changed: this is what it would change now.", type="warning")
+                await self._look_at(file)
+                return
+            go.disable()
+            import_id = await self._send(file, options, once, is_dry_run=False)
+            if import_id is None:
+                go.enable()
+                return
+            tell_done("The file is being imported.")
+            ui.navigate.to(f"{PATH}/{import_id}")
+
+        self._preview.clear()
+        sent = await self._send(file, options, uuid4().hex, is_dry_run=True)
+        if sent is None:
+            return
+        ui.navigate.history.replace(f"{PATH}/{sent}")
+        self._preview.clear()
+        with self._preview:
+            view = ImportView(self._visit, sent, title=f"What {file.name} would change")
+            with view.actions:
+                go = ui.button("Import these changes", on_click=do_it).props("unelevated")
+                ui.button("Look again", on_click=lambda: self._look_at(file)).props("flat")
+                ui.button("Discard", on_click=lambda: ui.navigate.to(PATH)).props("flat")
+        await show_what_came(view.load)
+
+    async def _send(
+        self, file: FileUpload, options: Mapping[str, str | int | None], once: str, *, is_dry_run: bool
+    ) -> int | None:
+        """Send the file; the import's id, or `None` when it was refused, which is shown."""
+        self._wrong.visible = False
+        query = {**options, "dry_run": "true" if is_dry_run else "false"}
         try:
             with told_meanwhile("The file is being read ..."):
-                answer = await self._visit.api.call("POST", API_PATH, self._file.iterate(), query=query, once=once)
+                answer = await self._visit.api.call("POST", API_PATH, file.iterate(), query=query, once=once)
         except RefusedError as error:
             self._tell(str(error))
             return None

@@ -91,7 +91,7 @@ class LevelEditor:
     def open(self, spot: Spot) -> None:
         """Put the form beside the spot's cell."""
         self._mark(is_editing=False)
-        self._spot = spot
+        self._spot, self._sent = spot, (None, "")
         item = spot.item
         self._title.text = f"{item['sku']}, {item['title']}" if item["title"] else item["sku"]
         self._value.props["label"] = HEADINGS[spot.column]
@@ -181,7 +181,7 @@ class LevelEditor:
     async def _write(self, spot: Spot, write: dict[str, Any]) -> None:
         body = {"location": spot.location, "reason": self._reason.value or "", **write}
         version = spot.item["version"] if "adjustment" not in write and "as_of" not in write else None
-        # Enter again, when no answer came, is the same write.
+        # Enter again, when no answer came, is the same write, until the form is opened anew.
         if self._sent[0] != (body, version):
             self._sent = ((body, version), uuid4().hex)
         path = f"/v1/stock/{spot.item['product_id']}/adjustments"

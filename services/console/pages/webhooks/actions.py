@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from nicegui import ui
+from nicegui.element import Element
 
 from services.console.forms import Form, form_dialog, moment_in, show_secret
 from services.console.frame import tell_done
@@ -21,11 +22,16 @@ REPLAYED = {
 
 
 class EndpointActions:
-    """The buttons of an endpoint; `refresh` is awaited when something was done to it."""
+    """The buttons of an endpoint; `refresh` is awaited when something was done to it.
 
-    def __init__(self, visit: Visit, endpoint: Mapping[str, Any], refresh: Callable[[], Awaitable[None]]) -> None:
+    Buttons may be drawn anew while what they began goes on: dialogs and what they say are in `dialogs`, which stays.
+    """
+
+    def __init__(
+        self, visit: Visit, endpoint: Mapping[str, Any], refresh: Callable[[], Awaitable[None]], dialogs: Element
+    ) -> None:
         """`endpoint` is as the API shows it."""
-        self._visit, self._endpoint, self._refresh = visit, endpoint, refresh
+        self._visit, self._endpoint, self._refresh, self._dialogs = visit, endpoint, refresh, dialogs
         self._path = f"{PATH}/{endpoint['id']}"
 
     def buttons(self) -> None:
@@ -33,18 +39,23 @@ class EndpointActions:
         if not self._visit.may("webhooks:write"):
             return
         with ui.row().classes("row tight buttons"):
-            ui.button("Send a test", on_click=self._test).props("unelevated")
-            ui.button("Replay", on_click=self._replay).props("outline")
-            ui.button("Rotate secret", on_click=self._rotate).props("outline")
+            ui.button("Send a test", on_click=lambda: self._begin(self._test)).props("unelevated")
+            ui.button("Replay", on_click=lambda: self._begin(self._replay)).props("outline")
+            ui.button("Rotate secret", on_click=lambda: self._begin(self._rotate)).props("outline")
             if self._endpoint["state"] == "disabled":
-                ui.button("Enable", on_click=lambda: self._set("enable", "Enabled: it is called again")).props(
-                    "outline"
-                )
+                self._state_button("Enable", "enable", "Enabled: it is called again")
             elif self._endpoint["state"] == "paused":
-                ui.button("Resume", on_click=lambda: self._set("resume", "Resumed")).props("outline")
+                self._state_button("Resume", "resume", "Resumed")
             else:
-                ui.button("Pause", on_click=lambda: self._set("pause", "Paused")).props("outline")
-            ui.button("Remove", on_click=self._remove).props("flat color=negative")
+                self._state_button("Pause", "pause", "Paused")
+            ui.button("Remove", on_click=lambda: self._begin(self._remove)).props("flat color=negative")
+
+    def _state_button(self, name: str, action: str, words: str) -> None:
+        ui.button(name, on_click=lambda: self._begin(lambda: self._set(action, words))).props("outline")
+
+    async def _begin(self, action: Callable[[], Awaitable[None]]) -> None:
+        with self._dialogs:
+            await action()
 
     async def _set(self, action: str, words: str) -> None:
         await self._visit.api.post(f"{self._path}/{action}")
@@ -73,7 +84,7 @@ class EndpointActions:
             await self._visit.api.delete(self._path)
             ui.navigate.to("/webhooks")
 
-    def _rotate(self) -> None:
+    async def _rotate(self) -> None:
         async def rotate(fields: Form) -> None:
             body = {"overlap_hours": fields["overlap_hours"]}
             rotated = await self._visit.api.post(f"{self._path}/rotate-secret", body, once=fields.once(body))
@@ -87,7 +98,7 @@ class EndpointActions:
             hours = NumberField("Older secrets sign for, in hours", value=24, least=0, most=168)
             fields.add("overlap_hours", hours).props('hint="0 to 168; 0 ends them at once, for one that has leaked"')
 
-    def _replay(self) -> None:
+    async def _replay(self) -> None:
         if self._endpoint["format"] == "fulfillment":
             self._replay_feed()
         else:

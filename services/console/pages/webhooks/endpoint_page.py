@@ -31,6 +31,8 @@ async def endpoint_page(visit: Visit) -> None:
     here = f"/webhooks/{visit.path['endpoint_id']}"
     endpoint = await visit.api.get(path)
     head = ui.column().classes("panel")
+    # Not within the head, which is drawn anew when the endpoint changes.
+    dialogs = ui.element("div").classes("nothing")
 
     async def refresh() -> None:
         nonlocal endpoint
@@ -42,7 +44,7 @@ async def endpoint_page(visit: Visit) -> None:
     def draw() -> None:
         head.clear()
         with head:
-            _head(visit, endpoint, EndpointActions(visit, endpoint, refresh))
+            _head(visit, endpoint, EndpointActions(visit, endpoint, refresh, dialogs))
 
     draw()
     tab = "settings" if visit.query.get("tab") == "settings" else "calls"
@@ -117,7 +119,13 @@ async def _settings(visit: Visit, endpoint: Mapping[str, Any], path: str) -> Non
         try:
             await visit.api.patch(path, changes, if_match=endpoint["version"])
         except RefusedError as error:
-            raise await _conflict(visit, path, endpoint) if error.status == PRECONDITION_FAILED else error from error
+            if error.status != PRECONDITION_FAILED:
+                raise
+            now = await visit.api.get(path)
+            if changed := _changed_settings(endpoint, now):
+                raise _conflict(changed) from error
+            # It was paused, resumed, or its secret rotated, perhaps on this very page.
+            await visit.api.patch(path, changes, if_match=now["version"])
         tell_done("Saved")
         ui.navigate.reload()
 
@@ -125,15 +133,14 @@ async def _settings(visit: Visit, endpoint: Mapping[str, Any], path: str) -> Non
         options = EndpointFields(fields, endpoint["format"], endpoint, suppliers)
 
 
-async def _conflict(visit: Visit, path: str, before: Mapping[str, Any]) -> RefusedError:
+def _changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Those settings that are others than before, as they are now."""
+    return {name: value for name, value in now.items() if name not in NOT_SETTINGS and value != before[name]}
+
+
+def _conflict(changed: Mapping[str, Any]) -> RefusedError:
     """What somebody else changed since the page was opened."""
-    now = await visit.api.get(path)
-    changed = [
-        f"{name.replace('_', ' ')} is {_shown(value)} now"
-        for name, value in now.items()
-        if name not in NOT_SETTINGS and value != before[name]
-    ]
-    words = "; ".join(changed) or "it was paused, resumed, or its secret was rotated"
+    words = "; ".join(f"{name.replace('_', ' ')} is {_shown(value)} now" for name, value in changed.items())
     detail = f"Somebody else changed this endpoint since you opened it: {words}. Nothing of yours was saved."
     return RefusedError(PRECONDITION_FAILED, "version_changed", detail)
 
