@@ -37,7 +37,7 @@ app.add_typer(orders.app, name="orders")
 app.add_typer(products.app, name="products")
 app.add_typer(stock.app, name="stock")
 console = Console()
-errors = Console(stderr=True, soft_wrap=True, highlight=False)
+errors = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)  # ":a:" is part of an IPv6 address
 
 DEMO_ORDERS = Path(__file__).parent.parent / "demo" / "data" / "online-retail.csv"
 
@@ -60,7 +60,8 @@ def up_command(
 
     async def main() -> None:
         def tell(url: str) -> None:
-            errors.print(f"Basestock answers at [bold]{url}[/]  API: {url}/docs")
+            shown = escape(url)
+            errors.print(f"Basestock answers at [bold]{shown}[/]  API: {shown}/docs")
 
         await up(settings, stop_on_signals(), on_ready=tell)
 
@@ -85,7 +86,7 @@ def run_command(
         rows += [(place.name, str(place.pid or ""), place.address, place.log) for place in places]
         for row in rows:
             errors.print(escape("{:<10} {:>7}  {:<28} {}".format(*row)))
-        errors.print(f"Basestock answers at [bold]{url}[/]  Ctrl-C ends it.")
+        errors.print(f"Basestock answers at [bold]{escape(url)}[/]  Ctrl-C ends it.")
 
     async def main() -> None:
         stop, at_once = asyncio.Event(), asyncio.Event()

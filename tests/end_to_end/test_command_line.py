@@ -140,6 +140,22 @@ async def test_a_port_in_use_is_refused_in_words(tmp_path: Path) -> None:
     assert "--port" in said
 
 
+@pytest.mark.parametrize("host", ["::1", "::"])
+async def test_the_console_reaches_the_api_wherever_both_listen(tmp_path: Path, host: str) -> None:
+    async with (
+        up(tmp_path / "data", BASESTOCK_HOST=host, BASESTOCK_ADMIN_KEY="bsk_admin") as running,
+        Client(running.url) as browser,
+    ):
+        assert re.fullmatch(r"http://\[::1\]:\d+", running.url)
+        signing_in = {"data": {"key": "bsk_admin"}, "headers": {"Origin": running.url}, "allow_redirects": False}
+        signed_in = await browser.post("/sign-in", **signing_in)
+        assert signed_in.status == 303, signed_in.body
+        session = signed_in.headers["Set-Cookie"].partition(";")[0]  # addresses have no cookies of their own in aiohttp
+        page = await browser.get("/platform/companies", headers={"Cookie": session}, allow_redirects=False)
+        assert page.status == 200, page.body
+        assert await running.end(signal.SIGINT) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "environment", "words"),
     [
