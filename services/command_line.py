@@ -157,11 +157,6 @@ def migrate_command(
     chosen = tuple(candidate for candidate in SERVICES if service in {None, candidate.name})
     if not chosen:
         raise typer.BadParameter(f"There is no service {service!r}.")  # noqa: TRY003, EM102 - Typer's way
-    try:
-        settings.dsn_of(chosen[0].name)
-    except ValueError as error:
-        errors.print(f"basestock: {error}")
-        raise typer.Exit(1) from None
     run_to_end(migrate(settings, chosen))
 
 
@@ -241,7 +236,10 @@ def check(
     dsn: Dsn = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Hold all stock against its ledger, orders and reservations; exit status 1 where something does not add up."""
+    """Hold all stock against its ledger, orders and reservations.
+
+    Exit status 1 where something does not add up, 2 where it could not be checked.
+    """
     settings = read_settings(dsn=dsn, data_dir=data_dir)
     from services.commands.check import check as adds_up
 
@@ -277,4 +275,4 @@ def main() -> None:
     except ValidationError as error:
         for sentence in in_words(error):
             errors.print(f"basestock: {escape(sentence)}")
-        sys.exit(1)
+        sys.exit(2)
