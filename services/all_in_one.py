@@ -17,6 +17,7 @@ from services.orders.service import SERVICE as ORDERS
 from shared import clock
 from shared.database import Database
 from shared.embedded_postgres import EmbeddedPostgres
+from shared.faults import is_infrastructure
 from shared.migrations import upgrade
 from shared.serve import OnReady, serve_services
 from shared.service import Service, wait_for
@@ -70,6 +71,28 @@ async def with_database(settings: Settings) -> AsyncIterator[Settings]:
         return
     async with EmbeddedPostgres(settings.data_dir) as dsn:
         yield settings.model_copy(update={"dsn": dsn})
+
+
+@asynccontextmanager
+async def database_of(service: str, settings: Settings) -> AsyncIterator[Database]:
+    """The database of one service, given or embedded, for a command that needs no more of it.
+
+    Raises `RuntimeError`, in words, when it does not answer, at the start or later, or was not migrated.
+    """
+    async with with_database(settings) as complete:
+        database = Database(service, complete.dsn_of(service), pool_size=1)
+        deadline = clock.monotonic() + settings.start_seconds
+        try:
+            await wait_for(f"{service}: the database", database.check, deadline)
+            await wait_for(f"{service}: its schema", database.check_schema, deadline)
+            yield database
+        except Exception as error:
+            if not is_infrastructure(error):
+                raise
+            message = f"{service}: the database: {getattr(error, 'orig', None) or error}"
+            raise RuntimeError(message) from error
+        finally:
+            await database.close()
 
 
 @asynccontextmanager

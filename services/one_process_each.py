@@ -30,7 +30,7 @@ from shared.kept_running import KeptRunning
 from shared.machine import can_listen, free_ports, own
 from shared.private_nginx import find_nginx, nginx_command
 from shared.private_rabbitmq import RabbitNode, RabbitNodeError
-from shared.serve import bus_of
+from shared.serve import address_in_url, bus_of, reached_at
 from shared.service import wait_for
 from shared.settings import Settings
 
@@ -38,7 +38,6 @@ log = structlog.get_logger()
 
 CONSOLE = "console"
 BROKER_POLL_SECONDS = 1.0
-REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # by clients on this machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +68,15 @@ async def run(
     does not start.
     """
     host, port = settings.host, settings.port or free_ports(1)[0]
-    reached_at = f"{_in_url(REACHED_AT.get(host, host))}:{port}"
+    listen, called = address_in_url(host, port), reached_at(host, port)
     if not can_listen(host, port):
-        message = f"Cannot listen on {host}:{port}: is something else running there? Choose another with --port."
+        message = f"Cannot listen on {listen}: is something else running there? Choose another with --port."
         raise RuntimeError(message)
     async with AsyncExitStack() as stack:
         async with left_when(stop):
             servers = await stack.enter_async_context(_servers(with_token_secret(settings), at_once))
-            children = await stack.enter_async_context(
-                _children(servers.settings, f"{_in_url(host)}:{port}", reached_at, at_once)
-            )
-            on_ready(f"http://{reached_at}", _places(servers, children))
+            children = await stack.enter_async_context(_children(servers.settings, listen, called, at_once))
+            on_ready(f"http://{called}", _places(servers, children))
         await stop.wait()
         log.info("stopping", hint="open work is finished first; another Ctrl-C ends at once")
     if at_once.is_set():
@@ -147,18 +144,18 @@ async def _until_broker_answers(settings: Settings) -> None:
 
 @asynccontextmanager
 async def _children(
-    settings: Settings, listen: str, reached_at: str, at_once: asyncio.Event
+    settings: Settings, listen: str, called: str, at_once: asyncio.Event
 ) -> AsyncIterator[list[KeptRunning]]:
     """The services, and nginx before them, all answering."""
     nginx = await asyncio.to_thread(find_nginx)
     names = [*(service.name for service in SERVICES), CONSOLE]
     addresses = {name: f"127.0.0.1:{port}" for name, port in zip(names, free_ports(len(names)), strict=True)}
-    settings = settings.model_copy(update={"console_api_url": f"http://{reached_at}"})
+    settings = settings.model_copy(update={"console_api_url": f"http://{called}"})
     services = [_service(name, address, settings) for name, address in addresses.items()]
     proxy = KeptRunning(
         "nginx",
         nginx_command(nginx, settings.data_dir.absolute() / "nginx", listen, addresses),
-        ready_url=f"http://{reached_at}/livez",
+        ready_url=f"http://{called}/livez",
         last_signal=signal.SIGTERM,  # killed, it would leave its workers
     )
     try:
@@ -230,7 +227,3 @@ def _address(url: str) -> str:
     """Host, port and name in a server's URL, without user and password."""
     parts = urlsplit(url)
     return f"{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
-
-
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -15,8 +15,8 @@ from shared.settings import Settings, in_words
 T = TypeVar("T")
 
 
-def run_to_end(main: Coroutine[Any, Any, T]) -> T:
-    """Run a program's `main`. What can go wrong by no fault of ours ends it with a sentence and exit status 1."""
+def run_to_end(main: Coroutine[Any, Any, T], *, failed: int = 1) -> T:
+    """Run a program's `main`. What can go wrong by no fault of ours ends it with a sentence and the status `failed`."""
     try:
         raise_on_ctrl_c()  # asyncio.run makes of that the cancellation of `main`
         return asyncio.run(main)
@@ -24,7 +24,7 @@ def run_to_end(main: Coroutine[Any, Any, T]) -> T:
         raise SystemExit(130) from None  # as shells have it: 128 and the number of SIGINT
     except (RuntimeError, EmbeddedPostgresError, OSError) as error:
         sys.stderr.write(f"basestock: {error}\n")
-        raise SystemExit(1) from error
+        raise SystemExit(failed) from error
 
 
 def stop_on_signals() -> asyncio.Event:
@@ -37,11 +37,11 @@ def stop_on_signals() -> asyncio.Event:
 
 
 def settings_or_exit() -> Settings:
-    """The settings of the environment; wrong ones end the program with a sentence each and exit status 1."""
+    """The settings of the environment; wrong ones end the program with a sentence each and exit status 2."""
     try:
         return Settings()
     except ValidationError as error:
         sys.stderr.write("".join(f"basestock: {sentence}\n" for sentence in in_words(error)))
     except UnicodeDecodeError as error:
         sys.stderr.write(f"basestock: .env is not UTF-8: {error}\n")
-    raise SystemExit(1)
+    raise SystemExit(2)  # as wrong options do

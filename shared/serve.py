@@ -25,8 +25,21 @@ log = structlog.get_logger()
 # Open requests may finish, while everything else drains; the slowest are those whose client is.
 SHUTDOWN_SECONDS = 12
 
+# Who listens on all addresses is reached at these, by clients on this machine.
+_REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
 OnReady = Callable[[str], None]
 Front = Callable[[ASGIApp], ASGIApp]
+
+
+def address_in_url(host: str, port: int) -> str:
+    """`host:port` as a URL has it: an IPv6 address in brackets (RFC 3986, 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def reached_at(host: str, port: int) -> str:
+    """Where clients on this machine reach whoever listens there, as `address_in_url` gives it."""
+    return address_in_url(_REACHED_AT.get(host, host), port)
 
 
 def bus_of(settings: Settings) -> Bus:
@@ -69,7 +82,7 @@ async def serve_services(
     on_ready: OnReady = lambda _: None,
     front: Front = lambda app: app,
 ) -> None:
-    """Run these services on one port until `stop` is set; `on_ready` gets the base URL once it answers.
+    """Run these services on one port until `stop` is set; `on_ready` gets the base URL (`reached_at`) once it answers.
 
     `front` may put something else before their app.
 
@@ -127,7 +140,8 @@ async def serve_app(
     try:
         await server.serve()
     except SystemExit as error:  # uvicorn's way to say that it could not listen
-        message = f"Cannot listen on {host}:{port}: is something else running there? Choose another with --port."
+        listen = address_in_url(host, port)
+        message = f"Cannot listen on {listen}: is something else running there? Choose another with --port."
         raise RuntimeError(message) from error
     finally:
         stopping.cancel()
@@ -153,7 +167,7 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
-            self._on_ready(f"http://{host}:{port}")
+            self._on_ready(f"http://{reached_at(host, port)}")
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

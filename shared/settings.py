@@ -162,14 +162,14 @@ class Settings(BaseSettings):
         return value
 
     def dsn_of(self, service: str) -> str:
-        """The PostgreSQL DSN of a service: its own, else the common one; `ValueError` when neither is set."""
+        """The PostgreSQL DSN of a service: its own, else the common one; `RuntimeError`, in words, without either."""
         dsn: str | None = getattr(self, f"{service}_dsn") or self.dsn
         if dsn is None:
             message = (
                 f"No database for {service}: set BASESTOCK_DSN (or BASESTOCK_{service.upper()}_DSN) to "
                 "postgresql://user:password@host:5432/database, or use `basestock up`, which brings its own."
             )
-            raise ValueError(message)
+            raise RuntimeError(message)
         return dsn
 
 

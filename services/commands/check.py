@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from dataclasses import asdict
 
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from services.all_in_one import with_database
+from services.all_in_one import database_of
 from services.inventory import checking
 from services.inventory.domain.checking import Drift
 from shared.database import Database
@@ -20,23 +19,24 @@ from shared.settings import Settings
 # Beyond it something is wrong that no list of items explains: the rest is counted.
 DRIFTS_KEPT = 10_000
 ACTOR = "basestock check"
+# Exit status; 1 says that something drifts.
+NOT_CHECKED = 2
 
 console = Console()
 progress_console = Console(stderr=True)
 
 
 def check(settings: Settings, *, repair: bool, as_json: bool) -> bool:
-    """Hold all stock against its ledger, orders and reservations and print what drifted; whether everything adds up."""
+    """Hold all stock against its ledger, orders and reservations and print what drifted; whether everything adds up.
+
+    What keeps it from checking ends the program with a sentence and exit status 2.
+    """
     configure_logs(settings.model_copy(update={"log_level": "warning", "log_format": "console"}))
     drifting = False
 
     async def main() -> None:
         nonlocal drifting
-        async with AsyncExitStack() as stack:
-            complete = await stack.enter_async_context(with_database(settings))
-            database = Database("inventory", complete.dsn_of("inventory"), pool_size=1)
-            stack.push_async_callback(database.close)
-            await database.check_schema()
+        async with database_of("inventory", settings) as database:
             items, drifts, repaired, count = await check_everything(database, repair=repair)
         drifting = count > len(repaired)
         if as_json:
@@ -45,7 +45,7 @@ def check(settings: Settings, *, repair: bool, as_json: bool) -> bool:
         else:
             _tell(items, drifts, repaired, count)
 
-    run_to_end(main())
+    run_to_end(main(), failed=NOT_CHECKED)
     return not drifting
 
 

@@ -1,12 +1,11 @@
 """`basestock replay catalog`: have catalog tell again what is, so that the other services' copies become whole."""
 
-from contextlib import AsyncExitStack
 from datetime import datetime
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from services.all_in_one import names_all_databases, with_database
+from services.all_in_one import database_of, names_all_databases
 from services.catalog.store import replaying
 from shared import clock
 from shared.database import Database
@@ -29,11 +28,7 @@ def replay(settings: Settings, changed_since: datetime | None) -> None:
     configure_logs(settings.model_copy(update={"log_level": "warning", "log_format": "console"}))
 
     async def main() -> None:
-        async with AsyncExitStack() as stack:
-            complete = await stack.enter_async_context(with_database(settings))
-            database = Database("catalog", complete.dsn_of("catalog"), pool_size=1)
-            stack.push_async_callback(database.close)
-            await database.check_schema()
+        async with database_of("catalog", settings) as database:
             # With its data folder to itself, nobody relays now: the next `basestock up` does.
             told = await replay_catalog(database, changed_since, gives_way=names_all_databases(settings))
         counts = ", ".join(f"{kind} {count:,}" for kind, count in told.items())

@@ -20,8 +20,8 @@ SAY_AGAIN_SECONDS = 60.0
 # Endpoints whose secrets are read in one transaction, which keeps them from being called meanwhile.
 CHUNK_ENDPOINTS = 500
 PAUSE_SECONDS = 1.0
-# When it was last said that some secrets cannot be read: it is not news at each claim.
-_said_at = {"unreadable": float("-inf")}
+# When it was last said of an endpoint that its secrets cannot be read: it is not news at each claim.
+_said_at: dict[int, float] = {}
 
 
 def read_secrets(vault: Vault, endpoint: DueEndpoint) -> tuple[list[str], dict[str, str]]:
@@ -96,7 +96,8 @@ def _can_read(vault: Vault, endpoint: DueEndpoint) -> bool:
 
 def _complain(endpoint_ids: Sequence[int]) -> None:
     now = clock.monotonic()
-    if now - _said_at["unreadable"] >= SAY_AGAIN_SECONDS:
-        _said_at["unreadable"] = now
+    news = [one for one in endpoint_ids if now - _said_at.get(one, float("-inf")) >= SAY_AGAIN_SECONDS]
+    if news:
+        _said_at.update(dict.fromkeys(news, now))
         hint = "they are encrypted with a key that is not in BASESTOCK_WEBHOOK_ENCRYPTION_KEY: add it, at the end"
-        log.error("webhook_secrets_unreadable", endpoint_ids=list(endpoint_ids), hint=hint)
+        log.error("webhook_secrets_unreadable", endpoint_ids=news, hint=hint)

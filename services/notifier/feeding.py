@@ -12,6 +12,8 @@ import structlog
 from services.notifier import fulfillment
 from services.notifier.calls import Answered, Call, Lease
 from services.notifier.domain.calls import next_turn
+from services.notifier.encryption import vault_of
+from services.notifier.endpoint_secrets import with_readable_secrets
 from services.notifier.store import feeds as feed_store
 from services.notifier.store.due import DueEndpoint
 from services.notifier.store.feeds import DueEvent, FinishedFeed
@@ -36,10 +38,22 @@ async def claim_events(database: Database, settings: Settings, limit: int) -> tu
     timeout_seconds = settings.webhook_timeout_seconds
     lease = Lease(clock.uuid7(), claimed_at, claimed_at + timeout_seconds)
     async with database.transaction() as session:
-        due = await feed_store.claim_events(
-            session, lease.lease_id, timeout_seconds, settings.webhook_window_seconds, limit
-        )
+        due = await _find_readable(session, settings, limit)
+        if due:
+            await feed_store.take(session, due, lease.lease_id, timeout_seconds)
     return tuple(_call(event, lease) for event in due)
+
+
+async def _find_readable(session: Session, settings: Settings, limit: int) -> list[DueEvent]:
+    """What is due to feeds whose secrets we can read; the others stay due, and hold up nobody."""
+    vault = vault_of(settings.webhook_encryption_key)
+    passed_over: list[int] = []
+    while True:
+        found = await feed_store.find_due(session, settings.webhook_window_seconds, limit, passed_over)
+        readable = {one.endpoint_id for one in with_readable_secrets(vault, [event.endpoint for event in found])}
+        if readable or len(found) < limit:
+            return [event for event in found if event.endpoint.endpoint_id in readable]
+        passed_over += [event.endpoint.endpoint_id for event in found]
 
 
 async def finish(session: Session, answered: Sequence[Answered]) -> None:

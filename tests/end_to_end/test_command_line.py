@@ -140,11 +140,28 @@ async def test_a_port_in_use_is_refused_in_words(tmp_path: Path) -> None:
     assert "--port" in said
 
 
+@pytest.mark.parametrize("host", ["::1", "::"])
+async def test_the_console_reaches_the_api_wherever_both_listen(tmp_path: Path, host: str) -> None:
+    async with (
+        up(tmp_path / "data", BASESTOCK_HOST=host, BASESTOCK_ADMIN_KEY="bsk_admin") as running,
+        Client(running.url) as browser,
+    ):
+        assert re.fullmatch(r"http://\[::1\]:\d+", running.url)
+        signing_in = {"data": {"key": "bsk_admin"}, "headers": {"Origin": running.url}, "allow_redirects": False}
+        signed_in = await browser.post("/sign-in", **signing_in)
+        assert signed_in.status == 303, signed_in.body
+        session = signed_in.headers["Set-Cookie"].partition(";")[0]  # addresses have no cookies of their own in aiohttp
+        page = await browser.get("/platform/companies", headers={"Cookie": session}, allow_redirects=False)
+        assert page.status == 200, page.body
+        assert await running.end(signal.SIGINT) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "environment", "words"),
     [
         (["migrate"], {}, "BASESTOCK_DSN"),
         (["serve", "orders"], {}, "BASESTOCK_BROKER_URL"),
+        (["serve", "catalog"], {"BASESTOCK_BROKER_URL": "amqp://127.0.0.1:1"}, "BASESTOCK_CATALOG_DSN"),
         (["serve", "billing"], {}, "There is no service 'billing'"),
         (["up"], {"BASESTOCK_WEBHOOK_WINDOW_SECONDS": "soon"}, "BASESTOCK_WEBHOOK_WINDOW_SECONDS"),
         (["demo", "--url", "http://127.0.0.1:9"], {}, "BASESTOCK_ADMIN_KEY"),
@@ -167,6 +184,23 @@ async def test_a_database_that_is_not_there_is_told_in_words(empty_database_dsn:
     status, said = await output_of("serve", "orders", **environment)
     assert (status, "Traceback" in said) == (1, False), said
     assert "basestock migrate" in said
+
+
+@pytest.mark.parametrize(("arguments", "failed"), [(["check"], 2), (["replay", "catalog"], 1)])
+async def test_a_command_without_its_tables_says_so_and_a_check_never_takes_that_for_a_drift(
+    empty_database_dsn: str, arguments: list[str], failed: int
+) -> None:
+    missing = urlsplit(empty_database_dsn)._replace(path="/not_there").geturl()
+    for dsn, words in ((empty_database_dsn, "basestock migrate"), (missing, 'database "not_there" does not exist')):
+        status, said = await output_of(*arguments, "--dsn", dsn)
+        assert (status, "Traceback" in said) == (failed, False), said
+        assert words in said
+        assert said.startswith("basestock: "), said
+
+
+async def test_a_check_with_a_wrong_setting_is_no_drift() -> None:
+    status, said = await output_of("check", "--dsn", "garbage")
+    assert (status, "BASESTOCK_DSN: it must start with" in said) == (2, True), said
 
 
 async def test_ctrl_c_ends_it_while_it_waits_for_the_broker(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from yarl import URL
 
 from services.all_in_one import SERVICES
 from services.catalog.api.product_files import FILE_LIMIT_BYTES, IMPORT_PATH
-from services.console.front import FIRST_PARTS
+from services.console.front import FIRST_PARTS, UPLOAD_LIMIT_BYTES, UPLOADS
 from shared.errors import Problem
 from shared.http import BODY_LIMIT_BYTES, OPEN_PATHS, create_app, too_large
 from shared.machine import free_ports
@@ -305,6 +305,23 @@ async def test_a_file_to_import_may_be_longer_and_flows_through(
         problem = await problem_of(answer)
     ours = too_large(FILE_LIMIT_BYTES)
     assert (problem.status, problem.code, problem.detail) == (413, ours.code, ours.detail)
+
+
+@pytest.mark.parametrize(("too_many", "status"), [(0, 200), (1, 413)])
+async def test_a_file_for_the_console_is_as_long_as_that_takes_it_with_the_form_around_it(
+    proxy: Proxy, too_many: int, status: int
+) -> None:
+    async def answer_at_once(_: web.Request) -> web.Response:
+        return web.Response()
+
+    proxy.stubs["console"].answer = answer_at_once
+    host, _, port = proxy.url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    length = UPLOAD_LIMIT_BYTES + too_many
+    writer.write(f"POST {UPLOADS}1/upload/2 HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\nx".encode())
+    async with asyncio.timeout(30):
+        assert (await reader.readline()).startswith(f"HTTP/1.1 {status} ".encode())
+    writer.close()
 
 
 async def test_what_a_service_answers_arrives_as_it_is_and_it_knows_who_asked_and_how(

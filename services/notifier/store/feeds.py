@@ -29,26 +29,28 @@ KEEP = text("""
     on conflict (supplier_id, logical_timestamp) do nothing
 """)
 # The next event and no other, once it is there; only the lock of the feed counts, as a sender that claims it meanwhile
-# has moved it on. Before the socket is opened: whatever becomes of the sender, the next call is after its last moment.
-CLAIM = text(
+# has moved it on.
+FIND_DUE = text(
     f"""
-    with due as (
-        select {TO_CALL}, f.attempt, v.logical_timestamp, v.body
-        from feeds f
-        join endpoints e on e.endpoint_id = f.endpoint_id
-        join fulfillment_events v on v.supplier_id = e.company_id and v.logical_timestamp = f.acked_timestamp + 1
-        where e.state = 'active' and e.next_call_at <= (select db_now())
-          and f.not_before <= (select db_now())
-          and (f.lease_until is null or f.lease_until <= (select db_now()))
-        order by f.not_before limit :limit for no key update of f skip locked
-    ), taken as (
-        update feeds f set lease_id = :lease_id, lease_until = db_now() + make_interval(secs => :timeout_seconds),
-            not_before = db_now() + make_interval(secs => d.window_seconds + :timeout_seconds)
-        from due d where f.endpoint_id = d.endpoint_id
-    )
-    select * from due
+    select {TO_CALL}, f.attempt, v.logical_timestamp, v.body
+    from feeds f
+    join endpoints e on e.endpoint_id = f.endpoint_id
+    join fulfillment_events v on v.supplier_id = e.company_id and v.logical_timestamp = f.acked_timestamp + 1
+    where e.state = 'active' and e.next_call_at <= (select db_now())
+      and f.not_before <= (select db_now())
+      and (f.lease_until is null or f.lease_until <= (select db_now()))
+      and f.endpoint_id <> all(cast(:passed_over as bigint[]))
+    order by f.not_before limit :limit for no key update of f skip locked
 """  # noqa: S608 - constants
 )
+# Before the socket is opened: whatever becomes of the sender, the next call is after its last moment.
+TAKE = text("""
+    update feeds f set lease_id = :lease_id, lease_until = db_now() + make_interval(secs => :timeout_seconds),
+        not_before = db_now() + make_interval(secs => t.window_seconds + :timeout_seconds)
+    from unnest(cast(:endpoint_ids as bigint[]), cast(:window_seconds as double precision[]))
+        as t (endpoint_id, window_seconds)
+    where f.endpoint_id = t.endpoint_id
+""")
 LOCK_TAKEN = text("""
     select endpoint_id from feeds
     where endpoint_id = any(cast(:endpoint_ids as bigint[])) and lease_id = any(cast(:lease_ids as uuid[]))
@@ -128,7 +130,7 @@ FORGET = text("""
 
 @dataclass(frozen=True, slots=True)
 class DueEvent:
-    """The event that an endpoint is to be told next, under the lease of whoever claimed it.
+    """The event that an endpoint is to be told next.
 
     `fields` are the event's, `attempt` counts its failures in a row.
     """
@@ -163,25 +165,31 @@ async def keep_events(session: Session, events: Sequence[Mapping[str, Any]]) -> 
     )
 
 
-async def claim_events(
-    session: Session, lease_id: UUID, timeout_seconds: float, floor_seconds: int, limit: int
-) -> list[DueEvent]:
-    """Reserve the next event of at most `limit` feeds that may be called and have no call under way."""
-    rows = await session.execute(
-        CLAIM,
-        {
-            "lease_id": lease_id,
-            "timeout_seconds": timeout_seconds,
-            "floor_seconds": floor_seconds,
-            "limit": limit,
-        },
-    )
+async def find_due(session: Session, floor_seconds: int, limit: int, passed_over: Sequence[int] = ()) -> list[DueEvent]:
+    """Lock at most `limit` feeds that may be called and have no call under way, and give the next event of each.
+
+    Not those of the endpoints `passed_over`.
+    """
+    values = {"floor_seconds": floor_seconds, "limit": limit, "passed_over": list(passed_over)}
     found = []
-    for row in rows.mappings():
+    for row in (await session.execute(FIND_DUE, values)).mappings():
         endpoint = dict(row)
         told = {name: endpoint.pop(name) for name in ("attempt", "logical_timestamp", "body")}
         found.append(DueEvent(DueEndpoint(**endpoint), told["attempt"], told["logical_timestamp"], told["body"]))
     return found
+
+
+async def take(session: Session, due: Sequence[DueEvent], lease_id: UUID, timeout_seconds: float) -> None:
+    """Reserve these events, whose feeds are locked, for a call."""
+    await session.execute(
+        TAKE,
+        {
+            "lease_id": lease_id,
+            "timeout_seconds": timeout_seconds,
+            "endpoint_ids": [event.endpoint.endpoint_id for event in due],
+            "window_seconds": [event.endpoint.window_seconds for event in due],
+        },
+    )
 
 
 async def finish(session: Session, finished: Sequence[FinishedFeed]) -> None:

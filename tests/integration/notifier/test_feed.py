@@ -10,10 +10,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from services.notifier import fulfillment, handlers
+from services.notifier import endpoint_secrets, fulfillment, handlers
 from services.notifier.calls import Answered, Call
+from services.notifier.encryption import vault_of
+from services.notifier.endpoint_secrets import encrypt_secrets
 from services.notifier.feeding import claim_events, forget_old_events, warn_of_gaps
 from services.notifier.finishing import finish
 from services.notifier.sender import Sender
@@ -273,7 +276,7 @@ class TestOneCallAtATime:
             await open_feed(desk, shop)
             await hear(desk, assigned(1))
             async with desk.database.transaction() as session:
-                (due,) = await feed_store.claim_events(session, UUID(int=1), TIMEOUT_SECONDS, 0, 10)
+                (due,) = await feed_store.find_due(session, 0, 10)
                 assert due.logical_timestamp == 1
                 assert await claimed(desk) == ()
 
@@ -592,3 +595,32 @@ class TestPayload:
                 "fulfillment_request.items_failed",
                 "fulfillment_request.items_completed",
             ]
+
+
+class TestSecretsThatCannotBeRead:
+    async def test_their_feed_waits_holds_up_no_other_and_goes_on_with_the_right_key(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(endpoint_secrets, "_said_at", {})
+        foreign = SecretStr("x" * 32)
+        async with receiver() as lost, receiver() as shop:
+            lost_id = await open_feed(desk, lost)
+            await change(desk, lost_id, secret=vault_of((foreign,)).encrypt(lost.secrets[0]))
+            await desk.move(1)
+            await open_feed(desk, shop)
+            await hear(desk, assigned(1), assigned(2))
+            with capture_logs() as logs:
+                # The lost one is due for longer, and there is room for one.
+                await finish(desk.database, await desk.send(await claim_events(desk.database, desk.settings, 1)))
+                assert told(shop) == [1]
+                await tell(desk)
+            assert (told(lost), told(shop)) == ([], [1, 2])
+            said = [(line["event"], line["endpoint_ids"]) for line in logs if line["log_level"] == "error"]
+            assert said == [("webhook_secrets_unreadable", [lost_id])], "once a minute"
+            assert await desk.execute("select 1 from attempts where endpoint_id = :id", id=lost_id) == []
+            keys = (*desk.settings.webhook_encryption_key, foreign)
+            settings = desk.settings.model_copy(update={"webhook_encryption_key": keys})
+            bus = InProcessBus(publish_timeout_seconds=1)
+            await encrypt_secrets(Context("notifier", settings, desk.database, bus))
+            await tell(desk)
+            assert told(lost) == [1, 2]

@@ -124,7 +124,7 @@ async def test_every_valid_secret_signs_until_its_time_is_over_by_the_databases_
 async def test_an_endpoint_whose_secret_cannot_be_read_is_not_called_and_holds_up_nobody(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(endpoint_secrets._said_at, "unreadable", float("-inf"))
+    monkeypatch.setattr(endpoint_secrets, "_said_at", {})
     said: list[object] = []
     monkeypatch.setattr(
         endpoint_secrets.log, "error", lambda event, **about: said.append((event, about["endpoint_ids"]))

@@ -59,7 +59,7 @@ def test_a_service_uses_its_own_database_before_the_common_one() -> None:
 
 
 def test_no_database_is_said_in_words() -> None:
-    with pytest.raises(ValueError, match="BASESTOCK_CATALOG_DSN"):
+    with pytest.raises(RuntimeError, match="BASESTOCK_CATALOG_DSN"):
         Settings().dsn_of("catalog")
 
 
