@@ -134,6 +134,7 @@ async def test_a_dialog_stays_when_the_endpoint_changes_behind_it(console: Conso
         await page.get_by_role("button", name="Rotate", exact=True).click()
         await expect(page.get_by_text("It is shown this once")).to_be_visible()
         await page.get_by_role("button", name="I have kept it").click()
+        await expect(page.get_by_role("dialog")).to_have_count(0)  # until then nobody can type behind it
         # Neither of the two has changed a setting: what is saved now meets nobody else's change.
         await page.get_by_label("Window, in minutes").fill("20")
         await page.get_by_role("button", name="Save").click()
