@@ -8,6 +8,7 @@ from nicegui.elements.upload_files import FileUpload
 
 from services.console.api import RefusedError
 from services.console.company_names import company_names
+from services.console.file_imports import FILE_LIMIT_BYTES, TOO_LARGE
 from services.console.forms import moment_in
 from services.console.frame import empty, page, show_what_came, tell_done
 from services.console.pages.inventory.import_view import ImportView, of_import
@@ -17,7 +18,6 @@ from services.console.widgets import Asked, Column, Listed, PagedList, live, pan
 
 PATH = "/inventory/imports"
 API_PATH = "/v1/stock/imports"
-FILE_LIMIT_BYTES = 256 * 1024 * 1024
 IDLE_SECONDS = 5
 EXPLAINED = (
     "A CSV file with a column sku (or barcode, or id), and one of quantity_available, on_hand and adjustment; location "
@@ -52,9 +52,7 @@ class Upload:
                 auto_upload=True,
                 max_file_size=FILE_LIMIT_BYTES,
                 on_upload=self._uploaded,
-                on_rejected=lambda: self._tell(
-                    "This file is larger than 256 MiB. Split it, and import one after the other."
-                ),
+                on_rejected=lambda: self._tell(TOO_LARGE),
             )
             self._picker.props('accept=".csv,.txt,text/csv" flat bordered').classes("upload")
             with ui.row().classes("row"):
